@@ -63,7 +63,7 @@ services: ## install the optional real servers and load generators (Debian packa
 	sh tests/install_apicurio.sh
 	$(if $(CLUSTER),sh tests/cluster/tools/build.sh)
 
-cluster-tools: ## build kube-apiserver, kube-controller-manager, kube-scheduler, etcd and KubeRay's operator for the tests (needs Go; 5 to 10 minutes, once)
+cluster-tools: ## build kube-apiserver, kube-controller-manager, kube-scheduler, etcd and KubeRay's operator for the tests, get others' definitions and Checkov (needs Go; 5 to 10 minutes, once)
 	sh tests/cluster/tools/build.sh
 
 crds: $(READY) ## write manifests/crds from the types

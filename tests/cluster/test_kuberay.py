@@ -45,6 +45,13 @@ def overlay() -> Json:
     return dict(found)
 
 
+def priorities(http: Any) -> None:
+    """The classes that the overlay's pods name, as an administrator applies them beforehand."""
+    text = (ROOT / "manifests/cluster/priorities.yaml").read_text(encoding="utf-8")
+    for made in yaml.safe_load_all(text):
+        http.post("/apis/scheduling.k8s.io/v1/priorityclasses", json=made).raise_for_status()
+
+
 @pytest.fixture(scope="module")
 def kuberay(serving: ServingPods, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, KubeRay]]:
     """An API server of this module's own, for KubeRay's definitions refuse what other tests write; both operators, ours under its own
@@ -66,6 +73,7 @@ def kuberay(serving: ServingPods, tmp_path_factory: pytest.TempPathFactory) -> I
         KubeRay(server, head) as running,
         World(server, serving) as world,
     ):
+        priorities(api)
         operators = Operators(tmp_path_factory.mktemp("operator"))
         operators.start(server.kubeconfig(give_rights(world, "vedette-system", cluster=True), "operator"))
         yield world, running

@@ -30,6 +30,12 @@ BATCH = ("overlays/batch", "overlays/batch-ray", "overlays/batch-once")
 """Batch jobs: each hour in one pod, each hour on Ray, once on Ray."""
 LABELS = "overlays/labels"
 """The label server beside what serves."""
+STAGING = "overlays/staging"
+"""Everything in one namespace, with what it stands on."""
+STREAM = "overlays/stream"
+"""Workers of streams."""
+OTHERS = ("cluster", "base/registry", "examples/site")
+"""What belongs to the cluster, the registry's volume, a site's own overlay."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")
 """The control plane."""
 

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.manifests.conftest import BATCH, FRONTED, KSERVE, KUSTOMIZATIONS, LABELS, MONITOR, OPERATED, OPERATORS, SINKS
+from tests.manifests.conftest import (
+    BATCH,
+    FRONTED,
+    KSERVE,
+    KUSTOMIZATIONS,
+    LABELS,
+    MONITOR,
+    OPERATED,
+    OPERATORS,
+    OTHERS,
+    SINKS,
+    STAGING,
+    STREAM,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -17,7 +30,10 @@ def without_definitions(text):
     return "---\n".join(part for part in text.split("---\n") if "\nkind: CustomResourceDefinition\n" not in part)
 
 
-@pytest.mark.parametrize("name", [*KUSTOMIZATIONS, OPERATED, FRONTED, KSERVE, MONITOR, LABELS, SINKS, *BATCH, *OPERATORS])
+ALL = (*KUSTOMIZATIONS, OPERATED, FRONTED, KSERVE, MONITOR, LABELS, SINKS, STREAM, STAGING, *BATCH, *OPERATORS, *OTHERS)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_renders_as_reviewed(name, rendered):
     golden = GOLDEN / f"{name.replace('/', '-')}.yaml"
     text = without_definitions(rendered(name))

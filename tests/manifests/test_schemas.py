@@ -40,6 +40,7 @@ def test_the_strict_schema_sees_a_misspelt_field(resources, ray_service_validato
 # The client's models come from Kubernetes' own OpenAPI description and refuse what it does not have.
 KINDS = {
     "ConfigMap": kubernetes.client.V1ConfigMap,
+    "NetworkPolicy": kubernetes.client.V1NetworkPolicy,
     "PodDisruptionBudget": kubernetes.client.V1PodDisruptionBudget,
     "Service": kubernetes.client.V1Service,
 }
@@ -80,6 +81,8 @@ def test_ray_serve_accepts_the_serve_config(resources):
         "monitor",
         "labels",
         "sinks",
+        "stream",
+        "staging",
         "batch",
         "batch-ray",
         "batch-once",

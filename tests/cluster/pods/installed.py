@@ -61,7 +61,7 @@ def install_kuberay(cluster: Cluster) -> None:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": KUBERAY}],
     }  # fmt: skip
-    labels = {"app.kubernetes.io/name": "kuberay"}
+    labels = {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"}
     probe = {"httpGet": {"path": "/metrics", "port": "http"}, "periodSeconds": 1, "failureThreshold": 30}
     container = {
         "name": name, "image": "kuberay-operator:v1.6.1", "args": ["--enable-leader-election=false"],
@@ -92,7 +92,8 @@ def until_available(cluster: Cluster, namespace: str, deployment: str, seconds: 
 
 
 def install_serving(cluster: Cluster, namespace: str, folder: str | Path = "manifests/overlays/operated") -> None:
-    """The overlay as it is, and the two Secrets that it wants beforehand: the audit log's key, and settings that carry passwords.
+    """The overlay as it is, and what it wants beforehand: classes of priority, and two Secrets: the audit log's key, and settings that
+    carry passwords.
 
     Features come from the SQLite file in the image of the bundles: the Secret that would name a Redis has another setting."""
     kubectl(cluster, "create", "namespace", namespace)
@@ -104,6 +105,7 @@ def install_serving(cluster: Cluster, namespace: str, folder: str | Path = "mani
     kubectl(
         cluster, "-n", namespace, "create", "secret", "generic", "vedette-secrets", "--from-literal=VEDETTE_LOG_LEVEL=debug"
     )
+    apply(cluster, [d for d in rendered("manifests/cluster") if d["kind"] == "PriorityClass"])
     apply(cluster, rendered(folder), "-n", namespace)
 
 

@@ -53,4 +53,6 @@ fi
 if [ ! -e "$rays/role.yaml" ]; then # what KubeRay's operator may do, as its project says
   cp "$(cd "$here/kuberay" && GOWORK=off go list -m -f '{{.Dir}}' $rayoperator)"/config/rbac/role.yaml "$rays"
 fi
+sh "$here/definitions.sh" >/dev/null  # of other projects, for the manifests
+sh "$here/linters.sh" >/dev/null
 echo "$assets"

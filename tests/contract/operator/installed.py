@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from operators.api.crds import definitions
+from tests import quick_yaml as yaml
 from tests.fakes.apiserver import Handle
+from tests.manifests.platform.definitions import known
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,7 +25,13 @@ FOREIGN = (
     "kserve/serving.kserve.io_servingruntimes.yaml",
     "cert-manager/cert-manager.io_certificates.yaml",
     "cert-manager/cert-manager.io_issuers.yaml",
+    "keda/keda.sh_scaledobjects.yaml",
+    "keda/keda.sh_triggerauthentications.yaml",
+    "gateway-api/gateway.networking.k8s.io_httproutes.yaml",
+    "gateway-api/gateway.networking.k8s.io_grpcroutes.yaml",
 )
+STRIMZI = {"Kafka", "KafkaNodePool", "KafkaTopic", "KafkaUser"}
+"""Kinds that the archive does not have; `definitions.sh` makes their definitions."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def namespaces(http):
 
 @pytest.fixture(scope="module")
 def foreign_definitions(api_server, http, kubectl, tmp_path_factory):
-    """The CRDs of KubeRay, KServe and cert-manager, as they publish them."""
+    """The CRDs of KubeRay, KServe, cert-manager, KEDA and the Gateway API, as they publish them; Strimzi's where they were made."""
     if not api_server.real:
         pytest.skip("only a real API server judges others' CRDs")
     if not os.environ.get("VEDETTE_DATA_DIR"):
@@ -76,9 +84,12 @@ def foreign_definitions(api_server, http, kubectl, tmp_path_factory):
             file = archive.extractfile(f"crds/{name}")
             assert file is not None
             (folder / Path(name).name).write_bytes(file.read())
+    made = [d for d in known().values() if d["spec"]["names"]["kind"] in STRIMZI]
+    (folder / "strimzi.yaml").write_text(yaml.safe_dump_all(made))
     done = kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
     assert done.returncode == 0, done.stderr
     rays = ("ray.io/v1/rayservices", "ray.io/v1/rayjobs", "ray.io/v1/raycronjobs")
     served = (*rays, "serving.kserve.io/v1alpha1/servingruntimes", "cert-manager.io/v1/certificates")
-    paths = (*served, "cert-manager.io/v1/issuers")
+    paths = (*served, "cert-manager.io/v1/issuers", "keda.sh/v1alpha1/scaledobjects", "gateway.networking.k8s.io/v1/grpcroutes")
+    paths += tuple(f"kafka.strimzi.io/v1/{d['spec']['names']['plural']}" for d in made)
     until(lambda: all(http.get(f"/apis/{path}").status_code == 200 for path in paths), "the CRDs are not served", every_s=0.2)

@@ -20,6 +20,7 @@ from tests.manifests.conftest import LABELS, MONITOR, ROOT, rendered_with
 KINDS = {
     "Deployment": kubernetes.client.V1Deployment,
     "NetworkPolicy": kubernetes.client.V1NetworkPolicy,
+    "PodDisruptionBudget": kubernetes.client.V1PodDisruptionBudget,
     "Service": kubernetes.client.V1Service,
 }
 

@@ -11,6 +11,7 @@ from tests.manifests.conftest import MONITOR, rendered_with
 KINDS = {
     "Deployment": kubernetes.client.V1Deployment,
     "NetworkPolicy": kubernetes.client.V1NetworkPolicy,
+    "PodDisruptionBudget": kubernetes.client.V1PodDisruptionBudget,
     "Service": kubernetes.client.V1Service,
 }
 

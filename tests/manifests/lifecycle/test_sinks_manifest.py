@@ -13,6 +13,7 @@ from tests.manifests.conftest import SINKS
 KINDS = {
     "Deployment": kubernetes.client.V1Deployment,
     "NetworkPolicy": kubernetes.client.V1NetworkPolicy,
+    "PodDisruptionBudget": kubernetes.client.V1PodDisruptionBudget,
     "Service": kubernetes.client.V1Service,
 }
 

@@ -1,0 +1,62 @@
+"""The definitions (CRDs) of the projects that the manifests name: of the archive in VEDETTE_DATA_DIR, and of the cache that
+tests/cluster/tools/definitions.sh fills. The archive's are taken first: they are whole and of the versions that are supported."""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.fakes.apiserver.real import assets
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.1 in which `=` is a text: a definition of Prometheus' operator has it as a value."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
+@cache
+def known() -> dict[str, Json]:
+    """All definitions that can be had, by name."""
+    found: dict[str, Json] = {}
+    for document in (*_of_archive(), *_of_cache(), *_own()):
+        if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
+            found.setdefault(document["metadata"]["name"], document)
+    return found
+
+
+def kinds() -> set[tuple[str, str]]:
+    """(group, kind) of all definitions."""
+    return {(d["spec"]["group"], d["spec"]["names"]["kind"]) for d in known().values()}
+
+
+def _of_archive() -> Iterator[Json]:
+    folder = os.environ.get("VEDETTE_DATA_DIR")
+    archive = Path(folder) / "crds" / "crds.tar.xz" if folder else None
+    if archive is None or not archive.is_file():
+        return
+    with tarfile.open(archive, "r:xz") as tar:
+        for member in tar:
+            if member.name.endswith(".yaml") and (file := tar.extractfile(member)) is not None:
+                yield from yaml.load_all(file.read(), _Loader)
+
+
+def _of_cache() -> Iterator[Json]:
+    beside = assets()
+    for file in sorted(beside.glob("definitions/*/*.yaml")) if beside else ():
+        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
+    for file in sorted(beside.glob("kuberay-*/ray.io_*.yaml"), reverse=True) if beside else ():
+        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
+
+
+def _own() -> Iterator[Json]:
+    for file in sorted((ROOT / "manifests" / "crds").glob("*.yaml")):
+        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
