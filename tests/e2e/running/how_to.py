@@ -36,6 +36,12 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     },
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
+    "install-serving.md": {ALL: "a cluster; tests/manifests/platform/test_admission.py types the page's commands at a real API server"},
+    "fit-to-your-cluster.md": {
+        ALL: "a site's own folder; tests/manifests/platform renders it, tests/unit/operators/backends/checks lints it"
+    },
+    "harden-a-deployment.md": {ALL: "no commands; tests/manifests/platform/test_network.py has the cases"},
+    "deploy-streams.md": {ALL: "a cluster with a broker; tests/manifests/platform gives the overlay to a real API server"},
     "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
     "evaluate.md": {
         'vedette evaluate flows --data-dir "$VEDETTE_DATA_DIR/flows"': _CAPTURES,

@@ -34,7 +34,10 @@ COMPOSED: Final = {
             "otel-collector",
         ],
     ),
-    "streams, the monitor and the sinks, scraped": (["base/stream", "base/monitor", "base/sinks"], ["prometheus-operator", "dashboards"]),
+    "streams, the monitor and the sinks, scraped": (
+        ["base/stream", "base/monitor", "base/sinks"],
+        ["prometheus-operator", "dashboards"],
+    ),
     "serving, upgraded in steps": (["base/serving"], ["upgrade-incremental"]),
     "serving behind Envoy, limited": (["overlays/fronted"], ["shared-log", "gcs-fault-tolerance"]),
     "streams, scaled by the lag that workers say": (["base/stream"], ["stream-hpa", "priority", "network-policy"]),
