@@ -17,8 +17,11 @@ from locust.exception import StopUser
 from loadtests import payloads
 from loadtests.settings import LoadSettings
 from loadtests.stubs import infer_call
+from serving.access.client_credentials import DoorCredentials
 
 SETTINGS = LoadSettings()
+SHOWN = dict(DoorCredentials().headers())
+"""What guarded doors want to be shown: VEDETTE_TOKEN_FILE, VEDETTE_API_KEY_FILE."""
 HTTP, GRPC = "http infer", "grpc infer"
 _TURN = iter(range(1_000_000_000))
 
@@ -52,7 +55,8 @@ def _messages(metadata: bytes) -> tuple[Any, ...]:
 
 def fetch_metadata(host: str) -> bytes:
     """The model's metadata, over HTTP. Raises OSError."""
-    with urllib.request.urlopen(f"{host}/v2/models/{SETTINGS.model}", timeout=10) as answer:  # noqa: S310
+    asked = urllib.request.Request(f"{host}/v2/models/{SETTINGS.model}", headers=SHOWN)  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
         body: bytes = answer.read()
         return body
 
@@ -79,7 +83,9 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
 
     def on_start(self) -> None:
         """Read the model's metadata and make the payloads."""
-        with self.client.get(f"/v2/models/{SETTINGS.model}", name="http metadata", catch_response=True) as answer:
+        with self.client.get(
+            f"/v2/models/{SETTINGS.model}", headers=SHOWN, name="http metadata", catch_response=True
+        ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"model {SETTINGS.model}: {answer.status_code} {answer.text}")
                 raise StopUser
@@ -88,7 +94,7 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
         """One request."""
-        url, headers = f"/v2/models/{SETTINGS.model}/infer", {"Content-Type": "application/json"}
+        url, headers = f"/v2/models/{SETTINGS.model}/infer", {**SHOWN, "Content-Type": "application/json"}
         with self.client.post(url, data=next(self.bodies), headers=headers, name=HTTP, catch_response=True) as answer:
             if answer.status_code != 200:
                 answer.failure(f"{answer.status_code} {(answer.text or '')[:200]}")
@@ -122,7 +128,7 @@ class GrpcDoor(User):  # type: ignore[misc]
         start = time.perf_counter()
         length, problem = 0, None
         try:
-            answer = self.call(next(self.requests), timeout=10)
+            answer = self.call(next(self.requests), timeout=10, metadata=list(SHOWN.items()))
             length = answer.ByteSize()
             if not answer.outputs:
                 problem = LoadError("an answer without outputs")

@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.access.followed_files import AccessFiles, follow
+from serving.access.gate import Gate
 from serving.audit.anchors.publisher import AnchorPublisher, offer_to
 from serving.audit.anchors.urls import open_anchors
 from serving.audit.durability.modes import ALL_ASYNC, AuditMode, AuditModes
@@ -136,7 +138,8 @@ async def compose(
             explanations=explanations,
             segments=segments,
         )
-        siblings = Siblings(settings.store_dir, identity)
+        gate, access_problems = _open_gate(settings, metrics, stack)
+        siblings = Siblings(settings.store_dir, identity, key=gate.replica_key if gate is not None else "")
         stack.callback(siblings.leave)
         store, served = open_store(settings), ServedFile(settings.store_dir)
         service = ModelServer(
@@ -160,10 +163,11 @@ async def compose(
                 metrics.render,
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
-                degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *degraded()),
+                degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *access_problems(), *degraded()),
                 risks=_open_risks(settings, stack),
                 counts=doors,
                 watch=metrics.watch,
+                gate=gate,
             ),
             served=served,
             fallback=lambda: newest_of_each(store),
@@ -172,6 +176,23 @@ async def compose(
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")
+
+
+def _open_gate(
+    settings: ServingSettings, metrics: ServingMetrics, stack: AsyncExitStack
+) -> tuple[Gate | None, Callable[[], tuple[str, ...]]]:
+    """What decides who may ask for what, if there is a policy, and what is wrong with its files, a line each.
+
+    Raises AccessPolicyError for a policy that cannot be used: no door opens then."""
+    if settings.access is None:
+        return None, tuple
+    files = AccessFiles(settings.access)
+    files.start()
+    gate = Gate(files.policy, files.keys, random=secrets.token_bytes)
+    stack.callback(asyncio.get_running_loop().create_task(follow(gate, files)).cancel)
+    metrics.watch(gate.metrics)
+    metrics.watch(files.metrics)
+    return gate, files.problems
 
 
 def _open_risks(settings: ServingSettings, stack: AsyncExitStack) -> RiskQuestions | None:

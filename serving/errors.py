@@ -3,6 +3,8 @@
     ServingError
     |- BadRequest        the request is wrong; sending it again cannot help
     |- NotFound          no such model, version or path
+    |- Unauthenticated   nobody knows who asks
+    |- Forbidden         who asks may not do this
     |- TooLarge          the body is over the limit
     |- Unsupported       this server does not do that
     |- Unavailable       not ready, or a dependency is out; try again
@@ -34,6 +36,18 @@ class BadRequest(ServingError):
 
 class NotFound(ServingError):
     """The model, version or path does not exist."""
+
+
+class Unauthenticated(ServingError):
+    """The request shows no credentials, or such as are not accepted. is_token_wrong: some came."""
+
+    def __init__(self, message: str, *, is_token_wrong: bool = False) -> None:
+        super().__init__(message)
+        self.is_token_wrong = is_token_wrong
+
+
+class Forbidden(ServingError):
+    """The caller is known and has no right to this."""
 
 
 class TooLarge(ServingError):

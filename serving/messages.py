@@ -79,8 +79,8 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
 
     version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
     traceparent: W3C trace context header, if any. variant: the variant a header asks for, None if none does (the parameter of
-    that name may). tenant: whom a header says it is for, likewise. headers a door hands on are in `parameters` only if the protocol
-    says so."""
+    that name may). tenant: whom a header says it is for, likewise. caller, caller_tenant: who asks and for which tenant, as the access
+    policy says; empty: nobody, none. headers a door hands on are in `parameters` only if the protocol says so."""
 
     model: str
     version: str | None
@@ -94,6 +94,8 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     variant: str | None = None
     arrived_ns: int = 0
     tenant: str | None = None
+    caller: str = ""
+    caller_tenant: str = ""
 
 
 class InferAnswer(msgspec.Struct, frozen=True, gc=False):

@@ -145,6 +145,9 @@ class ServingSettings(BaseSettings):
     """Whether clients may load and unload models through the repository API. If true, any client that reaches the doors may do so.
     `vedette up` sets it to true if it listens on loopback and this setting is unset. Clients can never change models that are managed or
     have variants."""
+    access: Path | None = None
+    """The access policy, a YAML file (docs/reference/access.md): who may ask the doors for what. It is read again when it changes. Unset:
+    everybody who reaches the doors may ask the models."""
     audit: Audit = "async"
     """How an answer depends on its record in the prediction log. `strict`: the answer is sent after its record is on the disk; if that
     fails the request is refused. `async` (or `true`): the answer does not wait for the record. `off` (or `false`): no record."""

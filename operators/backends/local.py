@@ -24,7 +24,7 @@ class LocalBackend:
     """Port Backend on this machine.
 
     addresses: base URLs that answer for all replicas, asked anew at each look. expected_replicas: how many there should be.
-    session: the caller's, who closes it."""
+    session: the caller's, who closes it. credentials: headers that replicas want to be shown."""
 
     def __init__(
         self,
@@ -34,9 +34,10 @@ class LocalBackend:
         addresses: Callable[[], Sequence[str]],
         expected_replicas: Callable[[], int],
         scale: Callable[[int], None] | None = None,
+        credentials: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._store, self._served = BundleStore(store_dir), ServedFile(store_dir)
-        self._pages, self._meter = MetricsPages(session), LoadMeter()
+        self._pages, self._meter = MetricsPages(session, credentials=credentials), LoadMeter()
         self._addresses, self._expected, self._scale = addresses, expected_replicas, scale
 
     async def carry_out(self, service: ServiceRef, target: Target) -> None:

@@ -4,7 +4,7 @@ Only asks over HTTP; operators.backends.evidence interprets the pages. An addres
 the look partial, never an exception."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -25,7 +25,9 @@ def _utc() -> datetime:
 class MetricsPages:
     """Pages of replicas.
 
-    session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once."""
+    session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once.
+
+    credentials: headers that show who asks; asked for each page. Redirects are not followed: they would carry them elsewhere."""
 
     def __init__(
         self,
@@ -34,8 +36,9 @@ class MetricsPages:
         timeout_s: float = 3.0,
         together: int = 64,
         now: Callable[[], datetime] = _utc,
+        credentials: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._session, self._now = session, now
+        self._session, self._now, self._credentials = session, now, credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._places = asyncio.Semaphore(together)
         self._readers: dict[str, tuple[PageReader, datetime]] = {}
@@ -78,7 +81,10 @@ class MetricsPages:
     async def _page(self, address: str) -> "str | _Silence":
         url = address.rstrip("/") + "/metrics"
         try:
-            async with self._places, self._session.get(url, timeout=self._timeout) as answer:
+            async with (
+                self._places,
+                self._session.get(url, timeout=self._timeout, headers=self._credentials(), allow_redirects=False) as answer,
+            ):
                 if answer.status != 200:
                     return _Silence(f"{url} answers {answer.status}")
                 body = await answer.content.read(_LARGEST_PAGE)

@@ -35,8 +35,9 @@ def conform(
     from operators.conformance.run import broken
     from operators.conformance.transport import Transport
     from operators.conformance.values import Level
+    from serving.access.client_credentials import DoorCredentials
 
-    with Transport(http, grpc, timeout_s) as transport:
+    with Transport(http, grpc, timeout_s, DoorCredentials().headers()) as transport:
         results = _run(transport, model or (), only or (), may_change=may_change)
     if as_json:
         print_json(report.as_json(results))

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from operators.cli import conform, explain, lineage, operator, report, up
+from operators.cli.access import keys as access_keys
+from operators.cli.access import policy as access_policy
 from operators.cli.audit import app as audit
 from operators.cli.batch import batch
 from operators.cli.console import errors, is_expected, message_of
@@ -44,6 +46,8 @@ app.command(rich_help_panel=_SERVING)(conform.conform)
 app.add_typer(stream.app, name="stream", rich_help_panel=_SERVING)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
 app.add_typer(sinks.app, name="sinks", rich_help_panel=_SERVING)
+app.add_typer(access_policy.app, name="access", rich_help_panel=_SERVING)
+app.add_typer(access_keys.app, name="keys", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)
 app.add_typer(data.app, name="data", rich_help_panel=_MODELS)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)

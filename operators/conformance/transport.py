@@ -4,7 +4,7 @@ Shell: no judgement here. A connection that fails or is closed is a reply of its
 
 import http.client
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -27,8 +27,11 @@ class TransportError(Exception):
 class Transport:
     """The two doors of one server. url: `http(s)://host:port[/prefix]`; address: `host:port`, `grpcs://host:port` for TLS."""
 
-    def __init__(self, url: str | None, address: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, url: str | None, address: str | None, timeout_s: float, credentials: Mapping[str, str] | None = None
+    ) -> None:
         self._timeout_s = timeout_s
+        self._shown = dict(credentials or {})
         self._url = _split(url) if url else None
         self._channel = _open(address) if address else None
 
@@ -73,7 +76,12 @@ class Transport:
         if self._url is None or connection is None:
             return NoReply("no HTTP address was given")
         try:
-            connection.request(call.method, self._url.path.rstrip("/") + call.path, body=call.body, headers=dict(call.headers))
+            connection.request(
+                call.method,
+                self._url.path.rstrip("/") + call.path,
+                body=call.body,
+                headers={**self._shown, **dict(call.headers)},
+            )
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             return HttpReply(response.status, headers, response.read())
@@ -94,8 +102,16 @@ class Transport:
             return NoReply("no gRPC address was given")
         try:
             if not call.is_stream:
-                return GrpcReply("OK", "", self._channel.unary_unary(call.method)(call.message, timeout=self._timeout_s))
-            stream = self._channel.stream_stream(call.method)(iter([call.message]), timeout=self._timeout_s)
+                return GrpcReply(
+                    "OK",
+                    "",
+                    self._channel.unary_unary(call.method)(
+                        call.message, timeout=self._timeout_s, metadata=list(self._shown.items())
+                    ),
+                )
+            stream = self._channel.stream_stream(call.method)(
+                iter([call.message]), timeout=self._timeout_s, metadata=list(self._shown.items())
+            )
             first = next(iter(stream), b"")
             stream.cancel()
             return GrpcReply("OK", "", first)

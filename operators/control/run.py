@@ -15,6 +15,7 @@ from operators.backends.local import LocalBackend
 from operators.control.folder import ControlFolder
 from operators.control.loop import Loop, approval_desk, pause
 from operators.rollout.spec import Revision
+from serving.access.client_credentials import DoorCredentials
 from serving.audit.keys.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ async def _run(settings: "ServingSettings", running: "LocalServing", stopping: a
             addresses=lambda: (f"http://{host}:{running.http_port}",),
             expected_replicas=lambda: running.replicas,
             scale=running.scale,
+            credentials=DoorCredentials().headers,
         )
         folder = ControlFolder(settings.store_dir)
         keys = Keyring.of(

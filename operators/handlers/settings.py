@@ -60,6 +60,9 @@ class OperatorSettings(BaseSettings):
     """Maximum age of a sample. Older samples are ignored."""
     labels_url: str = ""
     """Base URL of a label server (`vedette label serve`), for the gates `precision` and `recall`. Empty: these gates stay undecided."""
+    replica_token_file: Path | None = None
+    """File with the bearer token for replicas whose doors are guarded (docs/reference/access.md). It is read again for each look. Unset:
+    no token is sent."""
     labels_token_file: Path | None = None
     """File with the bearer token of the label server. The file is read again for each look."""
     leader_election: bool = True

@@ -5,7 +5,7 @@ The doors fill `Credentials`: the headers of each request, and the certificate o
 handshake verified. It is read once per connection, never per request."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -31,18 +31,38 @@ class PeerCertificate:
     sha256: str = ""
 
 
+class ConnectionMemo:
+    """Who the last request of a connection was, so that the next one with the same headers is a comparison. It lives as long as its
+    connection, which holds the headers of its last request anyway. address: of the client's socket, without port."""
+
+    __slots__ = ("address", "api_key", "authorization", "known", "valid")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.authorization: bytes | None = None
+        self.api_key: bytes | None = None
+        self.known: Any = None
+        self.valid: object = None
+        """What `known` was decided by; it counts while the authenticator has the same."""
+
+
 class Credentials(NamedTuple):
     """What one request brings. authorization, api_key: values of the headers as they came, None where there is none. address: of the
-    client's socket, without port; empty if it is not known. They are secrets: nothing logs them."""
+    client's socket, without port; empty if it is not known. memo: of the connection, if there is one. They are secrets: nothing logs
+    them."""
 
     authorization: bytes | None = None
     api_key: bytes | None = None
     certificate: PeerCertificate | None = None
     address: str = ""
+    memo: ConnectionMemo | None = None
 
     def __repr__(self) -> str:
-        brought = [name for name, value in zip(self._fields, self, strict=True) if value]
+        brought = [name for name in ("authorization", "api_key", "certificate") if getattr(self, name)]
         return f"Credentials({', '.join(brought)})"
+
+
+NOTHING_SHOWN: Final = Credentials()
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):

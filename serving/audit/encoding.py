@@ -89,6 +89,7 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         _VERDICT_LISTS[verdicts.item()],
         _FLAG_LISTS[degraded.item()],
         record.latency_us,
+        _asked_by(record) if record.caller or record.tenant else b"",
     )
 
 
@@ -103,11 +104,17 @@ def _form_of(about: tuple[str | None, ...]) -> bytes:
         b',"variant":' + variant + b',"source":' + source +
         b',"request_id":%b,"trace_id":%b,"rows":1,"inputs":%b,"features":%b,"event_times_us":%b,"operating_point":' + point +
         b',"scores":%b,"verdicts":%b,"degraded":%b,"latency_us":%d,"row_numbers":null,"rules":[],"fallback_from":null,'
-        b'"processor":' + processor + b',"outputs":{}}\n'
+        b'"processor":' + processor + b',"outputs":{}%b}\n'
     )  # fmt: skip
     if len(_forms) >= _MOST_FORMS:
         _forms.clear()  # models come and go
     return _forms.setdefault(about, form)
+
+
+def _asked_by(record: AuditRecord) -> bytes:
+    """The caller and the tenant, behind the other fields."""
+    named = (("caller", record.caller), ("tenant", record.tenant))
+    return b"".join([b',"%b":%b' % (name.encode(), orjson.dumps(value)) for name, value in named if value])
 
 
 def _encode_any(record: AuditRecord) -> bytes:
@@ -115,6 +122,9 @@ def _encode_any(record: AuditRecord) -> bytes:
     del fields["personal"]  # it is for the writer, and says nothing of the answer
     if record.explained is None:
         del fields["explained"]  # nearly every line
+    for name in ("caller", "tenant"):
+        if not fields[name]:
+            del fields[name]  # every line where access is not guarded
     del fields["suppressed"]
     if record.suppressed:
         fields["suppressed"] = [msgspec.structs.asdict(entry) for entry in record.suppressed]

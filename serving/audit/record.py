@@ -70,6 +70,10 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The rows whose verdicts a suppression lowered; not written where there are none."""
     outputs: Mapping[str, Any] = {}
     """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
+    caller: str = ""
+    """Who asked, as the access policy knows them; empty where nobody was asked to say, and then it is not written."""
+    tenant: str = ""
+    """The caller's tenant; empty: none, and then it is not written."""
 
 
 class NotRecorded(Unavailable):

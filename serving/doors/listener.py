@@ -16,10 +16,11 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+from serving.access.gate import Gate
 from serving.doors.client_share import ClientShare, share_of
 from serving.doors.counts import AllDoorCounts
 from serving.doors.grpc.server import Http2Door, start_http2
-from serving.doors.http.connection import HttpApplication
+from serving.doors.http.application import HttpApplication
 from serving.doors.http.door import HttpDoor, RiskAnswers
 from serving.doors.http.narrow_door import HEALTH, METRICS, NarrowDoor
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, affordable_connections, bind
@@ -118,7 +119,7 @@ class DoorBackend:
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
     inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
     risks: answers questions about risks; None: nobody may ask. counts: what the doors count. watch: called with each further source of
-    metrics that the doors have."""
+    metrics that the doors have. gate: decides who may ask for what; None: everybody for everything."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
@@ -128,6 +129,7 @@ class DoorBackend:
     risks: RiskAnswers | None = None
     counts: AllDoorCounts = field(default_factory=AllDoorCounts)
     watch: Callable[[Callable[[], Figures]], object] = lambda _: None
+    gate: Gate | None = None
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
@@ -141,6 +143,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
         degraded=backend.degraded,
         risks=backend.risks,
         counts=backend.counts.http,
+        gate=backend.gate,
     )
 
 
@@ -246,6 +249,7 @@ class Listener:
             counts=backend.counts.grpc,
             max_client_share=self._max_client_share,
             wrap=self._wrap(backend, "grpc", HTTP2),
+            gate=backend.gate,
         )
 
     def _wrap(self, backend: DoorBackend, door: str, protocol: str) -> Wrap:

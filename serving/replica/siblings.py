@@ -24,20 +24,23 @@ _PART_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """The registration of a replica. started: start time of its process in ticks of the kernel, because process ids are used again."""
+    """The registration of a replica. started: start time of its process in ticks of the kernel, because process ids are used again.
+
+    key: what it wants to be shown by another replica that asks for its page; empty: nothing."""
 
     identity: str
     host: str
     pid: int
     started: str
     port: int
+    key: str = ""
 
 
 class Siblings:
     """The replicas that share this store on this machine. Files are read and pages merged in one thread."""
 
-    def __init__(self, store_dir: Path, identity: str) -> None:
-        self._folder, self._identity = store_dir / "replicas", identity
+    def __init__(self, store_dir: Path, identity: str, key: str = "") -> None:
+        self._folder, self._identity, self._key = store_dir / "replicas", identity, key
         self._host = socket.gethostname()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="siblings")
 
@@ -48,8 +51,9 @@ class Siblings:
     def register(self, port: int) -> None:
         """Register the loopback port on which only this replica answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        me = Sibling(self._identity, self._host, os.getpid(), _process_start(os.getpid()) or "", port)
+        me = Sibling(self._identity, self._host, os.getpid(), _process_start(os.getpid()) or "", port, self._key)
         draft = self._registration.with_suffix(".draft")
+        draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(me)), encoding="utf-8")
         draft.replace(self._registration)
 
@@ -76,7 +80,7 @@ class Siblings:
         """This replica's page and those of all that answer."""
         loop = asyncio.get_running_loop()
         others = await loop.run_in_executor(self._thread, self.others)
-        pages = [own, *(page for page in await asyncio.gather(*(_page(s.port) for s in others)) if page is not None)]
+        pages = [own, *(page for page in await asyncio.gather(*(_page(s.port, s.key) for s in others)) if page is not None)]
         return own if len(pages) == 1 else await loop.run_in_executor(self._thread, merged, pages)
 
 
@@ -103,13 +107,14 @@ def merged(pages: Sequence[bytes]) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-async def _page(port: int) -> bytes | None:
+async def _page(port: int, key: str) -> bytes | None:
     """A sibling's own page; None if it does not answer in time, or with more than _LARGEST bytes."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(b"GET /metrics?replica=self HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                shown = b"x-api-key: %b\r\n" % key.encode() if key else b""
+                writer.write(b"GET /metrics?replica=self HTTP/1.1\r\nhost: localhost\r\n%bconnection: close\r\n\r\n" % shown)
                 answer = await _read_to_end(reader)
             finally:
                 writer.close()

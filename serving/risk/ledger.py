@@ -1,6 +1,6 @@
 """Where the records of entities are kept: the port, and one step of it that every adapter shares."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -43,8 +43,8 @@ class RiskLedger(Protocol):
         """The risk of an entity now; None if nothing was ever said of it. Raises LedgerDown."""
         ...
 
-    def highest(self, most: int, now_us: int) -> list[Risk]:
-        """Entities with the highest risk now, highest first. Raises LedgerDown."""
+    def highest(self, most: int, now_us: int, is_wanted: Callable[[str], bool] | None = None) -> list[Risk]:
+        """Entities with the highest risk now, highest first; of those that are wanted, if that is asked. Raises LedgerDown."""
         ...
 
     def forget_before(self, until_us: int) -> int:

@@ -37,9 +37,10 @@ class RiskQuestions:
             raise NotFound(f"nothing was ever said of the entity {entity[:200]!r}")
         return risk_as_json(found)
 
-    async def highest(self, most: int) -> bytes:
-        """The entities with the highest risks as JSON. Raises Unavailable."""
-        found = await self._ask(lambda ledger: ledger.highest(min(most, MOST_ANSWERED), time.time_ns() // 1000))
+    async def highest(self, most: int, is_wanted: Callable[[str], bool] | None = None) -> bytes:
+        """The entities with the highest risks as JSON; of those that are wanted, if that is asked. Raises Unavailable."""
+        now_us = time.time_ns() // 1000
+        found = await self._ask(lambda ledger: ledger.highest(min(most, MOST_ANSWERED), now_us, is_wanted))
         return orjson.dumps({"risks": [risk_as_record(risk) for risk in found or []]})
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 The one user of the `redis` client here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -84,7 +84,7 @@ class RedisLedger:
             body = self._redis.get(self._key(entity))
         return None if body is None else assess(decode_record(body), self._rules, now_us)
 
-    def highest(self, most: int, now_us: int) -> list[Risk]:
+    def highest(self, most: int, now_us: int, is_wanted: Callable[[str], bool] | None = None) -> list[Risk]:
         """See the port. As in the SQLite ledger: until none that is left can be among those wanted."""
         found: list[Risk] = []
         start = 0
@@ -93,7 +93,9 @@ class RedisLedger:
                 page = self._redis.zrevrange(self._ceilings, start, start + _PAGE - 1, withscores=True)
                 if not page or (len(found) >= most and page[0][1] < found[most - 1].risk):
                     return found
-                bodies = self._redis.mget([self._key(name.decode()) for name, _ in page])
+                named = [name.decode() for name, _ in page]
+                wanted = [self._key(name) for name in named if is_wanted is None or is_wanted(name)]
+                bodies = self._redis.mget(wanted) if wanted else []
             found += [assess(decode_record(body), self._rules, now_us) for body in bodies if body]
             found.sort(key=lambda risk: (-risk.risk, risk.entity))
             del found[most:]

@@ -1,7 +1,7 @@
 """The ledger in one SQLite file, for one machine: processes share it through SQLite's own locks (write-ahead log)."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -64,15 +64,16 @@ class SqliteLedger:
             record = self._read([entity]).get(entity)
         return None if record is None else assess(record, self._rules, now_us)
 
-    def highest(self, most: int, now_us: int) -> list[Risk]:
+    def highest(self, most: int, now_us: int, is_wanted: Callable[[str], bool] | None = None) -> list[Risk]:
         """See the port. Reads entities in order of the highest risk they may have, until none that is left can be among those wanted."""
         found: list[Risk] = []
         with self._errors():
-            rows = self._connection.execute("SELECT ceiling, record FROM risk ORDER BY ceiling DESC, entity")
+            rows = self._connection.execute("SELECT ceiling, record, entity FROM risk ORDER BY ceiling DESC, entity")
             while page := rows.fetchmany(_PAGE):
                 if len(found) >= most and page[0][0] < found[most - 1].risk:
                     break
-                found += [assess(decode_record(blob), self._rules, now_us) for _, blob in page]
+                wanted = [blob for _, blob, entity in page if is_wanted is None or is_wanted(entity)]
+                found += [assess(decode_record(blob), self._rules, now_us) for blob in wanted]
                 found.sort(key=lambda risk: (-risk.risk, risk.entity))
                 del found[most:]
         return found

@@ -379,4 +379,6 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         explained=state.explain,
         suppressed=group.suppressed,
         outputs=group.raw if verdicts is None else _SCORED,
+        caller=request.caller,
+        tenant=request.caller_tenant,
     )

@@ -5,6 +5,7 @@ carries `replica`, the identity of the replica that counted it."""
 
 from typing import Final
 
+from serving.telemetry.access_names import ACCESS_METRICS
 from serving.telemetry.door_names import DOOR_METRICS
 from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.stream_names import STREAM_METRICS
@@ -333,5 +334,6 @@ METRICS: Final = (
     *DOOR_METRICS,
     *TLS_METRICS,
     *STREAM_METRICS,
+    *ACCESS_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

@@ -26,6 +26,11 @@ from operators.observability.alerts.slo import FAST, OBJECTIVES, SLOW
 from operators.telemetry.monitor_names import MONITOR_METRICS
 from operators.telemetry.operator_names import OPERATOR_METRICS
 from operators.telemetry.sink_names import SINK_METRICS
+from serving.access import policy_file, refusals
+from serving.access.client_credentials import DoorCredentials
+from serving.access.verbs import ABOUT, OF_MODELS, SHAREABLE, Verb
+from serving.doors.grpc.method_verbs import GRPC_VERBS
+from serving.doors.http.endpoint_verbs import HTTP_VERBS
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
 from serving.settings import ServingSettings
@@ -217,10 +222,28 @@ def glossary() -> str:
     return _table(["Noun", "What it is", "Where"], rows)
 
 
+def access_verbs() -> str:
+    rows = [[f"`{v}`", "yes" if v in OF_MODELS else "", "yes" if v in SHAREABLE else "", ABOUT[v]] for v in Verb]
+    return _table(["Verb", "For models by name", "On models that tenants share", "What it allows"], rows)
+
+
+def access_endpoints() -> str:
+    http = [[f"`{endpoint.value}`", f"`{HTTP_VERBS[endpoint]}`"] for endpoint in sorted(HTTP_VERBS, key=lambda one: one.value)]
+    grpc = [[f"`{method}`", f"`{verb}`"] for method, verb in GRPC_VERBS.items()]
+    return _table(["HTTP path or gRPC method", "Verb"], [*http, *grpc])
+
+
+def access_reasons() -> str:
+    return _table(
+        ["`reason`", "Why the request was refused"], [[f"`{one.value}`", refusals.ABOUT[one]] for one in refusals.RefusalReason]
+    )
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "stream settings"): lambda: settings(StreamSettings),
     ("docs/reference/settings.md", "event format"): lambda: settings(CodecSettings),
+    ("docs/reference/access.md", "clients"): lambda: settings(DoorCredentials),
     ("docs/reference/settings.md", "load settings"): lambda: settings(LoadSettings),
     ("docs/reference/metrics.md", "metrics"): lambda: metric_names(names.METRICS),
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
@@ -248,6 +271,10 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/streams.md", "verdict"): lambda: message_fields(VerdictMessage),
     ("docs/reference/streams.md", "alert"): lambda: message_fields(AlertMessage),
     ("docs/reference/streams.md", "investigate"): lambda: message_fields(InvestigateMessage),
+    ("docs/reference/access.md", "verbs"): access_verbs,
+    ("docs/reference/access.md", "endpoints"): access_endpoints,
+    ("docs/reference/access.md", "reasons"): access_reasons,
+    ("docs/reference/access.md", "policy"): lambda: models((policy_file,), policy_file.PolicyForm),
     ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""

@@ -16,6 +16,7 @@ from operators.handlers.settings import OperatorSettings
 from operators.telemetry.monitor_names import MONITOR_METRICS
 from operators.telemetry.operator_names import OPERATOR_METRICS
 from operators.telemetry.sink_names import SINK_METRICS
+from serving.access.client_credentials import DoorCredentials
 from serving.audit.record import AuditRecord
 from serving.doors.grpc.calls import InferenceMethods
 from serving.doors.http.router import Endpoint
@@ -44,7 +45,7 @@ def test_generated_tables_are_what_the_code_says(page, part):
     assert found[0] == PARTS[page, part](), f"{page} is behind the code; run: .venv/bin/python -m tests.docs.tables"
 
 
-SETTINGS = (ServingSettings, StreamSettings, CodecSettings, LoadSettings, OperatorSettings)
+SETTINGS = (ServingSettings, StreamSettings, CodecSettings, LoadSettings, OperatorSettings, DoorCredentials)
 
 
 def _models(module) -> list[type[BaseModel]]:

@@ -46,6 +46,8 @@ COLUMNS: Final = {
     "outputs": "JSON",
     "explained": "VARCHAR",
     "suppressed": "JSON",
+    "caller": "VARCHAR",
+    "tenant": "VARCHAR",
     "segment": "VARCHAR",
 }
 """Columns of `records`. segment: LOG/NUMBER, where the record stands."""
@@ -65,8 +67,8 @@ _LONGEST_LINE: Final = 256 * 1024 * 1024
 MOST_ROWS: Final = 10_000
 """Lines of a result, unless more are asked for."""
 _ROWS_VIEW: Final = """
-CREATE VIEW "rows" AS SELECT receipt, time, time_us, door, model, version, revision, variant, source, operating_point, i - 1 AS "row",
-  coalesce(row_numbers[i], i - 1) AS row_number, scores[i] AS score, verdicts[i] AS verdict, degraded[i] AS degraded,
+CREATE VIEW "rows" AS SELECT receipt, time, time_us, door, model, version, revision, variant, source, operating_point, caller, tenant,
+  i - 1 AS "row", coalesce(row_numbers[i], i - 1) AS row_number, scores[i] AS score, verdicts[i] AS verdict, degraded[i] AS degraded,
   rules[i] AS rules, row_of(inputs, i - 1) AS inputs, row_of(features, i - 1) AS features, segment
 FROM (SELECT *, unnest(range(1, "rows" + 1)) AS i FROM records)
 """

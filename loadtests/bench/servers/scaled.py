@@ -67,7 +67,9 @@ class Waiting:
     def admit_head(self, method: str, url: bytes) -> None:
         """Admit every request."""
 
-    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
+    async def respond(
+        self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes, connection: object = None
+    ) -> Reply:
         """`/work` waits; `/area` says how much there has been to do; anything else is ready."""
         if raw_path == b"/area":
             return Reply(json.dumps({"area": self.area()}).encode())

@@ -17,6 +17,7 @@ from typing import Any, Final
 import aiohttp
 import grpc
 
+from serving.access.client_credentials import DoorCredentials
 from serving.doors.grpc.stubs import ModelInferRequest, ModelInferResponse
 
 TrafficRow = dict[str, Any]
@@ -120,6 +121,7 @@ class DemoTraffic:
         self._address, self._model, self.rate = address, model, rate_per_s
         self._events, self._on_answer = events, on_answer
         self._under_way: set[asyncio.Task[None]] = set()
+        self._shown = dict(DoorCredentials().headers())
         self.counts, self.total = TrafficCounts(), TrafficCounts()
 
     def begin(self) -> TrafficCounts:
@@ -134,10 +136,10 @@ class DemoTraffic:
         connector = aiohttp.TCPConnector(limit=256)
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            aiohttp.ClientSession(connector=connector, timeout=timeout, headers=self._shown) as session,
             grpc.aio.insecure_channel(self._address) as channel,
         ):
-            call = channel.unary_unary(_METHOD)
+            call = functools.partial(channel.unary_unary(_METHOD), metadata=list(self._shown.items()))
             self.rate = min(self.rate, await self._bearable(session, call))
             sending = asyncio.create_task(self._send(session, call, stopping))
             try:

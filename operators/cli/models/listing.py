@@ -45,9 +45,16 @@ def _of_store(store_dir: Path | None) -> list[dict[str, object]]:
 def _of_server(url: str) -> list[dict[str, object]]:
     import httpx
 
+    from serving.access.client_credentials import DoorCredentials
+
     try:
-        answer = httpx.post(f"{url.rstrip('/')}/v2/repository/index", json={}, timeout=10)
+        shown = dict(DoorCredentials().headers())
+        answer = httpx.post(f"{url.rstrip('/')}/v2/repository/index", json={}, headers=shown, timeout=10)
+        if answer.status_code in {401, 403}:
+            raise CommandError(
+                f"{url}: {answer.json().get('error')}; VEDETTE_TOKEN_FILE or VEDETTE_API_KEY_FILE names what is shown"
+            )
         answer.raise_for_status()
-    except httpx.HTTPError as problem:
+    except (httpx.HTTPError, ValueError) as problem:
         raise CommandError(f"{url}: {problem}; is `vedette up` running there?") from problem
     return list(answer.json())

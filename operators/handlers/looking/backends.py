@@ -19,6 +19,7 @@ from operators.handlers.documents import owner_reference
 from operators.handlers.settings import OperatorSettings
 from operators.ports import Backend, LabelEvidence, ServiceRef
 from operators.rollout.spec import Revision
+from serving.access.client_credentials import FileToken
 
 
 class ClusterBackend(Backend, Protocol):
@@ -86,7 +87,9 @@ def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> ReadE
             return await source.read(service)
 
         return ask_prometheus
-    pages = MetricsPages(session, timeout_s=settings.scrape_timeout_s)
+    pages = MetricsPages(
+        session, timeout_s=settings.scrape_timeout_s, credentials=FileToken(settings.replica_token_file).headers
+    )
 
     async def ask_pods(service: ServiceRef, addresses: Sequence[str]) -> Scrape:
         return await pages.read(service.model, addresses)

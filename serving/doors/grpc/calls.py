@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
+from serving.access.credentials import NOTHING_SHOWN, Credentials
 from serving.doors.grpc import codec, stubs
 from serving.doors.grpc.answer import answer_bytes
 from serving.errors import BadRequest, NotFound
@@ -14,11 +15,15 @@ from serving.ports import InferenceService
 
 
 class CallContext(NamedTuple):
-    """What comes with a call. deadline_s: seconds the client still waits, None for any. variant: the one it asks for."""
+    """What comes with a call. deadline_s: seconds the client still waits, None for any. variant: the one it asks for.
+
+    credentials: what shows who asks. service: as the caller may use it; None where everybody may ask for everything."""
 
     deadline_s: float | None = None
     traceparent: str | None = None
     variant: str | None = None
+    credentials: Credentials = NOTHING_SHOWN
+    service: InferenceService | None = None
 
 
 Call = Callable[[bytes, CallContext], Coroutine[Any, Any, bytes]]
@@ -44,6 +49,10 @@ class InferenceMethods:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
+    def _of(self, context: CallContext) -> InferenceService:
+        """The service as the caller may use it."""
+        return context.service or self._service
+
     def methods(self) -> Mapping[str, Call]:
         """Method name -> what answers it."""
         return {
@@ -63,62 +72,62 @@ class InferenceMethods:
         """Answer one inference."""
         arrived_ns = time.time_ns()
         message = codec.parse(stubs.ModelInferRequest, body)
-        request = codec.read_request(message, *context, arrived_ns)
-        answer = await self._service.infer(request)
+        request = codec.read_request(message, *context[:3], arrived_ns)
+        answer = await (context.service or self._service).infer(request)
         return answer_bytes(answer, codec.is_raw(message, request))
 
-    async def server_live(self, _body: bytes, _: CallContext) -> bytes:
+    async def server_live(self, _body: bytes, context: CallContext) -> bytes:
         """Whether the process answers."""
-        return _bytes(_LIVE(live=self._service.is_live()))
+        return _bytes(_LIVE(live=self._of(context).is_live()))
 
-    async def server_ready(self, _body: bytes, _: CallContext) -> bytes:
+    async def server_ready(self, _body: bytes, context: CallContext) -> bytes:
         """Whether every model is ready."""
-        return _bytes(_READY(ready=self._service.is_ready()))
+        return _bytes(_READY(ready=self._of(context).is_ready()))
 
-    async def server_metadata(self, _body: bytes, _: CallContext) -> bytes:
+    async def server_metadata(self, _body: bytes, context: CallContext) -> bytes:
         """Name, version, extensions."""
-        server = self._service.server_metadata()
+        server = self._of(context).server_metadata()
         return _bytes(_SERVER(name=server.name, version=server.version, extensions=server.extensions))
 
-    async def model_ready(self, body: bytes, _: CallContext) -> bytes:
+    async def model_ready(self, body: bytes, context: CallContext) -> bytes:
         """Whether one model is ready."""
         asked = codec.parse(_MODEL_READY, body)
         try:
-            is_ready = self._service.is_model_ready(_named(asked.name), asked.version or None)
+            is_ready = self._of(context).is_model_ready(_named(asked.name), asked.version or None)
         except NotFound:  # as Triton answers: its clients ask again until the model is there
             is_ready = False
         return _bytes(_IS_MODEL_READY(ready=is_ready))
 
-    async def model_metadata(self, body: bytes, _: CallContext) -> bytes:
+    async def model_metadata(self, body: bytes, context: CallContext) -> bytes:
         """Inputs and outputs of one model."""
         asked = codec.parse(_MODEL, body)
-        return _bytes(codec.write_metadata(self._service.model_metadata(_named(asked.name), asked.version or None)))
+        return _bytes(codec.write_metadata(self._of(context).model_metadata(_named(asked.name), asked.version or None)))
 
-    async def model_statistics(self, body: bytes, _: CallContext) -> bytes:
+    async def model_statistics(self, body: bytes, context: CallContext) -> bytes:
         """What each model version has answered."""
         asked = codec.parse(_STATISTICS, body)
-        return _bytes(codec.write_statistics(self._service.statistics(asked.name or None, asked.version or None)))
+        return _bytes(codec.write_statistics(self._of(context).statistics(asked.name or None, asked.version or None)))
 
-    async def repository_index(self, body: bytes, _: CallContext) -> bytes:
+    async def repository_index(self, body: bytes, context: CallContext) -> bytes:
         """Every model version known."""
         asked = codec.parse(_INDEX, body)
         answer = stubs.RepositoryIndexResponse()
-        for entry in self._service.repository_index(only_ready=asked.ready):
+        for entry in self._of(context).repository_index(only_ready=asked.ready):
             answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return _bytes(answer)
 
-    async def load(self, body: bytes, _: CallContext) -> bytes:
+    async def load(self, body: bytes, context: CallContext) -> bytes:
         """Load a model."""
         asked = codec.parse(_LOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)
-        await self._service.load(name)
+        await self._of(context).load(name)
         return _bytes(_LOADED(model_name=name, isLoaded=True))
 
-    async def unload(self, body: bytes, _: CallContext) -> bytes:
+    async def unload(self, body: bytes, context: CallContext) -> bytes:
         """Unload a model."""
         asked = codec.parse(_UNLOAD, body)
         name = _named(asked.triton_model_name or asked.model_name)
-        await self._service.unload(name)
+        await self._of(context).unload(name)
         return _bytes(_UNLOADED(model_name=name, isUnloaded=True))
 
 

@@ -6,17 +6,23 @@ never waits is answered within the turn of the loop that read it. docs/decisions
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
+from serving.access.credentials import Credentials
+from serving.access.gate import Gate
+from serving.access.guarded_service import guarded_after_verifying, guarded_by
+from serving.access.verbs import Verb
 from serving.doors.counts import PROTOCOL, DoorCounts
 from serving.doors.eager import start
 from serving.doors.grpc import codec
 from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
+from serving.doors.grpc.method_verbs import GRPC_VERBS
 from serving.doors.grpc.streaming_call import StreamingCall
 from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.doors.grpc.wire import (
@@ -39,13 +45,16 @@ from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
-from serving.errors import BadRequest, DeadlineExceeded, Internal, ServingError, Unavailable, Unsupported
+from serving.doors.requester import memo_of
+from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.ports import InferenceService
 
 _INFER: Final = f"/{SERVICE}/ModelInfer".encode()
 
-StreamingMethod = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
-"""A streaming method: messages in, messages out."""
+_VERBS: Final = {f"/{name}".encode(): verb for name, verb in GRPC_VERBS.items()}
+
+StreamingMethod = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
+"""A streaming method: messages and what comes with the call in, messages out."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,9 +69,11 @@ class GrpcApplication:
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         admit: Callable[[], ServingError | None] | None = None,
         counts: DoorCounts | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.counts = counts or DoorCounts("grpc")
         self.health = Health(service)
+        self._service, self._gate = service, gate
         self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
         self._limit, self._admit = max_body_bytes, admit
         self._loop = asyncio.get_running_loop()
@@ -129,7 +140,10 @@ class GrpcApplication:
             return
         message, is_packed = bytes(body[FRAME_BYTES:]), body[0]
         call = self._calls[head.path]
-        work = self._unpack_and_call(call, message, head) if is_packed else call(message, head.context)
+        if is_packed or self._gate is not None:
+            work = self._prepare_and_call(call, message, stream, is_packed=bool(is_packed))
+        else:
+            work = call(message, head.context)
         task: asyncio.Task[bytes] | None = start(
             work, lambda result, problem: self._answered(stream, result, problem), self._loop
         )
@@ -182,8 +196,28 @@ class GrpcApplication:
         timer = self._loop.call_later(min(deadline_s, 86_400.0) + 0.005, late)
         task.add_done_callback(lambda _: timer.cancel())
 
-    async def _unpack_and_call(self, call: Call, message: bytes, head: RequestHead) -> bytes:
-        return await call(await unpacked(message, head.encoding, self._limit), head.context)
+    async def _prepare_and_call(self, call: Call, message: bytes, stream: Stream, *, is_packed: bool) -> bytes:
+        head: RequestHead = stream.head
+        context = await self._guarded(stream)
+        return await call(await unpacked(message, head.encoding, self._limit) if is_packed else message, context)
+
+    async def _guarded(self, stream: Stream) -> CallContext:
+        """The context of a call, with the service as its caller may use it. Raises ServingError."""
+        head: RequestHead = stream.head
+        gate, context, connection = self._gate, head.context, stream.connection
+        if gate is None:
+            return context
+        memo = memo_of(connection)
+        credentials = Credentials(*context.credentials[:2], connection.peer, memo.address, memo)
+        verb = _VERBS.get(head.path)
+        if verb in gate.open:
+            return context._replace(credentials=credentials)
+        if verb is None:
+            gate.refuse_other(verb, credentials, "grpc")
+        guarded = guarded_by(gate, self._service, credentials, verb, None, "grpc")
+        if guarded is None:
+            guarded = await guarded_after_verifying(gate, self._service, credentials, verb, None, "grpc")
+        return context._replace(credentials=credentials, service=guarded)
 
     def _answered(self, stream: Stream, result: bytes | None, problem: BaseException | None) -> None:
         stream.state = None
@@ -196,7 +230,7 @@ class GrpcApplication:
 
     async def _run_stream(self, stream: Stream, flow: StreamingMethod, flowing: StreamingCall) -> None:
         try:
-            async for message in flow(flowing.inbox.__aiter__()):
+            async for message in flow(flowing.inbox.__aiter__(), await self._guarded(stream)):
                 await flowing.send(message)
             stream.state = None
             stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
@@ -216,19 +250,32 @@ class GrpcApplication:
 
     # ---- health
 
-    async def _check(self, body: bytes, _: CallContext) -> bytes:
-        status = self.health.status(codec.parse(health_pb2.HealthCheckRequest, body).service)
-        answer: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    async def _check(self, body: bytes, context: CallContext) -> bytes:
+        name = codec.parse(health_pb2.HealthCheckRequest, body).service
+        await self._may_know(name, context)
+        answer: bytes = health_pb2.HealthCheckResponse(status=self.health.status(name)).SerializeToString()
         return answer
 
-    async def _watch(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _watch(self, messages: AsyncIterator[bytes], context: CallContext) -> AsyncIterator[bytes]:
         async for body in messages:
-            async for status in self.health.changes(codec.parse(health_pb2.HealthCheckRequest, body).service):
+            name = codec.parse(health_pb2.HealthCheckRequest, body).service
+            with suppress(NotFound):  # it may come
+                await self._may_know(name, context)
+            async for status in self.health.changes(name):
                 yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
             return
 
+    async def _may_know(self, name: str, context: CallContext) -> None:
+        """The health of a model is for those who may know of it. Raises ServingError: NotFound in words that name no other model."""
+        gate = self._gate
+        if gate is None or name in {"", SERVICE} or Verb.METADATA in gate.open:
+            return
+        asked = gate, self._service, context.credentials, Verb.METADATA, name, "grpc"
+        guarded = guarded_by(*asked) or await guarded_after_verifying(*asked)
+        guarded.is_model_ready(name, None)
 
-async def _reflect(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+
+async def _reflect(messages: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
     """v1 and v1alpha differ in name only, so one servicer answers both."""
     servicer = reflection.ReflectionServicer((SERVICE, HEALTH, REFLECTION, REFLECTION_V1), pool=POOL)
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from serving.access.gate import Gate
 from serving.doors.client_share import ClientShare, share_of
 from serving.doors.counts import DoorCounts
 from serving.doors.grpc.door import GrpcApplication
@@ -78,12 +79,18 @@ async def start_http2(
     counts: DoorCounts | None = None,
     max_client_share: float = 1.0,
     wrap: Wrap = plain,
+    gate: Gate | None = None,
 ) -> Http2Door:
     """Listen on a bound socket. Beyond max_connections the newest are closed; max_unfinished_bytes: of requests that have begun to
     arrive, over all connections; max_client_share: of the connections, for one client address; wrap: puts TLS before connections."""
     loop = asyncio.get_running_loop()
     application = GrpcApplication(
-        service, max_body_bytes=max_body_bytes, max_unfinished_bytes=max_unfinished_bytes, admit=admit, counts=counts
+        service,
+        max_body_bytes=max_body_bytes,
+        max_unfinished_bytes=max_unfinished_bytes,
+        admit=admit,
+        counts=counts,
+        gate=gate,
     )
     counts = application.counts
     most = counts.most = affordable_connections(max_connections)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from serving.access.credentials import API_KEY, AUTHORIZATION, NOTHING_SHOWN, Credentials
 from serving.doors.body import inflate
 from serving.doors.grpc.calls import CallContext
 from serving.doors.grpc.status import failure
@@ -84,6 +85,9 @@ def _head(headers: Mapping[bytes, bytes]) -> RequestHead:
             deadline_s,
             None if trace is None else traceparent(trace.decode("latin-1")),
             None if variant is None else variant.decode("latin-1"),
+            Credentials(headers.get(AUTHORIZATION), headers.get(API_KEY))
+            if AUTHORIZATION in headers or API_KEY in headers
+            else NOTHING_SHOWN,
         ),
         problem,
     )

@@ -31,20 +31,21 @@ import asyncio
 import logging
 import random
 import sys
-from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from serving.access.credentials import PeerCertificate
+from serving.access.credentials import ConnectionMemo, PeerCertificate
 from serving.doors.client_share import Client, ClientShare
 from serving.doors.counts import CLIENT, CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.eager import start
+from serving.doors.http.application import HttpApplication
 from serving.doors.http.limits import FULL, SHARE_USED, TOLD, ConnectionLimits
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
 from serving.doors.http.request_parser import BETWEEN, BODY, HEAD, SLICE_BYTES, RequestParser
 from serving.doors.http.response_heads import CLOSE, CONTINUE, JOINED_BYTES, ResponseHeads
 from serving.doors.http.router import split_url
 from serving.doors.oip.errors import INTERNAL_MESSAGE
+from serving.doors.requester import ClientConnection
 from serving.doors.slow_readers import PROGRESS_BYTES, unread_bytes
 from serving.doors.tls.transport import PEER
 from serving.errors import BadRequest, Internal, Overloaded, ServingError, Unavailable
@@ -60,23 +61,6 @@ _NOT_LOOKED: Final = sys.maxsize
 wait for its client without ever having stopped the writing."""
 
 _log = logging.getLogger(__name__)
-
-
-class HttpApplication(Protocol):
-    """What answers: serving.doors.http.door.HttpDoor."""
-
-    max_body_bytes: int
-    body_timeout_s: float
-
-    def respond(
-        self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes
-    ) -> Coroutine[Any, Any, Reply]:
-        """Answer one request. Begun at once, cancelled if its client leaves."""
-        ...
-
-    def admit_head(self, method: str, url: bytes) -> ServingError | None:
-        """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +81,7 @@ class ConnectionContext:
     """Every answer from now on is its connection's last, and says so."""
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol, ClientConnection):
     """See the module."""
 
     __slots__ = (
@@ -119,6 +103,7 @@ class HttpConnection(asyncio.Protocol):
         "_stage",
         "_task",
         "_transport",
+        "memo",
         "peer",
     )
 
@@ -136,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         self._stage = HEAD
         self.peer: PeerCertificate | None = None
         self._client: Client = None
+        self.memo: ConnectionMemo | None = None
 
     # What the transport calls.
 
@@ -302,7 +288,7 @@ class HttpConnection(asyncio.Protocol):
             path, _, query = url.partition(b"?")
             if path[:1] != b"/" or b"#" in url:
                 path, query = split_url(url)
-            self._task = start(self._respond(method, path, query, headers, body), self._done, shared.loop)
+            self._task = start(self._respond(method, path, query, headers, body, self), self._done, shared.loop)
 
     def _done(self, reply: Reply | None, problem: BaseException | None) -> None:
         """The application has answered: within `_answer`, or later by a task."""

@@ -13,15 +13,19 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from serving.access.gate import Gate
+from serving.access.guarded_service import GuardedService, guarded_after_verifying, guarded_by
 from serving.doors.body import COMPRESS_FROM_BYTES, ClientGone, Headers, Receive, accepted_encoding, deflate, inflate, read_body
 from serving.doors.counts import DoorCounts
 from serving.doors.http import openapi, v1
+from serving.doors.http.endpoint_verbs import HTTP_VERBS, NAMES_NO_MODEL
 from serving.doors.http.metrics_page import Page
 from serving.doors.http.reply import JSON, Reply, refusal
 from serving.doors.http.router import Endpoint, Router, Target
 from serving.doors.oip import binary_codec, control_codec, json_codec
 from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
+from serving.doors.requester import DoorConnection, credentials_of
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable
 from serving.messages import InferRequest
 from serving.ports import InferenceService
@@ -42,11 +46,14 @@ _log = logging.getLogger(__name__)
 
 
 class Request:
-    """A request on its way in: what its path means, its headers, its body (inflated), its query."""
+    """A request on its way in: the service as its caller may use it, what its path means, its headers, its body (inflated), its query."""
 
-    __slots__ = ("body", "headers", "query", "target")
+    __slots__ = ("body", "headers", "query", "service", "target")
 
-    def __init__(self, target: Target, headers: Headers, body: bytes, query: bytes) -> None:
+    def __init__(
+        self, service: InferenceService | GuardedService, target: Target, headers: Headers, body: bytes, query: bytes
+    ) -> None:
+        self.service = service
         self.target = target
         self.headers = headers
         self.body = body
@@ -78,8 +85,8 @@ class RiskAnswers(Protocol):
         """The risk of an entity, as JSON. Raises NotFound, Unavailable."""
         ...
 
-    async def highest(self, most: int) -> bytes:
-        """The highest risks, as JSON. Raises Unavailable."""
+    async def highest(self, most: int, is_wanted: Callable[[str], bool] | None = None) -> bytes:
+        """The highest risks, of the wanted entities if that is asked, as JSON. Raises Unavailable."""
         ...
 
 
@@ -91,6 +98,7 @@ class HttpDoor:
 
     degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
     admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in.
+    gate: decides who may ask for what; None: everybody for everything.
     body_timeout_s: how long a body may take to arrive. counts: of answers over ASGI; the listener counts its own."""
 
     def __init__(
@@ -103,6 +111,7 @@ class HttpDoor:
         admit: Callable[[], ServingError | None] | None = None,
         degraded: Callable[[], Sequence[str]] = tuple,
         risks: RiskAnswers | None = None,
+        gate: Gate | None = None,
         body_timeout_s: float = BODY_TIMEOUT_S,
         counts: DoorCounts | None = None,
     ) -> None:
@@ -112,6 +121,7 @@ class HttpDoor:
         self._service = service
         self._metrics = None if metrics is None else Page(metrics, "metrics")
         self._union, self._admit, self._degraded, self._risk_answers = union, admit, degraded, risks
+        self._gate = gate
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -138,7 +148,15 @@ class HttpDoor:
             Endpoint.V1_EXPLAIN: {"POST": self._v1_explain},
         }
 
-    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Headers, body: bytes) -> Reply:
+    async def respond(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: Headers,
+        body: bytes,
+        connection: DoorConnection | None = None,
+    ) -> Reply:
         """Answer one request whose body has arrived. raw_path: percent-encoded. headers: by lower-case name. Never raises."""
         try:
             target = self._router.find(raw_path)
@@ -146,10 +164,13 @@ class HttpDoor:
             handler = handlers.get("GET" if method == "HEAD" else method)
             if handler is None:
                 return _not_allowed(method, target, handlers)
+            service: InferenceService | GuardedService = self._service
+            if self._gate is not None:
+                service = await self._guarded(self._gate, target, headers, connection)
             encoding = headers.get(b"content-encoding")
             if encoding is not None:
                 body = await inflate(body, encoding, self.max_body_bytes)
-            reply = await handler(Request(target, headers, body, query))
+            reply = await handler(Request(service, target, headers, body, query))
         except ServingError as error:
             reply = refusal(error)
         except Exception:
@@ -158,6 +179,22 @@ class HttpDoor:
         if len(reply.body) >= COMPRESS_FROM_BYTES:
             return await _compressed(reply, headers.get(b"accept-encoding"))
         return reply
+
+    async def _guarded(
+        self, gate: Gate, target: Target, headers: Headers, connection: DoorConnection | None
+    ) -> InferenceService | GuardedService:
+        """The service as the caller may use it. Raises Unauthenticated, Forbidden, RateLimited, Unavailable."""
+        verb = HTTP_VERBS.get(target.endpoint)
+        if verb in gate.open:
+            return self._service
+        credentials = credentials_of(headers, connection)
+        if verb is None:
+            gate.refuse_other(verb, credentials, "http")
+        model = None if target.endpoint in NAMES_NO_MODEL else target.model or None
+        guarded = guarded_by(gate, self._service, credentials, verb, model, "http")
+        if guarded is not None:
+            return guarded
+        return await guarded_after_verifying(gate, self._service, credentials, verb, model, "http")
 
     def admit_head(self, method: str, url: bytes) -> ServingError | None:
         """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
@@ -193,16 +230,16 @@ class HttpDoor:
         asked = binary_codec.read_request(body, json_length, request.envelope())
         if TENANT_HEADER in request.headers:
             asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
-        answer = await self._service.infer(asked)
+        answer = await request.service.infer(asked)
         written, json_length = binary_codec.write_answer(answer, asked)
         if json_length is None:
             return Reply(written)
         return Reply(written, 200, (_BINARY, (b"inference-header-content-length", b"%d" % json_length)))
 
-    async def _index(self, _: Request) -> Reply:
-        server = self._service.server_metadata()
+    async def _index(self, request: Request) -> Reply:
+        server = request.service.server_metadata()
         links = {"metadata": "/v2", "ready": "/v2/health/ready", "openapi": "/openapi.json", "metrics": "/metrics"}
-        state = "alive" if self._service.is_live() else "dead"  # where KServe's V1 client looks for liveness
+        state = "alive" if request.service.is_live() else "dead"  # where KServe's V1 client looks for liveness
         return _json({"status": state, "name": server.name, "version": server.version, "links": links})
 
     async def _render_metrics(self, request: Request) -> Reply:
@@ -213,20 +250,20 @@ class HttpDoor:
             page = await self._union(page)
         return Reply(page, 200, (_METRICS,))
 
-    async def _openapi(self, _: Request) -> Reply:
-        return Reply(openapi.document(self._service.server_metadata().version))
+    async def _openapi(self, request: Request) -> Reply:
+        return Reply(openapi.document(request.service.server_metadata().version))
 
-    async def _server(self, _: Request) -> Reply:
-        server = self._service.server_metadata()
+    async def _server(self, request: Request) -> Reply:
+        server = request.service.server_metadata()
         return _json({"name": server.name, "version": server.version, "extensions": server.extensions})
 
-    async def _live(self, _: Request) -> Reply:
-        is_live = self._service.is_live()
+    async def _live(self, request: Request) -> Reply:
+        is_live = request.service.is_live()
         return _health({"live": is_live}, is_live, "the server is not live")
 
-    async def _ready(self, _: Request) -> Reply:
-        is_ready = self._service.is_ready()
-        state: dict[str, Any] = {"live": self._service.is_live(), "ready": is_ready}
+    async def _ready(self, request: Request) -> Reply:
+        is_ready = request.service.is_ready()
+        state: dict[str, Any] = {"live": request.service.is_live(), "ready": is_ready}
         degraded = self._degraded()
         if degraded:  # it answers, so it stays ready; the body says what is out
             state["degraded"] = list(degraded)
@@ -234,30 +271,33 @@ class HttpDoor:
 
     async def _model(self, request: Request) -> Reply:
         _, name, version = request.target
-        return Reply(control_codec.write_metadata(self._service.model_metadata(name, version)))
+        return Reply(control_codec.write_metadata(request.service.model_metadata(name, version)))
 
     async def _model_ready(self, request: Request) -> Reply:
         _, name, version = request.target
-        is_ready = self._service.is_model_ready(name, version)
+        is_ready = request.service.is_model_ready(name, version)
         return _health({"name": name, "ready": is_ready}, is_ready, f'model "{name}" is not ready; try again soon')
 
     async def _statistics(self, request: Request) -> Reply:
         _, name, version = request.target
-        return Reply(control_codec.write_statistics(self._service.statistics(name or None, version)))
+        return Reply(control_codec.write_statistics(request.service.statistics(name or None, version)))
 
     async def _repository_index(self, request: Request) -> Reply:
         body = request.body
-        entries = self._service.repository_index(only_ready=control_codec.read_index_request(body))
+        entries = request.service.repository_index(only_ready=control_codec.read_index_request(body))
         return _json([{"name": e.name, "version": e.version, "state": e.state, "reason": e.reason} for e in entries])
 
     async def _risk(self, request: Request) -> Reply:
+        if isinstance(request.service, GuardedService):
+            request.service.check_entity(request.target.model)
         return Reply(await self._asked_risks().of(request.target.model))
 
     async def _risks(self, request: Request) -> Reply:
         asked = parse_qs(request.query.decode("latin-1")).get("most", ["20"])[-1]
         if not (asked.isascii() and asked.isdigit() and int(asked[:9]) > 0 and len(asked) < 9):
             raise BadRequest(f"most is {asked[:40]!r}, expected a number of entities, e.g. /v2/risk?most=20")
-        return Reply(await self._asked_risks().highest(int(asked)))
+        is_wanted = request.service.wanted_entities() if isinstance(request.service, GuardedService) else None
+        return Reply(await self._asked_risks().highest(int(asked), is_wanted))
 
     def _asked_risks(self) -> RiskAnswers:
         if self._risk_answers is None:
@@ -266,41 +306,43 @@ class HttpDoor:
 
     async def _load(self, request: Request) -> Reply:
         control_codec.check_load_request(request.body)
-        await self._service.load(request.target.model)
+        await request.service.load(request.target.model)
         return _json({"name": request.target.model, "load": True})
 
     async def _unload(self, request: Request) -> Reply:
         control_codec.check_load_request(request.body)
-        await self._service.unload(request.target.model)
+        await request.service.unload(request.target.model)
         return _json({"name": request.target.model, "unload": True})
 
-    async def _models(self, _: Request) -> Reply:
-        entries = self._service.repository_index(only_ready=True)
+    async def _models(self, request: Request) -> Reply:
+        entries = request.service.repository_index(only_ready=True)
         return _json({"models": list(dict.fromkeys(entry.name for entry in entries))})
 
     async def _v1_model(self, request: Request) -> Reply:
         _, name, version = request.target
-        is_ready = self._service.is_model_ready(name, version)
-        versions = (version,) if version is not None else self._service.model_metadata(name, None).versions if is_ready else ()
+        is_ready = request.service.is_model_ready(name, version)
+        versions = (
+            (version,) if version is not None else request.service.model_metadata(name, None).versions if is_ready else ()
+        )
         return _health(v1.status(name, is_ready, versions), is_ready, f'model "{name}" is not ready; try again soon')
 
     async def _v1_metadata(self, request: Request) -> Reply:
         _, name, version = request.target
-        return _json(v1.metadata(self._service.model_metadata(name, version), version))
+        return _json(v1.metadata(request.service.model_metadata(name, version), version))
 
     async def _v1_predict(self, request: Request) -> Reply:
         asked, form = self._v1_request(request)
-        return Reply(v1.write_answer(await self._service.infer(asked), form))
+        return Reply(v1.write_answer(await request.service.infer(asked), form))
 
     async def _v1_explain(self, request: Request) -> Reply:
         asked, form = self._v1_request(request)
-        return Reply(v1.write_explained(await self._service.infer(v1.explained(asked)), form))
+        return Reply(v1.write_explained(await request.service.infer(v1.explained(asked)), form))
 
     def _v1_request(self, request: Request) -> tuple[InferRequest, v1.Form]:
         document = json_codec.parse_object(request.body)
         envelope = request.envelope()
         form = v1.form(document)
-        asked = v1.read_request(document, form, self._service.model_metadata(envelope.model, envelope.version), envelope)
+        asked = v1.read_request(document, form, request.service.model_metadata(envelope.model, envelope.version), envelope)
         if TENANT_HEADER in request.headers:
             asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
         return asked, form

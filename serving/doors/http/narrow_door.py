@@ -5,8 +5,9 @@ Probes of the kubelet have no client certificate, and replicas read each other's
 from collections.abc import Mapping
 from typing import Final
 
-from serving.doors.http.connection import HttpApplication
+from serving.doors.http.application import HttpApplication
 from serving.doors.http.reply import Reply, error_reply
+from serving.doors.requester import DoorConnection
 from serving.errors import ServingError
 
 HEALTH: Final = frozenset({b"/v2/health/live", b"/v2/health/ready"})
@@ -24,10 +25,18 @@ class NarrowDoor:
         self.body_timeout_s = door.body_timeout_s
         self._words = ", ".join(sorted(path.decode() for path in paths))
 
-    async def respond(self, method: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Reply:
+    async def respond(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        connection: DoorConnection | None = None,
+    ) -> Reply:
         """Answer one request. Never raises."""
         if raw_path in self._paths:
-            return await self._door.respond(method, raw_path, query, headers, body)
+            return await self._door.respond(method, raw_path, query, headers, body, connection)
         return error_reply(404, f"this port answers {self._words} only; everything else is at the HTTP port")
 
     def admit_head(self, _method: str, _url: bytes) -> ServingError | None:

@@ -14,6 +14,8 @@ from serving.messages import DTYPES
 
 _ERRORS: Final = {
     "400": "The request is wrong: malformed, of the wrong type or shape, or not what the model takes.",
+    "401": "Where access is guarded: no credentials, or such as are not accepted.",
+    "403": "Where access is guarded: the caller may not do this, whether or not the model exists.",
     "404": "No such model, version or path.",
     "413": "The body is larger than the server's limit.",
     "429": "Refused early to stay fast; try again after Retry-After seconds.",
@@ -22,8 +24,10 @@ _ERRORS: Final = {
     "503": "Not ready; try again after Retry-After seconds.",
     "504": "The deadline passed before the answer was ready.",
 }
+_GUARDED: Final = ("401", "403", "429")
 _INFER_ERRORS: Final = tuple(_ERRORS)
 _READ_ERRORS: Final = ("404", "500", "503")
+_NEVER_GUARDED: Final = "/v2/health/"
 _RISK_ERRORS: Final = ("400", *_READ_ERRORS)
 
 
@@ -300,6 +304,8 @@ def _paths() -> Json:
         path_parameters = [parameter for name, parameter in _PATH_PARAMETERS.items() if f"{{{name}}}" in path]
         if path_parameters:
             item["parameters"] = path_parameters
+        for operation in (item[method] for method in ("get", "post") if method in item and not path.startswith(_NEVER_GUARDED)):
+            operation["responses"].update({code: _response(_ERRORS[code], _ref("error")) for code in _GUARDED})
     return paths
 
 

@@ -2,14 +2,19 @@
 
 from typing import Final
 
+from serving.access.refusals import RateLimited
 from serving.doors.oip.errors import error_body, http_status, retry_after_header
-from serving.errors import ServingError
+from serving.errors import ServingError, Unauthenticated
 
 HeaderTuple = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final = (b"content-type", b"application/json")
 PLAIN_JSON: Final[HeaderTuple] = (JSON,)
 """The headers of almost every answer. They are recognised by identity, so that a prepared head is used."""
+
+_CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="vedette"')
+_CHALLENGE_AGAIN: Final = (b"www-authenticate", b'Bearer realm="vedette", error="invalid_token"')
+"""RFC 6750, section 3. The other fields: draft-ietf-httpapi-ratelimit-headers-10."""
 
 
 class Reply:
@@ -24,9 +29,13 @@ class Reply:
 
 
 def refusal(error: ServingError) -> Reply:
-    """The answer for an error: its status, the error body, and Retry-After."""
+    """The answer for an error: its status, the error body, and Retry-After, WWW-Authenticate and RateLimit where they belong."""
     wait = retry_after_header(error)
     headers = PLAIN_JSON if wait is None else (JSON, (b"retry-after", wait))
+    if isinstance(error, Unauthenticated):
+        headers = (JSON, _CHALLENGE_AGAIN if error.is_token_wrong else _CHALLENGE)
+    elif isinstance(error, RateLimited) and wait is not None:
+        headers = (*headers, (b"ratelimit-policy", error.policy.encode()), (b"ratelimit", b'"caller";r=0;t=%b' % wait))
     return Reply(error_body(error.message), http_status(error), headers)
 
 

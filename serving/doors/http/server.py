@@ -11,7 +11,8 @@ from typing import Final
 
 from serving.doors.client_share import ClientShare, share_of
 from serving.doors.counts import DoorCounts
-from serving.doors.http.connection import ConnectionContext, HttpApplication, HttpConnection
+from serving.doors.http.application import HttpApplication
+from serving.doors.http.connection import ConnectionContext, HttpConnection
 from serving.doors.http.limits import ConnectionLimits
 from serving.doors.http.response_heads import ResponseHeads
 from serving.doors.slow_readers import WRITE_TIMEOUT_S

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from serving.access.credentials import PeerCertificate
 from serving.doors.client_share import Client, ClientShare
 from serving.doors.counts import CLIENT, CONNECTIONS, PROTOCOL, SLOW, DoorCounts
 from serving.doors.http2.frames import (  # fmt: skip
@@ -72,7 +71,6 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         self._client: Client = None
         self._watched: tuple[float, int] | None = None
         self._last_seen, self._idle_since = 0, self._loop.time()
-        self.peer: PeerCertificate | None = None
 
     # ---- the transport's side
 

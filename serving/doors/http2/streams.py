@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from serving.access.credentials import ConnectionMemo, PeerCertificate
 from serving.doors.http2.frames import (  # fmt: skip
     CALM,
     CONTINUATION,
@@ -26,6 +27,7 @@ from serving.doors.http2.frames import (  # fmt: skip
     frame,
 )
 from serving.doors.http2.hpack import Field
+from serving.doors.requester import ClientConnection
 from serving.doors.slow_readers import PROGRESS_BYTES
 
 MAX_QUEUE: Final = 1000
@@ -107,7 +109,7 @@ class Stream:
         return self.number in self.connection.streams
 
 
-class FrameSender(ABC):
+class FrameSender(ClientConnection, ABC):
     """The half of a connection that sends: answers, within the windows that its client grants."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -118,6 +120,8 @@ class FrameSender(ABC):
         self._is_reading = self._is_blocked = False
         self._written_bytes = self._passed = 0
         self._passed_at = 0.0
+        self.peer: PeerCertificate | None = None
+        self.memo: ConnectionMemo | None = None
         self._last = 0
         self._waiting_for_window = OrderedDict[int, Stream]()
         """Streams that wait only for the connection's window."""

@@ -12,12 +12,14 @@ import orjson
 from serving.errors import (
     BadRequest,
     DeadlineExceeded,
+    Forbidden,
     Internal,
     ModelFault,
     NotFound,
     Overloaded,
     ServingError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -25,6 +27,8 @@ from serving.errors import (
 HTTP_STATUS: Final[Mapping[type[ServingError], int]] = MappingProxyType(
     {
         BadRequest: 400,
+        Unauthenticated: 401,
+        Forbidden: 403,
         NotFound: 404,
         TooLarge: 413,
         Unsupported: 501,
@@ -38,6 +42,8 @@ HTTP_STATUS: Final[Mapping[type[ServingError], int]] = MappingProxyType(
 GRPC_CODE: Final[Mapping[type[ServingError], str]] = MappingProxyType(
     {
         BadRequest: "INVALID_ARGUMENT",
+        Unauthenticated: "UNAUTHENTICATED",
+        Forbidden: "PERMISSION_DENIED",
         NotFound: "NOT_FOUND",
         TooLarge: "RESOURCE_EXHAUSTED",
         Unsupported: "UNIMPLEMENTED",

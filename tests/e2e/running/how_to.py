@@ -34,6 +34,9 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "put-envoy-in-front.md": {
         ALL: "Kubernetes and a certificate; tests/integration/doors/test_envoy_front.py runs Envoy with the page's rules"
     },
+    "say-who-may-ask.md": {
+        ALL: "tests/unit/operators/cli/access types its commands, tests/integration/doors/access asks guarded doors"
+    },
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "install-serving.md": {ALL: "a cluster; tests/manifests/platform/test_admission.py types the page's commands at a real API server"},

@@ -9,7 +9,9 @@ from typing import Any
 
 import grpc
 
+from serving.access.gate import Gate
 from serving.doors.grpc import stubs
+from serving.doors.http.door import RiskAnswers
 from serving.doors.listener import DoorBackend, Listener
 from tests.fakes.serving.inference import FakeInference
 
@@ -67,14 +69,20 @@ class Doors:
 
 
 @contextmanager
-def open_doors(credentials: grpc.ChannelCredentials | None = None, **options: Any) -> Iterator[Doors]:
-    """Start, yield, stop. options: of the Listener. credentials: of the channel, for doors with TLS."""
+def open_doors(
+    credentials: grpc.ChannelCredentials | None = None,
+    *,
+    gate: Gate | None = None,
+    risks: RiskAnswers | None = None,
+    **options: Any,
+) -> Iterator[Doors]:
+    """Start, yield, stop. options: of the Listener. credentials: of the channel, for doors with TLS. gate: decides who may ask for what."""
     service, events = FakeInference(), []
     sources: list[Any] = []
 
     async def startup() -> DoorBackend:
         events.append("startup")
-        return DoorBackend(service, lambda: b"vedette_up 1\n", watch=sources.append)
+        return DoorBackend(service, lambda: b"vedette_up 1\n", watch=sources.append, gate=gate, risks=risks)
 
     async def shutdown() -> None:
         events.append("shutdown")

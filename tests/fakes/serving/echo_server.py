@@ -28,7 +28,7 @@ class Application:
     def admit_head(self, method, url):
         return Overloaded("full", retry_after_s=2) if self.is_full else None
 
-    async def respond(self, method, raw_path, query, headers, body):
+    async def respond(self, method, raw_path, query, headers, body, connection=None):
         self.begun, self._now = self.begun + 1, self._now + 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:

@@ -1,0 +1,1 @@
+"""`vedette keys` and `vedette access`: who may ask the doors, for what."""

@@ -1,0 +1,194 @@
+"""`vedette keys`: API keys for programs that cannot get tokens. Made, listed, revoked; a key is shown once, its file holds digests."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from operators.cli.console import CommandError, Json, errors, plain, print_json, print_records
+
+if TYPE_CHECKING:
+    from serving.access.authentication.api_keys import ApiKeyEntry
+
+app = typer.Typer(no_args_is_help=True, help="API keys for programs that ask the doors: create, list, revoke.")
+KeysFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="The file of keys (default: the one that the access policy, VEDETTE_ACCESS, names)."),
+]
+ActReason = Annotated[str, typer.Option("--why", help="Why; it is kept in the log of acts.")]
+_SPAN = re.compile(r"(\d{1,5})([hdwy])")
+_SPAN_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+@app.command()
+def create(
+    owner: Annotated[str, typer.Argument(help="Who holds the key: a program, and whom to call about it.")],
+    roles: Annotated[list[str], typer.Option("--role", help="A role of the access policy; may be given several times.")],
+    expires: Annotated[str, typer.Option("--expires", help="When it ends: 90d, 52w, 1y, 12h, or never.")] = "90d",
+    tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant of the caller.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Narrow it to models of this pattern; may be given several times.")
+    ] = None,
+    file: KeysFile = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the key to this new file, which only you may read.")] = None,
+    why: ActReason = "",
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown once, on stdout or in the file of --out; nobody can read it again."""
+    from serving.access.authentication.api_keys import ApiKeyEntry, new_key, utc
+
+    now_s = time.time()
+    until_s = _until_s(expires, now_s)
+    path = _file(file)
+    _check_names(path if file is None else None, roles, tenant)
+    key, identity, digest = new_key(os.urandom)
+    entry = ApiKeyEntry.model_validate(
+        {
+            "id": identity,
+            "sha256": digest,
+            "owner": owner,
+            "roles": roles,
+            "tenant": tenant,
+            "models": models or ["*"],
+            "created": utc(now_s),
+            "expires": None if until_s is None else utc(until_s),
+        }
+    )
+    if out is not None:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as written:
+            written.write(key + "\n")
+        key = f"in {out}"
+    _act("access.key.create", entry, why)
+    _change(path, lambda entries: [*entries, entry])
+    if as_json:
+        print_json({"id": identity, "key": key, "owner": owner, "expires": entry.expires, "file": str(path)})
+        return
+    if out is None:
+        sys.stdout.write(key + "\n")
+    told = f"key {identity} of {owner} is in {path}; it is shown this once. Send it as `x-api-key`."
+    errors.print(escape(plain(told)), soft_wrap=True)
+
+
+@app.command("list")
+def list_keys(file: KeysFile = None, as_json: Json = False) -> None:
+    """List the keys: owner, roles, end. The keys themselves are nowhere."""
+    from serving.access.authentication.api_keys import read_keys
+
+    now_s = time.time()
+    records = [
+        {
+            "id": one.id,
+            "owner": one.owner,
+            "roles": ", ".join(one.roles),
+            "tenant": one.tenant or "",
+            "models": ", ".join(one.models),
+            "expires": "never" if one.expires is None else one.expires.isoformat(),
+            "state": "revoked" if one.revoked else "expired" if one.until_s() <= now_s else "counts",
+        }
+        for one in read_keys(_file(file)).entries.values()
+    ]
+    print_records("keys", records, as_json=as_json)
+
+
+@app.command()
+def revoke(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The key's id, the part between the underscores.")],
+    file: KeysFile = None,
+    why: ActReason = "",
+) -> None:
+    """Revoke a key. Replicas read the file again within a second, or when the mounted Secret changes."""
+    from serving.access.authentication.api_keys import utc
+
+    path = _file(file)
+
+    def revoked(entries: "list[ApiKeyEntry]") -> "list[ApiKeyEntry]":
+        found = next((one for one in entries if one.id == identity), None)
+        if found is None:
+            raise CommandError(f"{path}: has no key {identity}; `vedette keys list` shows them")
+        if found.revoked is not None:
+            raise CommandError(f"{path}: key {identity} was revoked at {found.revoked.isoformat()}")
+        _act("access.key.revoke", found, why)
+        return [one if one is not found else one.model_copy(update={"revoked": utc(time.time())}) for one in entries]
+
+    _change(path, revoked)
+    errors.print(escape(plain(f"key {identity} is revoked in {path}")), soft_wrap=True)
+
+
+def _change(path: Path, change: "Callable[[list[ApiKeyEntry]], list[ApiKeyEntry]]") -> None:
+    """Replace the file in one step; only its owner may read it. Raises CommandError, AccessPolicyError."""
+    from serving.access.authentication.api_keys import keys_text, read_keys
+    from serving.replica.file_lock import exclusive_lock
+    from serving.replica.whole_files import sync_folder
+
+    try:
+        with exclusive_lock(path.with_name(f".{path.name}.lock")):
+            entries = list(read_keys(path).entries.values()) if path.exists() else []
+            text = keys_text(change(entries))
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            draft.replace(path)
+            sync_folder(path.parent)
+    except OSError as problem:
+        raise CommandError(f"{path}: cannot be written: {problem.strerror}") from problem
+
+
+def _file(file: Path | None) -> Path:
+    """The file of keys: the given one, or the policy's. Raises CommandError."""
+    if file is not None:
+        return file
+    from serving.access.followed_files import read_policy
+    from serving.settings import ServingSettings
+
+    access = ServingSettings().access
+    if access is None:
+        raise CommandError("there is no access policy; set VEDETTE_ACCESS, or name the file of keys with --file")
+    policy = read_policy(access)
+    if not policy.keys_file:
+        raise CommandError(f"{access}: names no file of keys; add `keys: keys.json`")
+    return Path(policy.keys_file)
+
+
+def _check_names(path: Path | None, roles: list[str], tenant: str | None) -> None:
+    """Raises CommandError for a role or a tenant that the policy does not have. path: None where a file was given without a policy."""
+    from serving.access.followed_files import read_policy
+    from serving.settings import ServingSettings
+
+    access = ServingSettings().access
+    if path is None or access is None:
+        return
+    policy = read_policy(access)
+    unknown = sorted(set(roles) - set(policy.roles))
+    if unknown:
+        raise CommandError(
+            f"{access}: has no role {', '.join(unknown)}; roles are {', '.join(sorted(policy.roles)) or '(none)'}"
+        )
+    if tenant is not None and tenant not in policy.tenants:
+        raise CommandError(f"{access}: has no tenant {tenant}; tenants are {', '.join(sorted(policy.tenants)) or '(none)'}")
+
+
+def _act(action: str, entry: "ApiKeyEntry", why: str) -> None:
+    """Record the act of a person before it is done."""
+    from operators.cli.acts import record_act
+    from serving.settings import ServingSettings
+
+    evidence = {"owner": entry.owner, "roles": list(entry.roles), "tenant": entry.tenant, "models": list(entry.models)}
+    evidence["expires"] = None if entry.expires is None else entry.expires.isoformat()
+    record_act(ServingSettings(), action, f"key:{entry.id}", why or "not said", evidence)
+
+
+def _until_s(text: str, now_s: float) -> float | None:
+    if text == "never":
+        return None
+    span = _SPAN.fullmatch(text)
+    if span is None or int(span[1]) == 0:
+        raise CommandError(f"--expires is {text!r}, expected e.g. 90d, 52w, 1y, 12h, or never")
+    return now_s + int(span[1]) * _SPAN_S[span[2]]

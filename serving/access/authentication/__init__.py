@@ -1,0 +1,1 @@
+"""Credentials to callers: tokens and the keys of their issuers, API keys, client certificates."""

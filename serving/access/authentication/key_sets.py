@@ -1,0 +1,185 @@
+"""The keys of token issuers: fetched in a thread, kept, and read again. An issuer that is away changes nothing until its keys are too old.
+
+    never read                      `keys` raises KeysAway
+    read                            `keys` gives them; a look every `every_s` seconds
+    a look fails                    the last keys count until they are `stale_s` old, then KeysAway
+    a token names an unknown key    one look at once, at most every AGAIN_S seconds, whoever asks
+
+Redirects are not followed: an issuer names its keys itself, and a redirect would carry the question elsewhere."""
+
+import asyncio
+import http.client
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from serving.access.authentication.tokens import VerifyingKey, read_key_set
+from serving.access.policy import TokenIssuer
+
+AGAIN_S: Final = 10.0
+"""Shortest time between two looks because of unknown key ids."""
+TIMEOUT_S: Final = 5.0
+"""How long a look may take in all."""
+MOST_BYTES: Final = 1 << 20
+MOST_WAITING: Final = 200
+"""Requests that may wait for one look; more are refused at once, so that a slow issuer does not fill the memory with them."""
+_DISCOVER: Final = "discover:"
+_WELL_KNOWN: Final = "/.well-known/openid-configuration"
+_log = logging.getLogger("vedette.access")
+
+Fetch = Callable[[TokenIssuer], bytes]
+"""Gives an issuer's JWKS. Raises OSError or ValueError. Called in a thread."""
+
+
+class KeysAway(Exception):
+    """The keys cannot be had, or are too old."""
+
+
+class KeySet:
+    """The keys of one issuer. now_s: a clock that never goes back. changed: called when other keys were read."""
+
+    def __init__(
+        self,
+        issuer: TokenIssuer,
+        now_s: Callable[[], float],
+        fetch: Fetch | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.issuer = issuer
+        self._now_s, self._fetch, self._changed = now_s, fetch or fetch_keys, changed
+        self._waiting = 0
+        self._keys: Mapping[str, VerifyingKey] = {}
+        self._text = b""
+        self._read_at = self._tried_at = -float("inf")
+        self._looking: asyncio.Task[None] | None = None
+        self.failures = 0
+        self.problem = ""
+        """Why the last look failed; empty if it did not."""
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the keys were read; infinity if they never were."""
+        return self._now_s() - self._read_at
+
+    def keys(self) -> Mapping[str, VerifyingKey]:
+        """By key id. Raises KeysAway."""
+        if self.age_s > self.issuer.stale_s:
+            raise KeysAway(self.problem or "not read yet")
+        return self._keys
+
+    def is_due(self) -> bool:
+        """Whether it is time for a look: every `every_s` seconds, after a failure every AGAIN_S."""
+        return self._now_s() - self._tried_at >= (AGAIN_S if self.problem else self.issuer.every_s)
+
+    def may_look(self) -> bool:
+        """Whether an unknown key id may lead to a look now, or one is under way."""
+        if self._looking is not None:
+            return self._waiting < MOST_WAITING
+        return self._now_s() - self._tried_at >= AGAIN_S
+
+    async def look(self) -> None:
+        """Read the keys again; whoever asks meanwhile waits for the same look. Never raises but for a cancelled wait."""
+        if self._looking is None:
+            self._tried_at = self._now_s()
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+        self._waiting += 1
+        try:
+            await asyncio.shield(self._looking)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _looked(self, _: "asyncio.Task[None]") -> None:
+        self._looking = None
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S + 1):
+                text = await asyncio.to_thread(self._fetch, self.issuer)
+            keys = read_key_set(text)
+        except Exception as problem:  # an issuer may answer anything at all
+            words = str(problem) or type(problem).__name__
+            if words != self.problem:
+                _log.warning(
+                    "issuer %s: its keys cannot be read: %s; the last ones count for now", self.issuer.name, words[:300]
+                )
+            self.failures += 1
+            self.problem = words
+            return
+        if self.problem:
+            _log.info("issuer %s: its keys are read again", self.issuer.name)
+        has_changed = text != self._text
+        self._keys, self._text, self._read_at, self.problem = keys, text, self._now_s(), ""
+        if has_changed:
+            self._changed()
+
+
+def fetch_keys(issuer: TokenIssuer) -> bytes:
+    """The JWKS from where the policy says. Raises OSError, ValueError."""
+    until_s = time.monotonic() + TIMEOUT_S
+    place = issuer.keys
+    if place.startswith(_DISCOVER):
+        found = json.loads(_read(place.removeprefix(_DISCOVER).rstrip("/") + _WELL_KNOWN, issuer, until_s))
+        if not isinstance(found, dict) or found.get("issuer") != issuer.issuer or not isinstance(found.get("jwks_uri"), str):
+            raise ValueError(f"{_WELL_KNOWN} does not speak for this issuer, or names no jwks_uri; write `keys:` in the policy")
+        place = found["jwks_uri"]
+        if not place.startswith("https://") and urlsplit(place).hostname != urlsplit(issuer.issuer).hostname:
+            raise ValueError("its jwks_uri is no https URL")
+    return _read(place, issuer, until_s)
+
+
+def _read(place: str, issuer: TokenIssuer, until_s: float) -> bytes:
+    if urlsplit(place).scheme in {"http", "https"}:
+        return _get(place, issuer, until_s)
+    with Path(place).open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"{place} is larger than {MOST_BYTES} bytes")
+    return text
+
+
+def _get(url: str, issuer: TokenIssuer, until_s: float) -> bytes:
+    """One GET whose every wait ends by until_s, however slowly the server sends. Raises OSError, ValueError."""
+    parts = urlsplit(url)
+    host, left_s = parts.hostname or "", max(until_s - time.monotonic(), 0.001)
+    headers = {"accept": "application/json", "user-agent": "vedette", "connection": "close"}
+    if issuer.bearer:
+        headers["authorization"] = f"Bearer {Path(issuer.bearer).read_text(encoding='utf-8').strip()}"
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=issuer.ca or None)
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=left_s, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=left_s)
+    try:
+        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise ValueError(f"{host} answers {answer.status}")
+        text = b""
+        while part := answer.read1(64 * 1024):
+            text += part
+            if len(text) > MOST_BYTES:
+                raise ValueError(f"{host} answers more than {MOST_BYTES} bytes")
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(f"{host} did not answer within {TIMEOUT_S:g} s")
+            if connection.sock is not None:
+                connection.sock.settimeout(left_s)
+    except http.client.HTTPException as problem:
+        raise ValueError(f"{host} does not answer as HTTP: {type(problem).__name__}") from problem
+    finally:
+        with suppress(OSError):
+            connection.close()
+    return text

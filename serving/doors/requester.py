@@ -1,0 +1,49 @@
+"""Who sends a request, as a connection and its headers show it. Verifying that is serving.access's."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from serving.access.credentials import API_KEY, AUTHORIZATION, ConnectionMemo, Credentials, PeerCertificate
+
+
+class DoorConnection(Protocol):
+    """What a connection knows of its client. Implemented by the connections of both doors."""
+
+    peer: PeerCertificate | None
+    memo: ConnectionMemo | None
+
+    @property
+    def address(self) -> str:
+        """Of the client's socket, without port; empty if it is not known, as on a Unix socket."""
+        ...
+
+
+class ClientConnection:
+    """The part of a connection that is a DoorConnection. A subclass sets `peer` and `memo`, and `_transport` when it is connected."""
+
+    __slots__ = ()
+
+    _transport: Any
+
+    @property
+    def address(self) -> str:
+        """See DoorConnection."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
+
+def memo_of(connection: DoorConnection) -> ConnectionMemo:
+    """The memo of a connection, made when the first request needs it."""
+    memo = connection.memo
+    if memo is None:
+        memo = connection.memo = ConnectionMemo(connection.address)
+    return memo
+
+
+def credentials_of(headers: Mapping[bytes, bytes], connection: DoorConnection | None) -> Credentials:
+    """What an HTTP request brings."""
+    authorization, api_key = headers.get(AUTHORIZATION), headers.get(API_KEY)
+    if connection is None:
+        return Credentials(authorization, api_key)
+    memo = memo_of(connection)
+    return Credentials(authorization, api_key, connection.peer, memo.address, memo)

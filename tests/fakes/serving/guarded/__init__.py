@@ -1,0 +1,1 @@
+"""A gate, and an issuer of tokens."""
