@@ -91,10 +91,10 @@ class Node:
         await self._api.patch(f"/api/v1/nodes/{self.name}/status", {"status": status}, STRATEGIC)
 
     async def beat(self) -> None:
-        """Renew the lease until the node is lost."""
-        while not self.is_lost:
+        """Renew the lease; a lost node does not. Until it is cancelled."""
+        while True:
             try:
-                if await self._api.patch(f"{LEASES}/{self.name}", {"spec": {"renewTime": _now()}}) is None:
+                if not self.is_lost and await self._api.patch(f"{LEASES}/{self.name}", {"spec": {"renewTime": _now()}}) is None:
                     await self.register()
             except Exception as problem:  # the API server is away: its controllers will say so
                 print(f"{_now()} {self.name}: lease not renewed: {problem}", file=sys.stderr, flush=True)
