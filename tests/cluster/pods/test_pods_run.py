@@ -248,6 +248,7 @@ def test_who_takes_more_memory_than_its_limit_is_killed(space: Space):
     assert space.state("greedy")["state"]["terminated"]["reason"] == "OOMKilled"
 
 
+@pytest.mark.soak
 def test_when_a_node_is_lost_its_pods_come_up_elsewhere(tmp_path: Path):
     """On a cluster of its own. Kubernetes' controllers notice, evict and replace; the lost pod stays until somebody hears of its node."""
     if why := why_not():
