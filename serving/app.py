@@ -29,6 +29,7 @@ from serving.clock import SystemClock
 from serving.doors.counts import AllDoorCounts
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
+from serving.models.limits.bundle_limits import limits_of
 from serving.models.store import open_store
 from serving.ports import Cache, Clock, FeatureReader
 from serving.replica.host import Composition
@@ -150,6 +151,7 @@ async def compose(
             tracer=tracer,
             probe_timeout_s=settings.probe_timeout_s,
             model_threads=settings.model_threads,
+            limits=limits_of(settings),
             may_control=settings.repository_control,
             record=lambda change: served.update(change, lambda: newest_of_each(store)),
             is_joined=is_joined,

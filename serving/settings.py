@@ -110,6 +110,18 @@ class ServingSettings(BaseSettings):
     """Number of threads of one model session."""
     probe_timeout_s: PositiveFloat = 60.0
     """Timeout of the probe of a bundle, which runs in a process of its own."""
+    model_bytes: PositiveInt = 4 * 1024 * 1024 * 1024
+    """Maximum size of a bundle's files together. A larger bundle is refused before it is probed."""
+    model_memory_bytes: PositiveInt | None = None
+    """Maximum memory of the probe of a bundle: the runtime, the model, constants that the runtime computes while it loads, and a run.
+    Unset: half of what is free in the container or on the machine."""
+    model_output_bytes: PositiveInt = 1024 * 1024
+    """Maximum size of a run's outputs for each row, measured on the bundle's golden cases. A bundle with larger outputs is refused."""
+    model_run_s: PositiveFloat = 10.0
+    """Maximum time of a run of one golden case in the probe. A slower bundle is refused."""
+    model_control_flow: Literal["none", "bounded", "any"] = "bounded"
+    """Loops and branches that a model may have: `none`; `bounded`: branches, and loops whose number of turns is a constant or follows the
+    input's shape; `any`. Whatever it is, no operator may take the size of its output from a value of the request."""
     max_wait_s: PositiveFloat = 0.015
     """Maximum time that a request may wait for the event loop during lasting overload. A request that would wait longer is refused
     at once with 429 / RESOURCE_EXHAUSTED."""

@@ -16,6 +16,7 @@ from serving.loading.served_models import RevisionKey
 from serving.loading.warmup import warm_batches, warm_up
 from serving.models.bundle import Bundle
 from serving.models.errors import ModelError, message_for_clients
+from serving.models.limits.bundle_limits import ModelLimits
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader
@@ -58,10 +59,12 @@ class Loader:
         *,
         probe_timeout_s: float,
         model_threads: int,
+        limits: ModelLimits | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._features, self._on_change = store, features, on_change
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
+        self._limits = limits
         self._loaded: dict[RevisionKey, LoadedRevision] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
         self._refused: dict[RevisionKey, str] = {}
@@ -154,7 +157,7 @@ class Loader:
         return await asyncio.shield(task)
 
     def _probe_and_load(self, bundle: Bundle) -> LoadedBundle:
-        report = probe(bundle, timeout_s=self._probe_timeout_s)
+        report = probe(bundle, timeout_s=self._probe_timeout_s, limits=self._limits)
         name = f"{bundle.manifest.name}/{bundle.manifest.version}"
         found = (report.golden_cases, report.latency_us, report.memory_mib)
         _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)

@@ -44,7 +44,7 @@ def read_graph(path: Path) -> Any:
 def check_ops(model: Any) -> None:
     """Refuse custom domains, random operators and operators that leave the runtime. Raises BundleError."""
     local = {(f.domain, f.name) for f in model.functions}
-    for where, node in _nodes(model):
+    for where, node in located_nodes(model):
         name = f"{node.domain or 'ai.onnx'}.{node.op_type}"
         if (node.domain, node.op_type) in local:
             continue
@@ -143,7 +143,8 @@ def _inside(location: str, tensor: str) -> str:
     return str(path)
 
 
-def _nodes(model: Any) -> Iterator[tuple[str, Any]]:
+def located_nodes(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every node of the graph, its subgraphs and functions, and where it stands in words."""
     pending = [("graph", model.graph.node), *((f"function {f.name}", f.node) for f in model.functions)]
     while pending:
         where, nodes = pending.pop()

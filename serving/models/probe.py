@@ -1,6 +1,6 @@
 """Probing: a bundle is loaded and run in a process of its own before any replica may load it.
 
-`python -m serving.models.probe FOLDER DIGEST BYTES` prints one line of JSON. A bundle that hangs, crashes or eats memory takes the
+`python -m serving.models.probe FOLDER DIGEST BYTES LIMITS` prints one line of JSON. A bundle that hangs, crashes or eats memory takes the
 probe down, never a replica: the probe has a time, and its address space may grow by BYTES only, as it shares its memory with the
 replica whose pod it runs in."""
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from serving.models.bundle import Bundle, check_golden, check_signature, read_bundle
 from serving.models.errors import BundleError, ModelError
+from serving.models.limits.bundle_limits import ModelLimits, check_graph_growth, check_runs, check_size
 from serving.models.timing import median_run_us
 
 _LATENCY_RUNS = 50
@@ -32,13 +33,18 @@ class ProbeReport:
     memory_mib: float
 
 
-def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None = None) -> ProbeReport:
-    """Load and run the bundle in a new process. memory_bytes: None for half of what is free.
+def probe(
+    bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None = None, limits: ModelLimits | None = None
+) -> ProbeReport:
+    """Load and run the bundle in a new process. memory_bytes: None for that of the limits, or half of what is free.
 
-    Raises BundleError if it is refused, crashes, takes longer than timeout_s or more memory than it may."""
+    Raises BundleError if it is refused, crashes, takes longer than timeout_s or more than it may."""
+    limits = limits or ModelLimits()
+    check_size(bundle, limits)
     if memory_bytes is None:
-        memory_bytes = max(free_bytes() // 2, _MIN_BYTES)
-    command = [sys.executable, "-m", "serving.models.probe", str(bundle.folder), bundle.digest, str(memory_bytes)]
+        memory_bytes = limits.memory_bytes or max(free_bytes() // 2, _MIN_BYTES)
+    said = json.dumps(asdict(limits))
+    command = [sys.executable, "-m", "serving.models.probe", str(bundle.folder), bundle.digest, str(memory_bytes), said]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, text=True, check=False)
     except subprocess.TimeoutExpired as problem:
@@ -58,15 +64,17 @@ def probe(bundle: Bundle, *, timeout_s: float = 60.0, memory_bytes: int | None =
     return ProbeReport(**answer)
 
 
-def examine(folder: Path, digest: str) -> ProbeReport:
+def examine(folder: Path, digest: str, limits: ModelLimits) -> ProbeReport:
     """What the probe's process does. Raises ModelError."""
     from serving.models.onnx import OnnxModel
     from serving.models.rules_model import rules_of
 
     bundle = read_bundle(folder, digest)
+    check_graph_growth(bundle, limits)
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
+    check_runs(bundle, model, limits)
     rules_of(bundle)
     return ProbeReport(digest, cases, median_run_us(bundle, model, _LATENCY_RUNS) or 0.0, _peak_mib())
 
@@ -108,17 +116,18 @@ def _peak_mib() -> float:
 
 
 def _main(arguments: list[str]) -> int:
-    folder, digest, memory_bytes = arguments
+    folder, digest, memory_bytes, said = arguments
 
     bound_memory(int(memory_bytes))
     try:
-        print(json.dumps(asdict(examine(Path(folder), digest))))
+        print(json.dumps(asdict(examine(Path(folder), digest, ModelLimits(**json.loads(said))))))
     except (ModelError, MemoryError) as problem:
         message = str(problem) or "out of memory"
         if isinstance(problem, MemoryError) or _OUT_OF_MEMORY.search(message):
             limit_mib = int(memory_bytes) >> 20
             message = (
-                f"{folder}: the probe needs more memory than its limit of {limit_mib} MiB ({message}); give the pod more memory"
+                f"{folder}: the probe needs more memory than its limit of {limit_mib} MiB ({message}); give the pod more memory, or raise "
+                "VEDETTE_MODEL_MEMORY_BYTES if it is set"
             )
         print(json.dumps({"error": message}))
         return 1

@@ -17,6 +17,7 @@ from serving.loading.loader import Loader, Wanted, wanted_by
 from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.models.errors import ModelError, NoSuchModel, message_for_clients
+from serving.models.limits.bundle_limits import ModelLimits
 from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader, Rules
@@ -51,6 +52,7 @@ class ModelServer:
         tracer: Tracer,
         probe_timeout_s: float,
         model_threads: int,
+        limits: ModelLimits | None = None,
         may_control: bool,
         record: Callable[[Change], object] | None = None,
         is_joined: Callable[[], bool] = lambda: True,
@@ -62,7 +64,12 @@ class ModelServer:
         self._store_versions: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._apply_loaded, self._load_all, self._settle)
         self._loader = Loader(
-            store, features, probe_timeout_s=probe_timeout_s, model_threads=model_threads, on_change=self._owner.reapply
+            store,
+            features,
+            probe_timeout_s=probe_timeout_s,
+            model_threads=model_threads,
+            limits=limits,
+            on_change=self._owner.reapply,
         )
         self._control_tasks = set[asyncio.Task[None]]()
         self._tallies: dict[LoadedKey, ModelTally] = {}

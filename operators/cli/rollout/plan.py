@@ -131,9 +131,11 @@ def _forecast(
 def _loaded(bundle: "Bundle", revision: "Revision") -> "LoadedRevision":
     """Probe the bundle as a replica does, and load it into this process."""
     from serving.loading.loaded_bundle import build_revision, load_bundle
+    from serving.models.limits.bundle_limits import limits_of
     from serving.models.probe import probe
+    from serving.settings import ServingSettings
 
-    probe(bundle)
+    probe(bundle, limits=limits_of(ServingSettings()))
     unknown = sorted(set(revision.thresholds) - set(bundle.manifest.operating_points))
     if unknown:
         raise CommandError(

@@ -165,7 +165,7 @@ def test_servers_take_turns_and_each_round_begins_with_another(monkeypatch):
         order.append((door, server.name, clients, index))
         return Sample(1.0, 1.0, 1.0)
 
-    monkeypatch.setattr(doors, "_cell", cell)
+    monkeypatch.setattr(doors, "cell", cell)
     found = doors.DoorFigures()
     doors.measure([Up("a"), Up("b")], None, found, clients=(8,), rounds=2, duration_s=1.0)
     http = [(name, index) for door, name, _, index in order if door == "http"]
@@ -184,7 +184,7 @@ def test_a_server_that_fails_becomes_a_row_and_the_others_are_measured(monkeypat
             raise BenchError("b broke")
         return Sample(1.0, 1.0, 1.0)
 
-    monkeypatch.setattr(doors, "_cell", cell)
+    monkeypatch.setattr(doors, "cell", cell)
     found = doors.DoorFigures()
     found.drop("http", "c", "c did not start")
     doors.measure([Up("bare"), Up("b")], None, found, clients=(1, 8), rounds=2, duration_s=1.0, doors=("http",))

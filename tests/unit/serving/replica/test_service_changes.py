@@ -74,9 +74,9 @@ def slow(world, tmp_path, simple, monkeypatch):
     digest = world.store.add(build_bundle(tmp_path / "slow", model=model, name="slow", version="1"))
     gate, real = threading.Event(), loader.probe
 
-    def held(bundle, *, timeout_s):
+    def held(bundle, **how):
         assert bundle.manifest.name != "slow" or gate.wait(30)
-        return real(bundle, timeout_s=timeout_s)
+        return real(bundle, **how)
 
     monkeypatch.setattr(loader, "probe", held)
     yield ModelSpec(name="slow", version="1", revision=RevisionSpec(bundle=digest)), gate
@@ -162,10 +162,10 @@ class SlowProbes:
         self.begun, self._gate = 0, threading.Event()
         real = loader.probe
 
-        def held(bundle, *, timeout_s):
+        def held(bundle, **how):
             self.begun += 1
             assert self._gate.wait(30)
-            return real(bundle, timeout_s=timeout_s)
+            return real(bundle, **how)
 
         monkeypatch.setattr(loader, "probe", held)
 
