@@ -4,10 +4,13 @@ Only asks over HTTP; operators.backends.evidence interprets the pages. An addres
 the look partial, never an exception."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -22,10 +25,31 @@ def _utc() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class PodTls:
+    """How replicas are asked over TLS. The files are read again for each look, because certificates are renewed.
+
+    authority: PEM file of the CA that signed the replicas' certificates. name: that these are for, since pods are asked by address.
+    certificate, key: PEM files of our own certificate, where replicas ask for one."""
+
+    authority: Path
+    name: str = "vedette"
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Of the files as they are now. Raises OSError (ssl.SSLError is one) if they cannot be used."""
+        made = ssl.create_default_context(cafile=str(self.authority))
+        if self.certificate is not None:
+            made.load_cert_chain(self.certificate, self.key)
+        return made
+
+
 class MetricsPages:
     """Pages of replicas.
 
-    session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once.
+    session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once. tls: how
+    replicas are asked over TLS; None: plainly.
 
     credentials: headers that show who asks; asked for each page. Redirects are not followed: they would carry them elsewhere."""
 
@@ -35,10 +59,12 @@ class MetricsPages:
         *,
         timeout_s: float = 3.0,
         together: int = 64,
+        tls: PodTls | None = None,
         now: Callable[[], datetime] = _utc,
         credentials: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._session, self._now, self._credentials = session, now, credentials
+        self._session, self._now, self._credentials, self._tls = session, now, credentials, tls
+        self._how: dict[str, Any] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._places = asyncio.Semaphore(together)
         self._readers: dict[str, tuple[PageReader, datetime]] = {}
@@ -49,6 +75,12 @@ class MetricsPages:
         at = self._now()
         if not addresses:
             return Scrape(at, problem="there is no replica to ask")
+        if self._tls is not None:
+            try:
+                context = await asyncio.to_thread(self._tls.context)
+            except OSError as refused:
+                return Scrape(at, problem=f"the certificates to ask replicas with cannot be used: {refused}")
+            self._how = {"ssl": context, "server_hostname": self._tls.name}
         answers = await asyncio.gather(*(self._page(a) for a in addresses))
         pages = [self._parsed(a, text) if isinstance(text, str) else text for a, text in zip(addresses, answers, strict=True)]
         self._forget(at)
@@ -80,10 +112,13 @@ class MetricsPages:
 
     async def _page(self, address: str) -> "str | _Silence":
         url = address.rstrip("/") + "/metrics"
+        if self._how:
+            url = url.replace("http://", "https://", 1)
         try:
+            shown = self._credentials()
             async with (
                 self._places,
-                self._session.get(url, timeout=self._timeout, headers=self._credentials(), allow_redirects=False) as answer,
+                self._session.get(url, timeout=self._timeout, headers=shown, allow_redirects=False, **self._how) as answer,
             ):
                 if answer.status != 200:
                     return _Silence(f"{url} answers {answer.status}")

@@ -1,6 +1,7 @@
 """`vedette conform`: is this server an Open Inference Protocol v2 server, over HTTP, gRPC or both?"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 def conform(
     http: Annotated[str | None, typer.Option("--http", help="HTTP address, e.g. http://127.0.0.1:8080.")] = None,
     grpc: Annotated[str | None, typer.Option("--grpc", help="gRPC address, e.g. 127.0.0.1:8081 (grpcs:// for TLS).")] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the CA to trust, for https:// and grpcs://.")] = None,
+    cert: Annotated[Path | None, typer.Option("--cert", help="PEM file of a client certificate to show.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="PEM file of its key (default: in the same file).")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Model to check; repeat (default: every ready one of the index).")
     ] = None,
@@ -33,11 +37,11 @@ def conform(
         raise typer.BadParameter("give --http URL, --grpc ADDRESS or both")
     from operators.conformance import report
     from operators.conformance.run import broken
-    from operators.conformance.transport import Transport
+    from operators.conformance.transport import Transport, Trust
     from operators.conformance.values import Level
     from serving.access.client_credentials import DoorCredentials
 
-    with Transport(http, grpc, timeout_s, DoorCredentials().headers()) as transport:
+    with Transport(http, grpc, timeout_s, DoorCredentials().headers(), Trust(ca, cert, key)) as transport:
         results = _run(transport, model or (), only or (), may_change=may_change)
     if as_json:
         print_json(report.as_json(results))

@@ -111,13 +111,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     """The HTTP address of a listener.
 
     >>> url_of("::1", 8080)
     'http://[::1]:8080'
     """
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | None, *, retrain: bool) -> "Bundle | None":
@@ -169,10 +169,11 @@ def _stop_on_signals(stopping: Event) -> None:
 def _announce(
     settings: "ServingSettings", http_port: int, grpc_port: int | None, bundle: "Bundle | None", took_s: float, *, as_json: bool
 ) -> None:
-    url = url_of(settings.host, http_port)
+    url = url_of(settings.host, http_port, "https" if settings.tls_cert else "http")
     example = _example(settings, bundle)
     model = bundle.manifest.name if bundle else "simple"
-    curl = f"curl -s {url}/v2/models/{model}/infer -d @{example}"
+    trust = f" --cacert {settings.tls_cert}" if settings.tls_cert else ""
+    curl = f"curl -s{trust} {url}/v2/models/{model}/infer -d @{example}"
     if as_json:
         print_json(
             {

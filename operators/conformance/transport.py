@@ -5,6 +5,8 @@ Shell: no judgement here. A connection that fails or is closed is a reply of its
 import http.client
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, urlsplit
@@ -24,16 +26,52 @@ class TransportError(Exception):
     """The address given cannot be used; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to trust over TLS, and what to show, as PEM files. authority: None for what this machine trusts."""
+
+    authority: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For HTTP. Raises TransportError."""
+        try:
+            made = ssl.create_default_context(cafile=None if self.authority is None else str(self.authority))
+            if self.certificate is not None:
+                made.load_cert_chain(self.certificate, self.key)
+        except OSError as problem:
+            raise TransportError(
+                f"the certificates cannot be used: {problem}; give PEM files by --ca, --cert, --key"
+            ) from problem
+        return made
+
+    def credentials(self) -> Any:
+        """For gRPC. Raises TransportError."""
+        try:
+            read = [None if path is None else path.read_bytes() for path in (self.authority, self.key, self.certificate)]
+        except OSError as problem:
+            raise TransportError(
+                f"the certificates cannot be read: {problem}; give PEM files by --ca, --cert, --key"
+            ) from problem
+        return grpc.ssl_channel_credentials(*read)
+
+
 class Transport:
     """The two doors of one server. url: `http(s)://host:port[/prefix]`; address: `host:port`, `grpcs://host:port` for TLS."""
 
     def __init__(
-        self, url: str | None, address: str | None, timeout_s: float, credentials: Mapping[str, str] | None = None
+        self,
+        url: str | None,
+        address: str | None,
+        timeout_s: float,
+        credentials: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s, self._trust = timeout_s, trust or Trust()
         self._shown = dict(credentials or {})
         self._url = _split(url) if url else None
-        self._channel = _open(address) if address else None
+        self._channel = _open(address, self._trust) if address else None
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +132,7 @@ class Transport:
             return None
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._trust.context())
         return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
 
     def _send_grpc(self, call: GrpcCall) -> Reply:
@@ -140,12 +178,12 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _open(address: str) -> Any:
+def _open(address: str, trust: Trust) -> Any:
     scheme, _, rest = address.rpartition("://")
     if scheme not in ("", "grpc", "grpcs") or ":" not in rest:
         raise TransportError(f"--grpc {address!r} is not an address; give e.g. 127.0.0.1:8081")
     if scheme == "grpcs":
-        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(), options=_LARGEST_MESSAGE)
+        return grpc.secure_channel(rest, trust.credentials(), options=_LARGEST_MESSAGE)
     return grpc.insecure_channel(rest, options=_LARGEST_MESSAGE)
 
 

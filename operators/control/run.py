@@ -17,6 +17,7 @@ from operators.control.loop import Loop, approval_desk, pause
 from operators.rollout.spec import Revision
 from serving.access.client_credentials import DoorCredentials
 from serving.audit.keys.keyring import Keyring
+from serving.replica.siblings import metrics_addresses
 
 if TYPE_CHECKING:
     from serving.launch.local import LocalServing
@@ -76,7 +77,9 @@ async def _run(settings: "ServingSettings", running: "LocalServing", stopping: a
         backend = LocalBackend(
             settings.store_dir,
             session,
-            addresses=lambda: (f"http://{host}:{running.http_port}",),
+            addresses=lambda: (
+                metrics_addresses(settings.store_dir) if settings.tls_cert else (f"http://{host}:{running.http_port}",)
+            ),
             expected_replicas=lambda: running.replicas,
             scale=running.scale,
             credentials=DoorCredentials().headers,

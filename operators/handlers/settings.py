@@ -50,6 +50,15 @@ class OperatorSettings(BaseSettings):
     """Source of evidence: `/metrics` of the pods, or a Prometheus server."""
     scrape_timeout_s: PositiveFloat = 3.0
     """Timeout of one request for a pod's `/metrics`."""
+    pod_ca: Path | None = None
+    """PEM file of the CA that signed the replicas' certificates. Set: pods are asked over TLS (docs/how-to/serve-over-tls.md). Unset:
+    plainly."""
+    pod_name: str = "vedette"
+    """Name that the replicas' certificates are for. Pods are asked by their address, which no certificate has."""
+    pod_cert: Path | None = None
+    """PEM file of the operator's own certificate, where replicas ask for one. It needs `VEDETTE_OPERATOR_POD_KEY`."""
+    pod_key: Path | None = None
+    """PEM file of its key."""
     prometheus_url: str = ""
     """Base URL of the Prometheus server, e.g. `http://prometheus.monitoring:9090`."""
     prometheus_matchers: str = 'namespace="{namespace}"'

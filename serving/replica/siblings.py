@@ -36,6 +36,26 @@ class Sibling:
     key: str = ""
 
 
+def living(folder: Path, host: str) -> tuple[Sibling, ...]:
+    """The registrations of living replicas of this machine in `replicas/` of a store. Those of dead ones are removed."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(OSError, ValueError, TypeError):  # a registration that is being removed, or damaged
+            sibling = Sibling(**json.loads(path.read_text(encoding="utf-8")))
+            if sibling.host != host:
+                continue
+            if _process_start(sibling.pid) == sibling.started:
+                found.append(sibling)
+            else:
+                path.unlink(missing_ok=True)
+    return tuple(found)
+
+
+def metrics_addresses(store_dir: Path) -> tuple[str, ...]:
+    """Where the metrics of all replicas of this machine are read, plainly and over loopback: one of them answers for all."""
+    return tuple(f"http://127.0.0.1:{one.port}" for one in living(store_dir / "replicas", socket.gethostname())[:1])
+
+
 class Siblings:
     """The replicas that share this store on this machine. Files are read and pages merged in one thread."""
 
@@ -64,17 +84,7 @@ class Siblings:
 
     def others(self) -> tuple[Sibling, ...]:
         """The other living replicas of this machine. Registrations of dead ones are removed."""
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            with suppress(OSError, ValueError, TypeError):  # a registration that is being removed, or damaged
-                sibling = Sibling(**json.loads(path.read_text(encoding="utf-8")))
-                if sibling.host != self._host or sibling.identity == self._identity:
-                    continue
-                if _process_start(sibling.pid) == sibling.started:
-                    found.append(sibling)
-                else:
-                    path.unlink(missing_ok=True)
-        return tuple(found)
+        return tuple(sibling for sibling in living(self._folder, self._host) if sibling.identity != self._identity)
 
     async def merge(self, own: bytes) -> bytes:
         """This replica's page and those of all that answer."""

@@ -12,7 +12,7 @@ from operators.backends.kserve import KserveInference
 from operators.backends.kube import Kube
 from operators.backends.label_evidence.server import LabelServer
 from operators.backends.load import LoadMeter
-from operators.backends.metrics_pages import MetricsPages
+from operators.backends.metrics_pages import MetricsPages, PodTls
 from operators.backends.prometheus import PrometheusEvidence
 from operators.backends.ray import RayServeBackend, ReadEvidence
 from operators.handlers.documents import owner_reference
@@ -87,9 +87,11 @@ def _reader(session: aiohttp.ClientSession, settings: OperatorSettings) -> ReadE
             return await source.read(service)
 
         return ask_prometheus
-    pages = MetricsPages(
-        session, timeout_s=settings.scrape_timeout_s, credentials=FileToken(settings.replica_token_file).headers
-    )
+    tls = None
+    if settings.pod_ca is not None:
+        tls = PodTls(settings.pod_ca, settings.pod_name, settings.pod_cert, settings.pod_key)
+    credentials = FileToken(settings.replica_token_file).headers
+    pages = MetricsPages(session, timeout_s=settings.scrape_timeout_s, credentials=credentials, tls=tls)
 
     async def ask_pods(service: ServiceRef, addresses: Sequence[str]) -> Scrape:
         return await pages.read(service.model, addresses)

@@ -17,7 +17,7 @@ from serving.telemetry import tls_names
 from serving.telemetry.metric_doc import Figures
 
 LOOK_EVERY_S: Final = 5.0
-SOON_S: Final = 7 * 86_400.0
+SOON_S: Final = 86_400.0
 """A certificate that ends in less than this is said so in the log at each reload."""
 _log = logging.getLogger("vedette.tls")
 

@@ -37,6 +37,9 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "say-who-may-ask.md": {
         ALL: "tests/unit/operators/cli/access types its commands, tests/integration/doors/access asks guarded doors"
     },
+    "serve-over-tls.md": {
+        ALL: "certificates and a server until Ctrl-C; tests/integration/doors/tls asks doors with certificates, the operator and the kit"
+    },
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "install-serving.md": {ALL: "a cluster; tests/manifests/platform/test_admission.py types the page's commands at a real API server"},

@@ -1,5 +1,6 @@
 """Both doors over TLS: real handshakes with OpenSSL and gRPC's BoringSSL, client certificates, reload, and what hostile handshakes get."""
 
+import asyncio
 import datetime
 import hashlib
 import http.client
@@ -9,11 +10,15 @@ import socket
 import ssl
 from contextlib import contextmanager, suppress
 
+import aiohttp
 import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from operators.backends.metrics_pages import MetricsPages, PodTls
+from operators.conformance.exchange import GrpcCall, HttpCall, NoReply
+from operators.conformance.transport import Transport, Trust
 from serving.access.credentials import PeerCertificate
 from serving.doors.tls import handshakes as handshake_limits
 from serving.doors.tls.files import TlsError, TlsFiles
@@ -331,3 +336,33 @@ def test_garbage_behind_the_handshake_ends_its_connection_alone(doors):
                 pass
         raw.close()
         assert b"200 OK" in asked(other)
+
+
+def asked_by_the_operator(doors: Doors, tls: PodTls):
+    async def ask():
+        async with aiohttp.ClientSession() as session:
+            return await MetricsPages(session, tls=tls).read("simple", (f"http://127.0.0.1:{doors.http_port}",))
+
+    return asyncio.run(ask())
+
+
+def test_the_operator_and_the_conformance_kit_show_their_certificates(tmp_path):
+    """Pods are asked by their address; the name in the certificate is another."""
+    mine = CLIENT.write(tmp_path / "mine")
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(CA.pem)
+    with tls_doors(tmp_path / "pod", "required") as doors:
+        assert asked_by_the_operator(doors, PodTls(authority, "localhost", *mine.paths)).problem is None
+        assert "did not answer" in asked_by_the_operator(doors, PodTls(authority, "localhost")).problem
+        assert "did not answer" in asked_by_the_operator(doors, PodTls(authority, "elsewhere", *mine.paths)).problem
+        assert "cannot be used" in asked_by_the_operator(doors, PodTls(tmp_path / "none", "localhost")).problem
+        for trust, answers in ((Trust(authority, *mine.paths), True), (Trust(authority), False)):
+            with Transport(
+                f"https://localhost:{doors.http_port}", f"grpcs://localhost:{doors.grpc_port}", 5, None, trust
+            ) as kit:
+                replies = kit.exchange(
+                    (HttpCall("GET", "/v2/health/live"), GrpcCall("/inference.GRPCInferenceService/ServerLive", b""))
+                )
+            assert [not isinstance(reply, NoReply) and getattr(reply, "code", 200) != "UNAVAILABLE" for reply in replies] == [
+                answers
+            ] * 2
