@@ -153,7 +153,7 @@ def _get(url: str, issuer: TokenIssuer, until_s: float) -> bytes:
     """One GET whose every wait ends by until_s, however slowly the server sends. Raises OSError, ValueError."""
     parts = urlsplit(url)
     host, left_s = parts.hostname or "", max(until_s - time.monotonic(), 0.001)
-    headers = {"accept": "application/json", "user-agent": "vedette", "connection": "close"}
+    headers = {"accept": "application/jwk-set+json, application/json", "user-agent": "vedette", "connection": "close"}
     if issuer.bearer:
         headers["authorization"] = f"Bearer {Path(issuer.bearer).read_text(encoding='utf-8').strip()}"
     connection: http.client.HTTPConnection

@@ -54,9 +54,11 @@ class FakeIssuer:
 class FakeWorld:
     """Time stands still until it is moved."""
 
-    def __init__(self, more: str = "", now_s: float = 1_800_000_000.0, keys: ApiKeys | None = None) -> None:
+    def __init__(
+        self, more: str = "", now_s: float = 1_800_000_000.0, keys: ApiKeys | None = None, policy: str = POLICY
+    ) -> None:
         self.now_s, self.issuer = now_s, FakeIssuer()
-        self.policy = parse_policy(POLICY.replace("ISSUER", ISSUER) + more, Path("/nowhere/access.yaml"))
+        self.policy = parse_policy(policy.replace("ISSUER", ISSUER) + more, Path("/nowhere/access.yaml"))
         self.keys = keys or ApiKeys({})
         self.gate = Gate(
             self.policy, self.keys, random=os.urandom, wall_s=lambda: self.now_s, now_s=lambda: self.now_s, fetch=self.issuer

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,8 +13,9 @@ from serving.access.policy_file import parse_policy
 from serving.doors.grpc import stubs
 from serving.errors import NotFound
 from tests.fakes.serving.doors import open_doors, simple_message, simple_request
-from tests.fakes.serving.guarded.gate_world import FakeWorld
+from tests.fakes.serving.guarded.gate_world import POLICY, FakeWorld
 from tests.fakes.serving.guarded.token_issuer import token
+from tests.fakes.serving.inference import MODELS
 
 INFER = "/v2/models/{}/infer"
 
@@ -267,3 +269,45 @@ def test_no_secret_is_told_in_an_answer_or_a_log_line(doors, world, caplog):
     assert any("refused: reason=" in line for line in told)
     for secret in (*PLANTED, good_key.split("_", 2)[2], good_token.rpartition(".")[2], good_token.split(".")[1]):
         assert not [line for line in told if secret in line]
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "status"),
+    [
+        pytest.param("flows", ["bytes", "proto"], 403, id="a shared model that reads stored features is refused to tenants"),
+        pytest.param("flows", ["bytes", "proto", "tenant"], 200, id="unless its rows carry the tenant, which is checked"),
+        pytest.param("simple", ["INPUT0", "INPUT1"], 200, id="a shared model without stored features is not"),
+    ],
+)
+def test_stored_features_of_a_shared_model(monkeypatch, model, inputs, status):
+    read = MODELS["flows"]
+    monkeypatch.setitem(MODELS, "flows", replace(read, parameters={**read.parameters, "feature_service": "of_all"}))
+    world = FakeWorld(policy=POLICY.replace("shared_models: [simple]", "shared_models: [simple, flows]"))
+    columns = {"bytes": ("FP32", [1.0]), "proto": ("BYTES", ["tcp"]), "tenant": ("BYTES", ["blue"])}
+    body = {
+        "inputs": [{"name": n, "datatype": columns[n][0], "shape": [1], "data": columns[n][1]} for n in inputs if n in columns]
+    }
+    with open_doors(gate=world.gate) as opened:
+        answer = opened.http("POST", INFER.format(model), body if body["inputs"] else simple_request(), as_(world, "blue-1"))
+        assert answer.status == status, answer.body
+        admin = opened.http("POST", INFER.format(model), body if body["inputs"] else simple_request(), as_(world, "admin"))
+        assert admin.status == 200, "a caller without a tenant is not bound"
+
+
+def test_a_client_at_ten_times_its_limit_takes_nothing_from_another():
+    """By counts and not by the clock: of a caller over its limit only what the limit allows reaches a model; of the other all does."""
+    world = FakeWorld("limits: {caller: {requests_per_s: 5, burst_s: 2}}\n")
+    with open_doors(gate=world.gate) as opened:
+        greedy, modest = as_(world, "soar"), as_(world, "admin")
+        statuses = {"greedy": [], "modest": []}
+        for second in range(4):
+            world.now_s += 1.0 if second else 0.0
+            for n in range(50):
+                statuses["greedy"].append(opened.http("POST", INFER.format("simple"), simple_request(), greedy).status)
+                if n % 10 == 0:
+                    statuses["modest"].append(opened.http("POST", INFER.format("simple"), simple_request(), modest).status)
+        reached = [seen.caller for seen in opened.service.seen]
+    assert set(statuses["modest"]) == {200}
+    assert statuses["greedy"].count(200) == 10 + 3 * 5
+    assert set(statuses["greedy"]) == {200, 429}
+    assert reached.count("token:corp:soar") == 25, "what is refused is refused before its body is decoded"

@@ -127,3 +127,14 @@ def test_what_is_not_one_plain_row_is_encoded_with_care(changes):
     read = decode_record(encode_record(made))
     assert (read.receipt, read.explained) == (made.receipt, made.explained)
     assert _encode_one_row(one_row()) is not None
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"caller": "token:corp:soar"}, {"caller": 'key:ü"%b', "tenant": "blue"}, {"tenant": "blue"}]
+)
+def test_who_asked_is_written_where_somebody_did_and_alike_in_both_ways(asked):
+    quick = encode_record(one_row(**asked))
+    assert quick == _encode_any(one_row(**asked))
+    line = json.loads(quick)
+    assert {name: line[name] for name in ("caller", "tenant") if name in line} == asked
+    assert decode_record(quick).caller == asked.get("caller", "")
