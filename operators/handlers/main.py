@@ -24,6 +24,7 @@ from operators.handlers.looking.look import Looker
 from operators.handlers.looking.policies import PolicyLooker
 from operators.handlers.looking.record import COMPONENT, Recorder
 from operators.handlers.metrics import OperatorMetrics
+from operators.handlers.notices import NoticeSender
 from operators.handlers.pages import serve
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.backend_watch import BackendWatch, OwnWrites
@@ -32,7 +33,7 @@ from operators.handlers.watching.resource_cache import ResourceCache, policy_nam
 from operators.handlers.watching.watch import Watch
 from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
-from operators.telemetry.operator_names import ADMISSIONS
+from operators.telemetry.operator_names import ADMISSIONS, NOTICES
 from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.operator")
@@ -72,6 +73,7 @@ class Operator:
         )
 
         metrics.is_watching = lambda: self.follower.problem is None
+        self.notices = self._notifying(session) if settings.notify_url else None
         self.backend_watch = BackendWatch(
             kube, settings.namespace_list, own, self.backend_changed, again_s=settings.rest_interval_s, backoff=backoff
         )
@@ -140,6 +142,13 @@ class Operator:
         await self.policies.clear()
         self.looker.forget_all()
 
+    def _notifying(self, session: aiohttp.ClientSession) -> NoticeSender:
+        """Somebody is told of what people must know."""
+        count = lambda outcome: self.metrics.count(NOTICES, outcome)  # noqa: E731
+        sender = NoticeSender(session, self.settings.notify_url, self.settings.notify_secret_file, count)
+        self.metrics.on_seen, self.metrics.notices_waiting = sender.saw, lambda: sender.waiting
+        return sender
+
     def _elected(self, kube: Kube, reached: Access) -> Leadership:
         s = self.settings
         return Leadership(
@@ -170,6 +179,8 @@ async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Eve
         ("services", operator.services.run()),
         ("policies", operator.policies.run()),
     )
+    if operator.notices is not None:
+        loops += _begun(("notices", operator.notices.run()))
     lease = _begun(("lease", operator.leadership.run(operator.gained, operator.lost)))
     loops += lease
     told = asyncio.create_task(stop.wait(), name="stop")

@@ -32,14 +32,21 @@ class OperatorMetrics:
         self._is_leader = self._is_log_kept = False
         self.is_watching: Callable[[], bool] = lambda: False
         """Whether the API server lists what is looked after."""
+        self.on_seen: Callable[[tuple[str, str], ServiceView], None] = lambda key, view: None
+        """Told of each look."""
+        self.notices_waiting: Callable[[], int] = lambda: 0
+        """Webhooks that wait."""
         self._page = MetricsPage(names.OPERATOR_METRICS, self._samples)
         self.count, self.observe, self.render = self._page.count, self._page.observe, self._page.render
         for outcome in OUTCOMES_OF_LOOKS:
             self.count(names.LOOKS, outcome, by=0)
+        for outcome in ("sent", "failed", "dropped"):
+            self.count(names.NOTICES, outcome, by=0)
 
     def saw(self, key: tuple[str, str], view: ServiceView) -> None:
         """Keep what the last look at a service saw."""
         self._services[key] = view
+        self.on_seen(key, view)
 
     def forget(self, key: tuple[str, str]) -> None:
         """The service is gone, or another operator looks at it."""
@@ -64,6 +71,7 @@ class OperatorMetrics:
         yield names.LEADER, (), float(self._is_leader)
         yield names.WATCHING, (), float(self.is_watching())
         yield names.GOVERNANCE, (), float(self._is_log_kept)
+        yield names.NOTICES_WAITING, (), float(self.notices_waiting())
         for key, view in list(self._services.items()):
             yield from _of_service(key, view)
 

@@ -77,6 +77,15 @@ WATCHING: Final = MetricDoc(
     (),
     "1 while the API server lists what the operator looks after, 0 while it cannot be read.",
 )
+NOTICES: Final = MetricDoc(
+    "vedette_operator_notices_total",
+    "counter",
+    ("outcome",),
+    "Webhooks about rollouts (`notify_url`), by outcome: sent; failed (one try, it is sent again); dropped (too many waited; seen again).",
+)
+NOTICES_WAITING: Final = MetricDoc(
+    "vedette_operator_notices_waiting", "gauge", (), "Webhooks about rollouts that the receiver has not taken yet."
+)
 LEADER: Final = MetricDoc("vedette_operator_leader", "gauge", (), "1 if this operator is the leader and acts.")
 GOVERNANCE: Final = MetricDoc(
     "vedette_operator_governance_log",
@@ -105,6 +114,8 @@ OPERATOR_METRICS: Final = (
     API_REQUESTS,
     LEADER,
     WATCHING,
+    NOTICES,
+    NOTICES_WAITING,
     GOVERNANCE,
     ADMISSIONS,
 )

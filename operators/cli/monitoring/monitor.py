@@ -1,5 +1,6 @@
 """`vedette monitor`: watch what models answer, and raise alarms; `vedette monitor show`: what is known now."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,13 @@ def monitor(
         str | None,
         typer.Option(envvar="VEDETTE_MONITOR_WEBHOOK", help="URL that each alarm is sent to by HTTP POST, until it is taken."),
     ] = None,
+    webhook_secret: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="VEDETTE_MONITOR_WEBHOOK_SECRET",
+            help="File with the secret that signs these messages (Standard Webhooks); a line each while it is rotated.",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of /metrics and /healthz; 0: any free one. Default: none.")
     ] = None,
@@ -75,6 +83,7 @@ def monitor(
         is_once=is_once,
         is_from_now=is_from_now,
         webhook=webhook,
+        webhook_secret=webhook_secret,
         metrics=None if metrics_port is None else (metrics_host, metrics_port),
         as_json=as_json,
         watch=WatchSettings(alpha=alpha, run_length=run_length, baseline_rows=baseline, segment_column=by),

@@ -37,6 +37,7 @@ from serving.models.errors import BundleError
 from serving.models.manifest import Manifest
 from serving.models.store import BundleStore, open_store
 from serving.settings import ServingSettings
+from serving.sinks.forms.standard_webhooks import secret_bytes, sign
 
 STANDS_STILL_S: Final = 60.0
 """A monitor that has not looked for so long, beyond ten times its interval, is not alive."""
@@ -58,6 +59,7 @@ class RunOptions:
     as_json: bool
     watch: WatchSettings
     falls: FallSettings = AS_A_RULE
+    webhook_secret: Path | None = None
 
 
 class MonitorRun:
@@ -77,7 +79,9 @@ class MonitorRun:
         self._all_labels = LabelLog(options.store / "labels")
         self._receivers = [AlarmDelivery(self._alarms, folder, "stdout", self._print)]
         if options.webhook is not None:
-            self._receivers.append(AlarmDelivery(self._alarms, folder, "webhook", _poster(options.webhook)))
+            self._receivers.append(
+                AlarmDelivery(self._alarms, folder, "webhook", _poster(options.webhook, options.webhook_secret))
+            )
         self._metrics = MonitorMetrics(self._gauges)
         self._looked_s = time.monotonic()
         self._stopped = threading.Event()
@@ -251,13 +255,20 @@ class MonitorRun:
         self._stopped.set()
 
 
-def _poster(url: str) -> Callable[[Alarm], None]:
-    """Sends an alarm by HTTP POST: its JSON, and its id as Idempotency-Key."""
+def _poster(url: str, secret: Path | None) -> Callable[[Alarm], None]:
+    """Sends an alarm by HTTP POST: its JSON, and its id as Idempotency-Key. secret: file of the keys that sign it; None: unsigned."""
 
     def send(alarm: Alarm) -> None:
+        body = msgspec.json.encode(alarm)
         headers = {"content-type": "application/json", "idempotency-key": alarm.alarm_id}
         try:
-            answer = httpx.post(url, content=msgspec.json.encode(alarm), headers=headers, timeout=_WEBHOOK_TIMEOUT_S)
+            if secret is not None:
+                lines = [line.strip() for line in secret.read_text(encoding="utf-8").splitlines()]
+                headers |= sign([secret_bytes(line) for line in lines if line], alarm.alarm_id, int(time.time()), body)
+        except (OSError, ValueError) as problem:
+            raise DeliveryFailed(f"the secret that signs alarms cannot be used: {problem}") from problem
+        try:
+            answer = httpx.post(url, content=body, headers=headers, timeout=_WEBHOOK_TIMEOUT_S)
         except httpx.HTTPError as problem:
             raise DeliveryFailed(f"{type(problem).__name__}: {problem}") from problem
         if answer.status_code >= _FIRST_ERROR:

@@ -119,5 +119,13 @@ GROUP: Final = AlertGroup(
             "Each is tried again, later and later. The log and the Events of the resources name the reason.",
             lasts="10m",
         ),
+        Alert(
+            "VedetteNoticesNotTaken",
+            f"sum({names.NOTICES_WAITING.name}) > 0",
+            "warning",
+            "{{ $value }} webhooks about rollouts were not taken",
+            "Nobody may know that a rollout was aborted or waits. They are sent until they are taken.",
+            lasts="15m",
+        ),
     ),
 )

@@ -190,6 +190,7 @@ ROLLOUTS: dict[str, Case] = {
         {f"vedette_operator_leader{{{POD}}}": "0x40", f'vedette_operator_leader{{{NS},pod="p2"}}': "1x20 0x20"},
         {f"vedette_operator_leader{{{POD}}}": "0x40", f'vedette_operator_leader{{{NS},pod="p2"}}': "1x40"},
     ),
+    "VedetteNoticesNotTaken": one(f"vedette_operator_notices_waiting{{{POD}}}", "2x40", "0x20 2x20"),
     "VedetteOperatorBlind": one(f"vedette_operator_watching{{{POD}}}", "0x40", "1x26 0x10"),
     "VedetteOperatorFails": Case(
         {f'vedette_operator_looks_total{{{POD},outcome="{what}"}}': f"0+{n}x40" for what, n in (("done", 80), ("failed", 20))},
