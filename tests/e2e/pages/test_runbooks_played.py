@@ -1,6 +1,7 @@
 """The first command of every runbook is typed: at the shared server, and at pages of an operator, a monitor and sinks in this process."""
 
 import json
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -39,17 +40,33 @@ def addresses() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def reader(vedette: Vedette) -> Reader:
-    """At a server that has answered, and that the monitor has looked at."""
+    """At a server that has answered, that the monitor has looked at, and whose first alert somebody labelled."""
     reader = Reader(vedette.store.parent, vedette)
     receipt = json.loads(reader.says(INFER))["parameters"]["receipt"]
     log = reader.folder / ".vedette" / "audit"
     until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
-    reader.says("vedette monitor --once", ends_with=(0, 1))
+    state = reader.folder / ".vedette" / "monitoring"
+    looked = lambda: (reader.says("vedette monitor --once", ends_with=(0, 1)), [*state.glob("*flows*")])[1]  # noqa: E731
+    until(looked, "the monitor has no state", every_s=0.2)
+    reader.says(f"vedette label give {receipt}#0 --verdict attack --by ada")
+    return reader
+
+
+@pytest.fixture(scope="module")
+def rolling(vedette: Vedette, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """In a copy of the store with a rollout, which nobody carries out: the shared server keeps its models."""
+    folder = tmp_path_factory.mktemp("rolling")
+    shutil.copytree(
+        vedette.store, folder / ".vedette", ignore=shutil.ignore_patterns("audit", "control", "replicas", "monitoring")
+    )
+    reader = Reader(folder)
+    reader.says("vedette rollout start flows --version 1")
     return reader
 
 
 @pytest.mark.parametrize("command", FIRST)
-def test_the_first_command_of_a_runbook(reader: Reader, addresses: dict[str, str], command: str):
+def test_the_first_command_of_a_runbook(reader: Reader, rolling: Reader, addresses: dict[str, str], command: str):
     for said, here in addresses.items():
         command = command.replace(said, here)
-    assert reader.says(command).strip(), "it says something"
+    asked = rolling if command.startswith("vedette rollout") else reader
+    assert asked.says(command).strip(), "it says something"

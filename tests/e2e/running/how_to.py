@@ -61,6 +61,12 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "grpcurl -plaintext -d '{\"name\": \"simple\"}' 127.0.0.1:8081 inference.GRPCInferenceService/ModelMetadata": "needs grpcurl",
     },
     "watch-it.md": {
+        "jq -r '.data[]' manifests/components/dashboards/vedette-sre.json > sre.json": (
+            "the checkout's files; tests/manifests/observability reads the same"
+        ),
+        "yq .spec manifests/components/prometheus-operator/rules.yaml > rules.yaml": (
+            "needs yq; tests/integration/observability gives the same to a Prometheus"
+        ),
         "VEDETTE_OTLP_ENDPOINT=http://127.0.0.1:4318 VEDETTE_TRACE_RATIO=0.05 vedette up": (
             "a collector; tests/integration/test_otlp.py runs one"
         ),

@@ -24,6 +24,7 @@ from operators.telemetry.monitor_names import MONITOR_METRICS as METRICS
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.settings import ServingSettings
+from serving.sinks.forms.standard_webhooks import verify
 from tests.fakes.monitoring.stream import MODEL, START_US, answered, append_to_log, values
 from tests.unit.serving.scoring.variants import POINT, graph
 from tests.waiting import until
@@ -123,12 +124,14 @@ class Receiver:
     """An HTTP server that takes alarms, or refuses them with a status."""
 
     def __init__(self):
-        self.taken, self.status = [], 200
+        self.taken, self.came, self.status = [], [], 200
         receiver = self
 
         class Page(BaseHTTPRequestHandler):
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                text = self.rfile.read(int(self.headers["content-length"]))
+                body = json.loads(text)
+                receiver.came.append(({name.lower(): value for name, value in self.headers.items()}, text))
                 if receiver.status == 200:
                     receiver.taken.append((self.headers["idempotency-key"], body["alarm_id"]))
                 self.send_response(receiver.status)
@@ -162,6 +165,20 @@ def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store
     kept = [alarm.alarm_id for alarm in AlarmLog(store / "monitoring").read()]
     assert kept
     assert receiver.taken == [(name, name) for name in kept]
+
+
+def test_a_webhook_is_signed_where_a_secret_is_named_and_waits_for_the_secret(store, receiver, tmp_path):
+    drift(store)
+    secret = tmp_path / "secret"
+    without = monitor(store, "--once", "--webhook", receiver.url, "--webhook-secret", str(secret))
+    assert "the secret that signs alarms cannot be used" in without.stderr
+    assert receiver.came == [], "an alarm is not sent unsigned where it should be signed"
+    secret.write_text("whsec_c2VjcmV0\n", encoding="utf-8")
+    monitor(store, "--once", "--webhook", receiver.url, "--webhook-secret", str(secret))
+    assert receiver.taken
+    for headers, body in receiver.came:
+        assert verify(b"secret", headers, body, int(headers["webhook-timestamp"]))
+        assert headers["webhook-id"] == headers["idempotency-key"]
 
 
 def get(url):
