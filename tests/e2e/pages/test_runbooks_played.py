@@ -45,8 +45,8 @@ def reader(vedette: Vedette) -> Reader:
     receipt = json.loads(reader.says(INFER))["parameters"]["receipt"]
     log = reader.folder / ".vedette" / "audit"
     until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
-    state = reader.folder / ".vedette" / "monitoring"
-    looked = lambda: (reader.says("vedette monitor --once", ends_with=(0, 1)), [*state.glob("*flows*")])[1]  # noqa: E731
+    states = reader.folder / ".vedette" / "monitoring" / "states"
+    looked = lambda: (reader.says("vedette monitor --once", ends_with=(0, 1)), (states / "flows.json").exists())[1]  # noqa: E731
     until(looked, "the monitor has no state", every_s=0.2)
     reader.says(f"vedette label give {receipt}#0 --verdict attack --by ada")
     return reader
