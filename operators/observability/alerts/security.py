@@ -4,6 +4,10 @@ from typing import Final
 
 from operators.observability.alerts.alert import Alert, AlertGroup
 from serving.telemetry import door_names as names
+from serving.telemetry import tls_names as tls
+
+CERTIFICATE_DAYS: Final = 14
+"""cert-manager renews a certificate when a third of its time is left."""
 
 
 def _refused(reasons: str, by: str, window: str = "10m") -> str:
@@ -46,6 +50,35 @@ GROUP: Final = AlertGroup(
             "{{ $value | humanize }} connections a second are ended at the {{ $labels.door }} door because their clients do nothing",
             "A proxy that cuts off bodies, a broken network, or somebody who holds connections open.",
             lasts="10m",
+        ),
+        Alert(
+            "VedetteCertificateEnds",
+            f"min by (namespace, certificate) ({tls.TLS_EXPIRY.name}) < {CERTIFICATE_DAYS * 86_400}",
+            "warning",
+            "The certificate {{ $labels.certificate }} of {{ $labels.namespace }} ends in {{ $value | humanizeDuration }}",
+            "Whoever renews it has not. A certificate that has ended is refused by every client.",
+        ),
+        Alert(
+            "VedetteCertificateEnded",
+            f"min by (namespace, certificate) ({tls.TLS_EXPIRY.name}) < 86400",
+            "critical",
+            "The certificate {{ $labels.certificate }} of {{ $labels.namespace }} ends within a day, or has ended",
+            "Then no client gets a verdict over TLS; where it is the CA of clients, no client is let in.",
+        ),
+        Alert(
+            "VedetteCertificateNotTaken",
+            f'sum by (namespace, pod, instance) (increase({tls.TLS_RELOADS.name}{{outcome="refused"}}[1h])) > 0',
+            "warning",
+            "{{ $labels.namespace }}/{{ $labels.pod }} cannot use the new TLS files",
+            "The certificates before are kept, until they end.",
+        ),
+        Alert(
+            "VedetteHandshakesFail",
+            f'sum by (namespace, door, outcome) (rate({tls.TLS_HANDSHAKES.name}{{outcome!~"ok|closed"}}[10m])) > 0.5',
+            "warning",
+            "{{ $value | humanize }} TLS handshakes a second fail at the {{ $labels.door }} door: {{ $labels.outcome }}",
+            "Clients that do not trust the server's certificate (client_alert), have none of their own, or speak no TLS.",
+            lasts="5m",
         ),
     ),
 )

@@ -243,11 +243,18 @@ def _refused(reason: str, fires: str, quiet: str) -> Case:
     return one(f'vedette_door_refused_total{{{POD},door="http",reason="{reason}"}}', fires, quiet)
 
 
+_EXPIRY = f'vedette_tls_certificate_expiry_seconds{{{POD},certificate="server"}}'
 SECURITY: dict[str, Case] = {
     "VedetteStrangersRefused": _refused("unauthenticated", "0+30x40", "0+6x40"),
     "VedetteRubbishRefused": _refused("malformed", "0+120x40", "0+30x40"),
     "VedetteConnectionsRefused": _refused("connections", "0+1x40", "7x40"),
     "VedetteSlowClients": _refused("slow", "0+60x40", "0+12x40"),
+    "VedetteCertificateEnds": one(_EXPIRY, "1200000x40", "1210000x40"),
+    "VedetteCertificateEnded": one(_EXPIRY, "86000x40", "87000x40"),
+    "VedetteCertificateNotTaken": one(f'vedette_tls_reloads_total{{{POD},outcome="refused"}}', "0x20 1x20", "1x40"),
+    "VedetteHandshakesFail": one(
+        f'vedette_tls_handshakes_total{{{POD},door="http",outcome="client_alert"}}', "0+60x40", "0+12x40"
+    ),
 }
 
 RUNS: tuple[tuple[str, int, dict[str, Case]], ...] = (
