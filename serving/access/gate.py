@@ -26,7 +26,7 @@ from serving.access.policy import AccessPolicy, Rights
 from serving.access.rate_limits import ClientLimits, RateLimits
 from serving.access.refusals import RateLimited, RefusalReason, forbidden, missing, not_accepted, other_tenant
 from serving.access.verbs import OF_MODELS, Verb
-from serving.errors import Unavailable
+from serving.errors import Unauthenticated, Unavailable
 from serving.messages import EXPLAIN, EXPLANATION, InferRequest
 from serving.telemetry.access_names import KEYS_AGE, KEYS_FAILURES, REMEMBERED
 from serving.telemetry.metric_doc import MetricDoc
@@ -67,7 +67,7 @@ class Gate:
         """Other replicas of the store show this where they read this one's page of metrics. It is in the registration of the replica."""
         self._limits = RateLimits()
         self._has_limits = False
-        self.open = frozenset[Verb]()
+        self.open, self.needs_credentials = frozenset[Verb](), True
         self.use(policy, keys)
 
     def use(self, policy: AccessPolicy, keys: ApiKeys) -> None:
@@ -75,9 +75,16 @@ class Gate:
         if policy is not self.authenticator.policy or keys is not self.authenticator.keys:
             self.authenticator.use(policy, keys)
         self.open = policy.open
+        self.needs_credentials = not policy.anonymous and not policy.certificates
+        """Whether a request whose headers show nothing has no right but to what is open: then nobody waits for its body."""
         limits = [policy.limit, policy.address_limit, *policy.limits.values()]
         self._has_limits = any(limit.requests_per_s or limit.rows_per_s for limit in limits)
         self._limits.clear()
+
+    def without_credentials(self, door: str) -> Unauthenticated:
+        """The refusal of a request without credentials, before its body, where `needs_credentials`."""
+        self.events.refused(RefusalReason.MISSING, None, ANONYMOUS, "", door)
+        return missing()
 
     def recall(self, credentials: Credentials, verb: Verb, model: str | None, door: str) -> Pass | None:
         """Let a request in, or raise why not. None: its credentials must be verified first. model: None where the verb has none."""

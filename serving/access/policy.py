@@ -12,6 +12,8 @@ from serving.access.verbs import NOT_FOR_TENANTS, OF_MODELS, SHAREABLE, Verb
 
 REMEMBERED: Final = 1024
 """Decisions remembered of one set of rights. Beyond it they are forgotten, because clients choose the names of models."""
+LONGEST_TENANT: Final = 63
+"""Characters of a tenant's name, as the policy's file allows them; a claim may hold anything."""
 
 
 class Globs:
@@ -224,7 +226,7 @@ def binding_of_claims(issuer: TokenIssuer, claims: Mapping[str, object]) -> Bind
     binding = next((one.binding for one in issuer.bindings if one.fits(claims)), Binding(frozenset()))
     if issuer.tenant_claim and not binding.tenant:
         tenant = claims.get(issuer.tenant_claim)
-        if not isinstance(tenant, str) or not tenant:
+        if not isinstance(tenant, str) or not 0 < len(tenant) <= LONGEST_TENANT:
             return None
         return Binding(binding.roles, tenant, binding.models)
     return binding

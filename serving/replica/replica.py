@@ -79,7 +79,7 @@ class Replica:
 async def _through(door: HttpDoor, scope: dict[str, Any], body: bytes) -> Response:
     """Answer a request that Serve's proxy has read, as our own listener would."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
-    refused = door.admit_head(scope["method"], path)
+    refused = door.admit_head(scope["method"], path, dict(scope["headers"]))
     if refused is not None:
         reply = refusal(refused)
         response = Response(reply.body, reply.status)

@@ -64,7 +64,7 @@ class Waiting:
         self._area, self._since = self._area + self._ongoing * (now - self._since), now
         return self._area
 
-    def admit_head(self, method: str, url: bytes) -> None:
+    def admit_head(self, method: str, url: bytes, headers: Mapping[bytes, bytes]) -> None:
         """Admit every request."""
 
     async def respond(

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection
 
-from serving.access.credentials import Credentials
+from serving.access.credentials import NOTHING_SHOWN, Credentials
 from serving.access.gate import Gate
 from serving.access.guarded_service import guarded_after_verifying, guarded_by
 from serving.access.verbs import Verb
@@ -94,6 +94,9 @@ class GrpcApplication:
     def opened(self, stream: Stream) -> None:
         """Begin a streaming call. Refuse an unknown method at once, because the client may wait for an answer before it sends the rest."""
         head: RequestHead = stream.head
+        if self._gate is not None and self._shows_too_little(self._gate, head):
+            self._refuse(stream, self._gate.without_credentials("grpc"))
+            return
         if head.path in self._calls or not head.is_grpc:
             return
         if head.problem is not None:
@@ -106,6 +109,11 @@ class GrpcApplication:
         else:
             shown = head.path[:120].decode("latin-1")
             self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
+
+    def _shows_too_little(self, gate: Gate, head: RequestHead) -> bool:
+        """Whether a call is refused before its body, because its head shows no credentials."""
+        is_bare = gate.needs_credentials and head.context.credentials is NOTHING_SHOWN
+        return is_bare and head.is_grpc and head.path in self._calls and _VERBS.get(head.path) not in gate.open
 
     def arrived(self, stream: Stream) -> None:
         """See StreamApplication."""

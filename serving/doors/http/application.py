@@ -26,6 +26,6 @@ class HttpApplication(Protocol):
         """Answer one request. Begun at once, cancelled if its client leaves. connection: where it came from."""
         ...
 
-    def admit_head(self, method: str, url: bytes) -> ServingError | None:
+    def admit_head(self, method: str, url: bytes, headers: Mapping[bytes, bytes]) -> ServingError | None:
         """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
         ...

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from serving.access.credentials import API_KEY, AUTHORIZATION
 from serving.access.gate import Gate
 from serving.access.guarded_service import GuardedService, guarded_after_verifying, guarded_by
 from serving.doors.body import COMPRESS_FROM_BYTES, ClientGone, Headers, Receive, accepted_encoding, deflate, inflate, read_body
@@ -196,9 +197,14 @@ class HttpDoor:
             return guarded
         return await guarded_after_verifying(gate, self._service, credentials, verb, model, "http")
 
-    def admit_head(self, method: str, url: bytes) -> ServingError | None:
+    def admit_head(self, method: str, url: bytes, headers: Headers) -> ServingError | None:
         """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
-        if self._admit is None or method != "POST":
+        if method != "POST":
+            return None
+        gate = self._gate
+        if gate is not None and gate.needs_credentials and AUTHORIZATION not in headers and API_KEY not in headers:
+            return gate.without_credentials("http")
+        if self._admit is None:
             return None
         return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None
 

@@ -39,6 +39,6 @@ class NarrowDoor:
             return await self._door.respond(method, raw_path, query, headers, body, connection)
         return error_reply(404, f"this port answers {self._words} only; everything else is at the HTTP port")
 
-    def admit_head(self, _method: str, _url: bytes) -> ServingError | None:
+    def admit_head(self, _method: str, _url: bytes, _headers: Mapping[bytes, bytes]) -> ServingError | None:
         """Nothing here is an inference."""
         return None

@@ -4,7 +4,7 @@ Pure: no socket, no clock. Complete requests wait in `ready`, in order. A malfor
 answered after those before it. serving.doors.http.connection keeps order and time, and writes."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -18,6 +18,8 @@ ParsedRequest = tuple[str, bytes, dict[bytes, bytes], bytes, bytes, ServingError
 """Method, URL as it came, headers by lower-case name (the last of a name), body, what the answer's head says of the connection
 (`heads.CLOSE`, `KEEP_ALIVE` or nothing), and the refusal if there is one. A tuple: one is made for every request."""
 
+Admit = Callable[[str, bytes, Mapping[bytes, bytes]], ServingError | None]
+"""Asked with method, URL and headers when a head has arrived: the refusal, or None to let the request in."""
 BETWEEN: Final = 0
 HEAD: Final = 1
 BODY: Final = 2
@@ -65,7 +67,7 @@ class RequestParser:
         "wants_continue",
     )
 
-    def __init__(self, max_body_bytes: int, admit: Callable[[str, bytes], ServingError | None] | None = None) -> None:
+    def __init__(self, max_body_bytes: int, admit: Admit | None = None) -> None:
         self._max_body_bytes, self._digits, self._admit = max_body_bytes, len(str(max_body_bytes)), admit
         self.ready: deque[ParsedRequest] = deque()
         self.stage = HEAD
@@ -158,7 +160,7 @@ class RequestParser:
         self._ending = b"" if parser.should_keep_alive() else CLOSE  # type: ignore[union-attr]
         self.stage, self._head_bytes, self._size, self._idle_bytes, self._refusal = BODY, 0, 0, 0, None
         if self._admit is not None:
-            self._refusal = self._admit(self._method, self._url)
+            self._refusal = self._admit(self._method, self._url, headers)
         stated = headers.get(b"content-length")
         if stated is not None and len(stated) >= self._digits and int(stated) > self._max_body_bytes:
             self._refusal = too_large(self._max_body_bytes)

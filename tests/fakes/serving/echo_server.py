@@ -25,7 +25,7 @@ class Application:
         self.release, self.is_full = asyncio.Event(), False
         self.begun, self.cancelled, self.most_at_once, self._now = 0, 0, 0, 0
 
-    def admit_head(self, method, url):
+    def admit_head(self, method, url, headers):
         return Overloaded("full", retry_after_s=2) if self.is_full else None
 
     async def respond(self, method, raw_path, query, headers, body, connection=None):

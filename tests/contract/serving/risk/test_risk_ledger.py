@@ -97,6 +97,13 @@ def test_the_highest_are_right_among_more_than_a_page(open_ledger):
     assert [risk.entity for risk in ledger.highest(5, T0)] == expected
 
 
+def test_the_highest_of_some_are_right_however_high_the_others_are(open_ledger):
+    ledger = open_ledger()
+    ledger.add([signal(f"red/{i:04}", 0.9) for i in range(700)] + [signal("blue/1", 0.01), signal("blue/2", 0.02)], [], T0)
+    found = ledger.highest(5, T0, lambda entity: entity.startswith("blue/"))
+    assert [risk.entity for risk in found] == ["blue/2", "blue/1"]
+
+
 def test_entities_not_heard_of_are_forgotten(open_ledger):
     ledger = open_ledger()
     ledger.add([signal("old"), signal("new", at_s=100)], [], T0)

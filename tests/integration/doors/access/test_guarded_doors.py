@@ -2,6 +2,8 @@
 
 import json
 import logging
+import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -311,3 +313,30 @@ def test_a_client_at_ten_times_its_limit_takes_nothing_from_another():
     assert statuses["greedy"].count(200) == 10 + 3 * 5
     assert set(statuses["greedy"]) == {200, 429}
     assert reached.count("token:corp:soar") == 25, "what is refused is refused before its body is decoded"
+
+
+def test_nobody_waits_for_the_body_of_a_request_that_shows_nothing():
+    """The body never comes: over HTTP the client asks first, over gRPC the answer ends the call."""
+    world = FakeWorld(policy=POLICY[: POLICY.index("certificates:")])
+    with open_doors(gate=world.gate) as opened:
+        _asks_without_a_body(opened)
+        assert opened.http("POST", INFER.format("simple"), simple_request(), as_(world, "soar")).status == 200
+        assert opened.http("POST", INFER.format("simple"), simple_request()).status == 401
+
+
+def _asks_without_a_body(doors):
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=10) as plain:
+        head = b"POST /v2/models/simple/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n"
+        plain.sendall(head)
+        assert plain.recv(4096).startswith(b"HTTP/1.1 401")
+    never = threading.Event()
+
+    def messages():
+        never.wait(30)
+        yield b""
+
+    call = doors.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+    with pytest.raises(grpc.RpcError) as refused:
+        call(messages(), timeout=10)
+    never.set()
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

@@ -105,7 +105,7 @@ def test_claims_to_roles_and_tenant(claims, roles, tenant):
     assert (set(binding.roles), binding.tenant) == (roles, tenant)
 
 
-@pytest.mark.parametrize("team", [None, "", 7, ["blue"]])
+@pytest.mark.parametrize("team", [None, "", 7, ["blue"], "b" * 64])
 def test_a_token_without_its_tenant_does_not_become_one_without_a_tenant(team):
     assert binding_of_claims(POLICY.issuers[0], {"sub": "svc-a", "team": team}) is None
 

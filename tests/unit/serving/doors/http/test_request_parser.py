@@ -275,7 +275,7 @@ def test_other_protocols_are_refused(wire):
 def test_who_is_not_admitted_is_drained():
     asked = []
 
-    def admit(method, url):
+    def admit(method, url, headers):
         asked.append((method, url))
         return Overloaded("full") if url == b"/x" else None
 
