@@ -85,6 +85,7 @@ class Sandbox:
         self._domain = domain
         self._process: asyncio.subprocess.Process | None = None
         self._launched: set[asyncio.subprocess.Process] = set()
+        self._used_groups: set[str] = set()
         self.address = ""
 
     async def start(self, memory: Sequence[tuple[str, str]]) -> None:
@@ -106,6 +107,8 @@ class Sandbox:
         self._kill_launched()
         for one in self._launched:
             await one.wait()
+        for group in self._used_groups:
+            self._groups.remove(group)
         if self._process is not None:
             if self._process.returncode is None:
                 self._process.kill()
@@ -143,6 +146,7 @@ class Sandbox:
         root.mkdir(exist_ok=True)
         group = f"{self._pod['metadata']['uid']}-{container['name']}-{attempt}"
         groups = self._groups.make(group, container)
+        self._used_groups.add(group)
         said = {
             "join": self._process.pid, "root": str(root), "mounts": mounts, "read_only": user.read_only,
             "layers": self._layers(image), "links": self._links(), "files": self._files(image),
