@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import httpx
 
-from operators.cli.demo.scenes import DARK_FIRST, LITTLE_BY_LITTLE, LIVE_AT_ONCE
+from operators.cli.demo.scenes import DARK_FIRST, LIVE_AT_ONCE
 from operators.cli.demo.traffic import DemoTraffic, TrafficEvent
 from operators.cli.demo.world import MODEL, World, build
 from serving.models.bundle import Bundle
@@ -68,7 +68,7 @@ def scenes(world: World) -> list[Scene]:
         Scene("a better detector", world.good, DARK_FIRST, "promoted"),
         Scene("a candidate that fails on some events, mirrored first", world.failing, DARK_FIRST, "aborted", "errors"),
         Scene("a candidate that floods the analysts", world.flooding, LIVE_AT_ONCE, "aborted", "alertRate"),
-        Scene("a candidate that is slow", world.slow, LITTLE_BY_LITTLE, "aborted", "latency"),
+        Scene("a bundle with the wrong file in it", world.broken, DARK_FIRST, "aborted", "could not load"),
     ]
 
 
