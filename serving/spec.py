@@ -89,6 +89,17 @@ def problem_of_suppressions(entries: Sequence[SuppressionTexts]) -> str | None:
     return None
 
 
+class TriageSwitch(BaseModel):
+    """Switches the bundle's triage on: rows that its cheap model scores below the bound are benign without the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bound: Finite | None = None
+    """Replaces the bundle's bound; None: the bundle's, whose losses are known."""
+    audit_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
+    """Share of the rows below the bound that the model scores anyway; 1 ends none, and shows what would be ended."""
+
+
 class RevisionSpec(BaseModel):
     """Everything that can change an answer. The model, its feature view and its rules are in the bundle."""
 
@@ -103,6 +114,9 @@ class RevisionSpec(BaseModel):
     """Replaces the bundle's feature service; it must give the same features."""
     suppressions: Annotated[tuple[SuppressionSpec, ...], Field(max_length=MAX_SUPPRESSIONS)] = ()
     """Known causes of false alarms; of those that hold of a row, the first one counts."""
+
+    triage: TriageSwitch | None = None
+    """Whether the bundle's triage ends clear cases; None: it is off."""
 
     @model_validator(mode="after")
     def _named_once(self) -> "RevisionSpec":
@@ -121,6 +135,8 @@ class RevisionSpec(BaseModel):
             content["feature_service"] = self.feature_service
         if self.suppressions:
             content["suppressions"] = [entry.model_dump(mode="json") for entry in self.suppressions]
+        if self.triage is not None:
+            content["triage"] = self.triage.model_dump(mode="json")
         body = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
 

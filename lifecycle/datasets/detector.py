@@ -230,6 +230,19 @@ class Confidence(_Part):
     """Whether `unknown` also replaces `alert`. Unset: an alert stays one."""
 
 
+class TriageDeclaration(_Part):
+    """A cheap model that a revision may let end clear cases, as benign, before the model runs."""
+
+    trees: PositiveInt = 10
+    """Number of its trees."""
+    leaves: Annotated[int, Field(ge=2, le=64)] = 16
+    """Leaves of each tree."""
+    lost_attacks: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    """Share of the attacks that it may end."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence that it ends no more."""
+
+
 class Detector(_Part):
     """A detector file."""
 
@@ -271,6 +284,8 @@ class Detector(_Part):
     """How results are reported."""
     confidence: Confidence | None = None
     """Conformal sets and the verdict `unknown`; unset: there are none."""
+    triage: TriageDeclaration | None = None
+    """A cheap model beside the model; unset: there is none."""
     rules: RulesFile | None = None
     """Threshold rules that answer if the model or its features are unavailable, in the format of a bundle's `rules.yaml`. `use` says what
     they do else."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from lifecycle.arrays import Mask
 from lifecycle.metrics import Interval, wilson
-from serving.models.manifest import ConformalSpec, OperatingPoint
+from serving.models.manifest import OperatingPoint
+from serving.models.parts.conformal import ConformalSpec
 from serving.models.verdicts import UNKNOWN, ConformalTable, verdict_codes
 
 ALL: Final = "all rows"

@@ -10,7 +10,7 @@ from lifecycle.errors import EvaluationError
 from lifecycle.gate.checks import CheckName
 from lifecycle.yaml_text import read_yaml
 from serving.models.bundle import problems_in
-from serving.models.manifest import Ratio
+from serving.models.parts.part import Ratio
 
 FloorFigure = Literal["recall", "precision", "f1"]
 REQUIRED: Final[tuple[CheckName, ...]] = ("schema", "golden", "budget", "performance", "lineage")

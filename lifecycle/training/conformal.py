@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lifecycle.arrays import Mask
 from lifecycle.datasets.detector import Confidence
 from lifecycle.errors import DataError
-from serving.models.manifest import ClassBounds, ConformalSpec
+from serving.models.parts.conformal import ClassBounds, ConformalSpec
 
 
 def conformal_spec(

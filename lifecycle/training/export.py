@@ -52,18 +52,7 @@ def tensors_of(encoding: Encoding, frame: Any) -> dict[str, NDArray[Any]]:
 
 def to_onnx(fitted: Fitted | FittedEnsemble, encoding: Encoding, families: FittedFamilies | None = None) -> bytes:
     """The graph's bytes; the same model gives the same bytes."""
-    inputs = [helper.make_tensor_value_info(c, TensorProto.STRING, [None, 1]) for c in encoding.codes]
-    nodes, parts = [], []
-    for i, (column, codes) in enumerate(encoding.codes.items()):
-        nodes.append(_label_encoder(column, f"code_{i}", codes))
-        parts.append(f"code_{i}")
-    if encoding.numbers:
-        name = NUMBERS if encoding.codes else FEATURES
-        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, len(encoding.numbers)]))
-        parts.append(name)
-    matrix = parts[0] if len(parts) == 1 else "matrix"
-    if len(parts) > 1:
-        nodes.append(helper.make_node("Concat", parts, [matrix], axis=1))
+    inputs, nodes, matrix = _inputs(encoding)
     constants = [numpy_helper.from_array(np.array(v), n) for n, v in _CONSTANTS.items()]
     if isinstance(fitted, FittedEnsemble):
         merged, tables = ensemble_nodes(fitted, matrix, _trees, "attack")
@@ -82,11 +71,39 @@ def to_onnx(fitted: Fitted | FittedEnsemble, encoding: Encoding, families: Fitte
             helper.make_tensor_value_info(FAMILY_PROBABILITIES, TensorProto.FLOAT, [None, k]),
             helper.make_tensor_value_info(FAMILY, TensorProto.STRING, [None]),
         ]
+    return _graph(nodes, inputs, outputs, constants)
+
+
+def _inputs(encoding: Encoding) -> tuple[list[Any], list[Any], str]:
+    """The graph's inputs, the nodes that make one matrix of them, and its name."""
+    inputs = [helper.make_tensor_value_info(c, TensorProto.STRING, [None, 1]) for c in encoding.codes]
+    nodes, parts = [], []
+    for i, (column, codes) in enumerate(encoding.codes.items()):
+        nodes.append(_label_encoder(column, f"code_{i}", codes))
+        parts.append(f"code_{i}")
+    if encoding.numbers:
+        name = NUMBERS if encoding.codes else FEATURES
+        inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, len(encoding.numbers)]))
+        parts.append(name)
+    matrix = parts[0] if len(parts) == 1 else "matrix"
+    if len(parts) > 1:
+        nodes.append(helper.make_node("Concat", parts, [matrix], axis=1))
+    return inputs, nodes, matrix
+
+
+def _graph(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: list[Any]) -> bytes:
     graph = helper.make_graph(nodes, "detector", inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="vedette")
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def margins_to_onnx(fitted: Fitted, encoding: Encoding) -> bytes:
+    """A graph of the same inputs that gives the log-odds alone, `margin` FP32 [-1, 1]: what a triage needs."""
+    inputs, nodes, matrix = _inputs(encoding)
+    outputs = [helper.make_tensor_value_info("margin", TensorProto.FLOAT, [None, 1])]
+    return _graph([*nodes, _trees(fitted.boosters, matrix, "margin")], inputs, outputs, [])
 
 
 def check_parity(

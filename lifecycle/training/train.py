@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lifecycle.arrays import Floats, Mask
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.datatypes import DATATYPES
-from lifecycle.datasets.detector import Detector
+from lifecycle.datasets.detector import Detector, TriageDeclaration
 from lifecycle.datasets.reasons import explain_spec
 from lifecycle.datasets.split import Parts, split
 from lifecycle.errors import DetectorError
@@ -25,7 +25,7 @@ from lifecycle.training.calibrate import venn_abers
 from lifecycle.training.conformal import conformal_spec
 from lifecycle.training.ensemble.fitted import FittedEnsemble, fit_ensemble
 from lifecycle.training.example import EVENT_TIME, example_request
-from lifecycle.training.export import assembly_of, check_parity, tensors_of, to_onnx
+from lifecycle.training.export import assembly_of, check_parity, margins_to_onnx, tensors_of, to_onnx
 from lifecycle.training.features import FeatureStore, input_columns, with_features
 from lifecycle.training.fit import Encoding, Fitted, FittedFamilies, encoding_of, even_over_types, fit, fit_families
 from lifecycle.training.operating_points.choose import choose_points
@@ -34,6 +34,8 @@ from lifecycle.training.origin import code_commit, describe_data, describe_servi
 from lifecycle.training.reference import golden_rows, reference_files
 from lifecycle.training.rules import measure_rules, rule_files
 from lifecycle.training.stream_windows import window_spec
+from lifecycle.training.triage.bound import choose_bound
+from lifecycle.training.triage.cheap_model import fit_cheap, triage_part
 from serving.models.build import build_bundle
 from serving.models.bundle import Bundle
 from serving.models.manifest import FieldSpec, Lineage, ScoreSpec
@@ -45,6 +47,8 @@ Progress = Callable[[str, float], None]
 """(what is being done, share of the whole that is done)."""
 
 PARITY_ROWS: Final = 20_000
+ScoreLeftOut = Callable[["Prepared", Mask, NDArray[np.int64], int], Floats]
+"""(the rows, which of them are trained on, which are scored, the seed) to the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Trained:
     files: Mapping[str, bytes]
     parity: float
     rule_files: Mapping[str, bytes] = field(default_factory=dict)
+    cheap: bytes | None = None
+    """The graph of its triage."""
     fitted: Fitted | None = None
     """The trees, for a training that goes on from them."""
 
@@ -141,10 +147,11 @@ def train(
     every = model_scores(session, encoding, prepared.frame)
     parity = check_parity(session, fitted, encoding, prepared.frame.iloc[:PARITY_ROWS], families)
     if parts.folds:
-        rows, scores = _cross_fitted(prepared, chosen_seed, steps)
+        rows, scores = _cross_fitted(prepared, chosen_seed, steps, _scores_left_out)
     else:
         rows = np.flatnonzero(parts.validation)
         scores = every[rows]
+    cheap, triage = _triage(prepared, encoding, chosen_seed, rows)
     steps.next("choosing operating points and calibrating")
     attack = prepared.data.attack[rows]
     points = choose_points(detector, validation_rows(detector, prepared.data, parts, rows, scores, _weights(prepared, rows)))
@@ -163,6 +170,7 @@ def train(
         "default_operating_point": detector.default_operating_point,
         "calibration": venn_abers(scores, attack),
         "conformal": conformal_spec(detector.confidence, scores, attack, _groups(prepared, rows)),
+        "triage": triage,
         "segments": detector.segments,
         "personal": detector.personal,
         "techniques": detector.techniques,
@@ -182,6 +190,7 @@ def train(
         files,
         parity,
         rule_files(detector),
+        cheap,
         fitted if isinstance(fitted, Fitted) else None,
     )
 
@@ -239,6 +248,7 @@ def _build(trained: Trained, folder: Path, version: str) -> Bundle:
         golden_inputs=trained.golden,
         files=trained.files,
         rule_files=trained.rule_files,
+        cheap=trained.cheap,
         version=version,
         **trained.manifest,
     )
@@ -298,19 +308,60 @@ def _fit_families(prepared: Prepared, encoding: Encoding, seed: int) -> FittedFa
     return fit_families(detector.model, detector.split.families, encoding.matrix(prepared.frame.iloc[where]), kind[where], seed)
 
 
-def _cross_fitted(prepared: Prepared, seed: int, steps: _Steps) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _triage(
+    prepared: Prepared, encoding: Encoding, seed: int, rows: NDArray[np.int64]
+) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The graph and the description of the declared triage. rows: which its bound is chosen on. Raises DetectorError, ExportError."""
+    declared, parts = prepared.detector.triage, prepared.parts
+    if declared is None:
+        return None, None
+    made = margins_to_onnx(_cheap(prepared, encoding, parts.train, seed), encoding)
+    if parts.folds:
+        rows, scores = _cross_fitted(prepared, seed, None, _margins_left_out)
+    else:
+        scores = OnnxModel(made).run(tensors_of(encoding, prepared.frame.iloc[rows]))["margin"][:, 0]
+    chosen = choose_bound(scores, prepared.data.attack[rows], declared.lost_attacks, declared.confidence)
+    return made, triage_part(declared, chosen)
+
+
+def _scores_left_out(prepared: Prepared, train: Mask, held: NDArray[np.int64], seed: int) -> Floats:
+    encoding, fitted = fit_rows(prepared, train, seed)
+    return fitted.scores(encoding.matrix(prepared.frame.iloc[held]))
+
+
+def _margins_left_out(prepared: Prepared, train: Mask, held: NDArray[np.int64], seed: int) -> Floats:
+    encoding = encoding_of(prepared.frame.iloc[np.flatnonzero(train)], prepared.columns)
+    return _cheap(prepared, encoding, train, seed).margins(encoding.matrix(prepared.frame.iloc[held]))
+
+
+def _cheap(prepared: Prepared, encoding: Encoding, rows: Mask, seed: int) -> Fitted:
+    where, kind, added, declared = np.flatnonzero(rows), prepared.data.kind, prepared.added, prepared.detector.triage
+    return fit_cheap(
+        prepared.detector.model,
+        declared or TriageDeclaration(),
+        encoding.matrix(prepared.frame.iloc[where]),
+        prepared.data.attack[where],
+        None if kind is None else kind[where],
+        seed,
+        None if added is None else added.fit_weights[where],
+    )
+
+
+def _cross_fitted(
+    prepared: Prepared, seed: int, steps: _Steps | None, score: ScoreLeftOut
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows and their scores by models that have not seen them, nor their attack type. Folds are fitted side by side."""
     folds = prepared.parts.folds
     held = [np.flatnonzero(fold.held) for fold in folds]
 
     def scores_of(i: int) -> NDArray[np.float32]:
-        encoding, fitted = fit_rows(prepared, folds[i].train, seed)
-        return fitted.scores(encoding.matrix(prepared.frame.iloc[held[i]])).astype(np.float32)
+        return score(prepared, folds[i].train, held[i], seed).astype(np.float32)
 
     scores = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(folds))) as pool:
         for i, found in enumerate(pool.map(scores_of, range(len(folds)))):
-            steps.next(f"scoring what was left out, {i + 1} of {len(folds)}")
+            if steps is not None:
+                steps.next(f"scoring what was left out, {i + 1} of {len(folds)}")
             scores.append(found)
     order = np.argsort(np.concatenate(held), kind="stable")
     return np.concatenate(held)[order], np.concatenate(scores)[order]

@@ -14,6 +14,7 @@ from operators.ports import BackendError, BackendView, ServiceRef
 from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from operators.suppression import Suppression
+from operators.triage import Triage
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile, newest_of_each
@@ -108,6 +109,7 @@ def revision_of(entry: ModelSpec) -> Revision:
         operating_point=revision.operating_point,
         thresholds=dict(revision.thresholds),
         feature_service=revision.feature_service,
+        triage=None if revision.triage is None else Triage.model_validate(revision.triage.model_dump()),
         suppressions=tuple(Suppression.model_validate(entry.model_dump()) for entry in revision.suppressions),
     )
 

@@ -13,6 +13,7 @@ from pydantic import Field, WrapValidator, model_validator
 from pydantic.alias_generators import to_camel
 
 from operators.suppression import Suppression, served_suppressions
+from operators.triage import Triage
 from operators.values import Duration, RuleBroken, Value, explained, quoted
 from serving.spec import MAX_SUPPRESSIONS, RevisionSpec, problem_of_suppressions
 
@@ -48,6 +49,9 @@ class Revision(Value):
     suppressions: Annotated[tuple[Suppression, ...], Field(max_length=MAX_SUPPRESSIONS)] = ()
     """Known causes of false alarms. Of those that hold of an event, the first one counts."""
 
+    triage: Triage | None = None
+    """Whether the bundle's triage ends clear cases. Unset: it is off."""
+
     @model_validator(mode="after")
     def _named_once(self) -> "Revision":
         problem = problem_of_suppressions(self.suppressions)
@@ -63,13 +67,14 @@ class Revision(Value):
             thresholds=self.thresholds,
             feature_service=self.feature_service,
             suppressions=served_suppressions(self.suppressions),
+            triage=None if self.triage is None else self.triage.serving(),
         )
 
     @property
     def digest(self) -> str:
         """Its identity, the same as in the data plane's answers, metrics and records."""
         thresholds = tuple((name, value.hex()) for name, value in self.thresholds.items())
-        return _digest(self.bundle, self.operating_point, thresholds, self.feature_service, self.suppressions)
+        return _digest(self.bundle, self.operating_point, thresholds, self.feature_service, self.suppressions, self.triage)
 
 
 @lru_cache(maxsize=256)
@@ -79,6 +84,7 @@ def _digest(
     thresholds: tuple[tuple[str, str], ...],
     feature_service: str | None,
     suppressions: tuple[Suppression, ...],
+    triage: Triage | None,
 ) -> str:
     """Remembered: one look at a rollout asks for the digests of its few revisions dozens of times. thresholds: in hexadecimal."""
     values = {name: float.fromhex(value) for name, value in thresholds}
@@ -88,6 +94,7 @@ def _digest(
         thresholds=values,
         feature_service=feature_service,
         suppressions=served_suppressions(suppressions),
+        triage=None if triage is None else triage.serving(),
     ).digest
 
 

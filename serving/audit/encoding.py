@@ -53,6 +53,8 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         return None
     if record.rules or record.outputs or record.fallback_from is not None or record.explained is not None or record.suppressed:
         return None
+    if record.triage or record.correlation is not None:
+        return None
     inputs, are_finite = {}, True
     for name, tensor in record.inputs.items():
         if type(tensor) is not Tensor or tensor.data.size > LONGEST_LIST:
@@ -125,6 +127,11 @@ def _encode_any(record: AuditRecord) -> bytes:
     for name in ("caller", "tenant"):
         if not fields[name]:
             del fields[name]  # every line where access is not guarded
+    del fields["correlation"]
+    if record.correlation is not None:
+        fields["correlation"] = msgspec.structs.asdict(record.correlation)
+    if not record.triage:
+        del fields["triage"]
     del fields["suppressed"]
     if record.suppressed:
         fields["suppressed"] = [msgspec.structs.asdict(entry) for entry in record.suppressed]

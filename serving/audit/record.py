@@ -24,6 +24,26 @@ class SuppressedRow(msgspec.Struct, frozen=True, gc=False):
     """The verdict without it."""
 
 
+class RecordedHit(msgspec.Struct, frozen=True, gc=False):
+    """A hit of a correlation of rules over a stream: several events together meet its condition."""
+
+    rule: str
+    """Id of the correlation."""
+    title: str
+    severity: str
+    raises: str | None
+    """The verdict that it raises the event's to, at least; None: none."""
+    techniques: tuple[str, ...]
+    event: str
+    """Id of the event that completed it."""
+    events: tuple[str, ...]
+    """Ids of the events that count, the newest 100."""
+    receipt: str
+    """Of the answer on that event."""
+    row: int
+    """Of that answer, from 0."""
+
+
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
 
@@ -39,7 +59,9 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Digest of everything that can change the answer."""
     variant: str
     source: str
-    """model, cache or rules; model+rules or cache+rules where rules beside the model match a row."""
+    """model, cache, triage or rules; correlation for a hit of one.
+
+    `+triage` follows where triage ended some rows, `+rules` where rules beside the model match a row."""
     request_id: str | None
     trace_id: str | None
     rows: int
@@ -68,6 +90,10 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How the answer was explained to the client; None where nobody asked, and then it is not written."""
     suppressed: Sequence[SuppressedRow] = ()
     """The rows whose verdicts a suppression lowered; not written where there are none."""
+    correlation: RecordedHit | None = None
+    """The record is one of a hit and not of an answer; not written where there is none."""
+    triage: Series = ()
+    """What triage did with each row, a word each (serving.scoring.triage.outcomes); not written where triage is off."""
     outputs: Mapping[str, Any] = {}
     """Of a model without a score: by the name of each output of the graph that was made, its digest; arrays until it is encoded."""
     caller: str = ""

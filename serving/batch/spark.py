@@ -31,6 +31,7 @@ from serving.models.assembly import assemble, plan_assembly
 from serving.models.bundle import read_bundle
 from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
+from serving.scoring.triage.outcomes import sources_by_row
 from serving.spec import RevisionSpec
 
 Frames = Iterator[Any]
@@ -161,6 +162,8 @@ class _BundleScorer:
         told = {"model": answer.model, "version": answer.version, **answer.parameters}
         same = {name: told.get(name) for name in _audit()}
         columns = {tensor.name: _plain(tensor, rows) for tensor in answer.outputs}
+        if (sources := sources_by_row(answer.parameters, rows)) is not None:
+            columns["source"] = sources
         return [{**same, **{name: values[row] for name, values in columns.items()}} for row in range(rows)]
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from threading import Event
 
 from serving.app import compose
+from serving.audit.record import AuditRecord
 from serving.launch.pod import prepare
 from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import ModelError
@@ -62,6 +63,10 @@ class HostAnswerer:
 
         answer: InferAnswer = self._host.submit(ask()).result()
         return answer
+
+    def record(self, model: str, records: Sequence[AuditRecord]) -> None:
+        """See the port."""
+        self._host.submit(self._host.service.record(model, records)).result()
 
 
 def _connecting(cluster: KafkaCluster, stream: StreamSettings) -> Connect:

@@ -12,6 +12,7 @@ from serving.models.bundle import Bundle, check_service, check_signature
 from serving.models.errors import BundleError
 from serving.models.manifest import Manifest, OperatingPoint
 from serving.models.onnx import OnnxModel
+from serving.models.parts.triage import TRIAGE_MODEL
 from serving.models.rules_model import column_datatypes, rules_of
 from serving.models.timing import median_run_us
 from serving.models.verdicts import CalibrationTable, ConformalTable
@@ -21,6 +22,7 @@ from serving.rules.errors import RuleError
 from serving.rules.ruleset import RuleSet
 from serving.scoring.inputs import InputPlan
 from serving.scoring.loaded_revision import INLINE_BUDGET_US, STABLE, LoadedRevision
+from serving.scoring.triage.triaged_model import TriagedModel
 from serving.spec import RevisionSpec
 
 _WARM_RUNS: Final = 20
@@ -36,6 +38,10 @@ class LoadedBundle:
     run_us: float
     rules: RuleSet | None = None
     explainer: RowExplainer | None = None
+    cheap: Model | None = None
+    """The model of its triage."""
+    cheap_us: float = 0.0
+    """Median time of a run of it on the golden inputs."""
 
 
 def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
@@ -48,7 +54,9 @@ def load_bundle(bundle: Bundle, *, threads: int = 1) -> LoadedBundle:
     if run_us is None:
         run_us = INLINE_BUDGET_US  # nothing known of its cost: one row on the loop, more in a thread
     explainer = BundleExplainer(bundle, model) if bundle.manifest.score is not None else None
-    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle), explainer)
+    cheap = OnnxModel(bundle.folder / TRIAGE_MODEL, threads) if bundle.manifest.triage is not None else None
+    cheap_us = 0.0 if cheap is None else median_run_us(bundle, cheap, _WARM_RUNS) or 0.0
+    return LoadedBundle(bundle.digest, bundle.manifest, model, run_us, rules_of(bundle), explainer, cheap, cheap_us)
 
 
 def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | None) -> None:
@@ -60,6 +68,8 @@ def check_fit(manifest: Manifest, spec: RevisionSpec, features: FeatureReader | 
     if unknown:
         raise BundleError(f"{where} has no operating point {unknown}; it has {sorted(manifest.operating_points)}")
     suppressions_of(manifest, spec)
+    if spec.triage is not None and manifest.triage is None:
+        raise BundleError(f"{where} has no triage; leave triage out of its revision, or train the model with `triage`")
     service = _feature_service(manifest, spec)
     if service is None:
         return
@@ -104,6 +114,7 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
     manifest, bundle = loaded.manifest, loaded.digest
     verdict_outputs = _verdict_outputs(manifest)
     points, point = _points(manifest, spec), spec.operating_point or manifest.default_operating_point
+    triaged = _triaged(loaded, spec)
     service, sets = _feature_service(manifest, spec), ConformalTable.of(manifest.conformal)
     return LoadedRevision(
         name=manifest.name,
@@ -112,7 +123,7 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         digest=spec.digest,
         bundle=bundle,
         manifest=manifest,
-        model=loaded.model,
+        model=loaded.model if triaged is None else triaged,
         inputs=InputPlan.of(manifest, getattr(loaded.model, "non_row_inputs", frozenset())),
         assembly=plan_assembly(manifest),
         calibration=CalibrationTable.of(manifest.calibration),
@@ -125,14 +136,22 @@ def build_revision(loaded: LoadedBundle, spec: RevisionSpec) -> LoadedRevision:
         model_outputs=frozenset(o.name for o in manifest.outputs),
         row_outputs=row_outputs(manifest, getattr(loaded.model, "non_row_outputs", frozenset())),
         metadata=_metadata(manifest, verdict_outputs, bundle, spec.digest, service, points, point),
-        run_us=loaded.run_us,
+        run_us=loaded.run_us if triaged is None else loaded.run_us + loaded.cheap_us,
         rules=loaded.rules,
         suppressions=suppressions_of(manifest, spec),
         personal=_personal(manifest),
         explainer=loaded.explainer,
+        has_triage=triaged is not None,
         unknown=sets if manifest.conformal is not None and manifest.conformal.unknown else None,
         conformal=sets,
     )
+
+
+def _triaged(loaded: LoadedBundle, spec: RevisionSpec) -> TriagedModel | None:
+    """The bundle's model behind its triage, if the revision switches it on. Raises BundleError if it cannot be."""
+    if spec.triage is None or loaded.cheap is None:
+        return None
+    return TriagedModel(loaded.model, loaded.cheap, loaded.manifest, spec.triage)
 
 
 def _personal(manifest: Manifest) -> dict[str, str]:

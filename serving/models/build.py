@@ -5,7 +5,7 @@ Deterministic: the same arguments give the same digest. No time, host or path go
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,24 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from serving.models.assembly import as_runtime_strings
-from serving.models.bundle import MANIFEST, MODEL, Bundle, check_golden, check_graph, file_digest, problems_in, read_bundle
+from serving.models.bundle import (
+    MANIFEST,
+    MODEL,
+    Bundle,
+    check_golden,
+    check_graph,
+    check_triage,
+    check_triage_inputs,
+    file_digest,
+    problems_in,
+    read_bundle,
+)
 from serving.models.errors import BundleError
 from serving.models.golden import GoldenCase, encode_golden
 from serving.models.graph import external_files, read_graph, without_zipmap
-from serving.models.manifest import Golden, Manifest
+from serving.models.manifest import Golden, Manifest, TensorSpec
 from serving.models.onnx import OnnxModel
+from serving.models.parts.triage import TRIAGE_GOLDEN, TRIAGE_MODEL
 from serving.models.processor import processor_family
 from serving.models.rules_model import derived_fields, rules_of
 from serving.rules.declared.rules_yaml import FOLDER as RULES_FOLDER
@@ -35,6 +47,7 @@ def build_bundle(
     files: Mapping[str, bytes] | None = None,
     rule_files: Mapping[str, bytes] | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
+    cheap: bytes | None = None,
     **manifest_fields: Any,
 ) -> Bundle:
     """Write a bundle to `folder` (created; refused if it is there and not empty) and return it, verified.
@@ -42,6 +55,7 @@ def build_bundle(
     model: an ONNX file (its external data is taken along) or its bytes. golden_inputs: tensors by input name, one mapping or
     several; strings as object arrays of bytes or str. files: more files, path -> content, e.g. `reference/sample.json`.
     rule_files: files of the folder `rules/`, name -> content: rules.yaml and SIGMA's *.yml; refused if they do not hold.
+    cheap: the graph of the cheap model that the field `triage` of the manifest is about.
     manifest_fields: the fields of Manifest that cannot be derived (name, version, score, assembly, ...).
     Raises BundleError; then nothing is left behind."""
     if folder.exists() and any(folder.iterdir()):
@@ -62,8 +76,11 @@ def build_bundle(
         check_graph(draft / MODEL, listed={p.relative_to(draft).as_posix() for p in draft.rglob("*")})
         session = OnnxModel(draft / MODEL)
         golden = _place_golden(draft, session, golden_inputs, tolerance)
+        prefilter = None if cheap is None else _place_triage(draft, cheap, golden_inputs, session.inputs)
         _place_manifest(draft, session, golden, manifest_fields)
         bundle = read_bundle(draft)
+        if prefilter is not None:
+            check_triage(bundle, prefilter)
         check_golden(bundle, session)
         rules_of(bundle)
         if folder.exists():
@@ -97,15 +114,36 @@ def _place_golden(
     inputs: Mapping[str, NDArray[Any]] | tuple[Mapping[str, NDArray[Any]], ...],
     tolerance: float,
 ) -> Golden | None:
-    batches = (inputs,) if isinstance(inputs, Mapping) else inputs
-    if not batches:
+    cases = _cases(session, inputs)
+    if not cases:
         return None
+    (draft / "golden.json").write_bytes(encode_golden(cases))
+    return Golden(processor=processor_family(), tolerance=tolerance)
+
+
+def _place_triage(
+    draft: Path,
+    graph: bytes,
+    inputs: Mapping[str, NDArray[Any]] | tuple[Mapping[str, NDArray[Any]], ...],
+    expected: Sequence[TensorSpec],
+) -> OnnxModel:
+    (draft / TRIAGE_MODEL).write_bytes(graph)
+    check_graph(draft / TRIAGE_MODEL, listed=())
+    session = OnnxModel(draft / TRIAGE_MODEL)
+    check_triage_inputs(expected, session.inputs)
+    (draft / TRIAGE_GOLDEN).write_bytes(encode_golden(_cases(session, inputs)))
+    return session
+
+
+def _cases(
+    session: OnnxModel, inputs: Mapping[str, NDArray[Any]] | tuple[Mapping[str, NDArray[Any]], ...]
+) -> tuple[GoldenCase, ...]:
+    batches = (inputs,) if isinstance(inputs, Mapping) else inputs
     cases = []
     for batch in batches:
         tensors = {name: as_runtime_strings(a) if a.dtype.kind in "OSU" else np.asarray(a) for name, a in batch.items()}
         cases.append(GoldenCase(tensors, session.run(tensors)))
-    (draft / "golden.json").write_bytes(encode_golden(tuple(cases)))
-    return Golden(processor=processor_family(), tolerance=tolerance)
+    return tuple(cases)
 
 
 def _place_manifest(draft: Path, session: OnnxModel, golden: Golden | None, fields: Mapping[str, Any]) -> None:

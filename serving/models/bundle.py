@@ -15,6 +15,7 @@ from serving.models.errors import BundleError, UntrustedBundle
 from serving.models.golden import Arrays, decode_golden, differences
 from serving.models.graph import check_ops, external_files, read_graph
 from serving.models.manifest import Manifest, ScoreSpec, TensorSpec, rows_of
+from serving.models.parts.triage import TRIAGE_GOLDEN, TRIAGE_MODEL
 from serving.models.processor import processor_family
 from serving.models.verdicts import scores_of
 from serving.ports import FeatureServiceInfo, Model
@@ -63,6 +64,8 @@ def read_bundle(folder: Path, digest: str | None = None, signed: SignatureCheck 
         raise UntrustedBundle(f"{folder}: the signature must name exactly the files of bundle.json")
     _check_files(folder, manifest)
     check_graph(folder / MODEL, listed=manifest.files)
+    if manifest.triage is not None:
+        check_graph(folder / TRIAGE_MODEL, listed=manifest.files)
     return Bundle(manifest, actual, folder)
 
 
@@ -154,6 +157,35 @@ def check_golden(bundle: Bundle, model: Model) -> int:
         except BundleError as problem:
             raise BundleError(f"{bundle.folder / golden.file}: case {index}: {problem}") from problem
     return len(cases)
+
+
+def check_triage(bundle: Bundle, cheap: Model) -> None:
+    """The triage's graph gives a score for each row of the golden cases, and what it must. Raises BundleError."""
+    golden, spec = bundle.manifest.golden, bundle.manifest.triage
+    if golden is None or spec is None:
+        return
+    path = bundle.folder / TRIAGE_GOLDEN
+    tolerance = None if golden.processor == processor_family() else golden.tolerance
+    for index, case in enumerate(decode_golden(path.read_bytes())):
+        outputs = cheap.run(case.inputs)
+        problems = differences(case.outputs, outputs, tolerance=tolerance)
+        if problems:
+            raise BundleError(f"{path}: case {index} does not reproduce: {'; '.join(problems)}; build the bundle again")
+        try:
+            check_scores(
+                bundle.manifest.inputs, ScoreSpec(output=spec.output, column=spec.column), case.inputs, outputs, frozenset()
+            )
+        except (BundleError, KeyError) as problem:
+            raise BundleError(f"{path}: case {index}: {problem}") from problem
+
+
+def check_triage_inputs(inputs: Sequence[TensorSpec], of_triage: Sequence[TensorSpec]) -> None:
+    """The triage's graph takes what the model takes. Raises BundleError."""
+    if [(i.name, i.datatype) for i in inputs] != [(i.name, i.datatype) for i in of_triage]:
+        raise BundleError(
+            f"{TRIAGE_MODEL} takes {[i.name for i in of_triage]}, and the model {[i.name for i in inputs]}; both must have the same "
+            "inputs, of the same datatypes"
+        )
 
 
 def check_scores(

@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from serving.features.windows.spec import WindowSpec
+from serving.models.parts.conformal import ConformalSpec
+from serving.models.parts.part import ManifestPart, Ratio
+from serving.models.parts.triage import TRIAGE_GOLDEN, TRIAGE_MODEL, TriageSpec
 from serving.rules.declared.rules_spec import RULE_COLUMNS, RulesSpec
 from serving.rules.declared.rules_yaml import Technique
 from serving.spec import Finite
@@ -18,7 +21,6 @@ SCENARIOS: Final = ("breach_response", "siem_alerting", "executive_dashboard")
 """The operating points every detector of ours has. A bundle may name others."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?$")]
-Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 REASON_PLACES: Final = ("value", "unit", "percentile", "column")
 """What a reason's text may leave to be filled in, each in braces."""
@@ -30,11 +32,7 @@ Redaction = Literal["encrypt", "hash", "truncate", "drop"]
 """How the prediction log writes a personal column."""
 
 
-class _ManifestPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
-
-
-class TensorSpec(_ManifestPart):
+class TensorSpec(ManifestPart):
     """One input or output of the ONNX graph."""
 
     name: str
@@ -64,7 +62,7 @@ def rows_of(inputs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]], n
     return first[0] if first else 1
 
 
-class FieldSpec(_ManifestPart):
+class FieldSpec(ManifestPart):
     """A column a client sends: an entity key or a request-time field."""
 
     name: str
@@ -75,7 +73,7 @@ class FieldSpec(_ManifestPart):
     """For people."""
 
 
-class TensorAssembly(_ManifestPart):
+class TensorAssembly(ManifestPart):
     """How one input tensor is put together from named columns.
 
     A tensor of shape [-1, k] takes k columns in order; a tensor of shape [-1] or [-1, 1] takes one."""
@@ -86,7 +84,7 @@ class TensorAssembly(_ManifestPart):
     """Names of request fields or features (`view__feature`)."""
 
 
-class ScoreSpec(_ManifestPart):
+class ScoreSpec(ManifestPart):
     """Which output, and which column of it, is the score (higher: more likely an attack)."""
 
     output: str
@@ -95,7 +93,7 @@ class ScoreSpec(_ManifestPart):
     """Index into the last dimension of an output of shape [n, k]; None for an output of shape [n] or [n, 1]."""
 
 
-class Expected(_ManifestPart):
+class Expected(ManifestPart):
     """Figures of an operating point on the validation data. The precision is valid for `attack_share` only."""
 
     precision: Ratio
@@ -114,7 +112,7 @@ class Expected(_ManifestPart):
     """Whether the requirement holds with the requested confidence; without one, whether it holds on the validation rows."""
 
 
-class Guarantee(_ManifestPart):
+class Guarantee(ManifestPart):
     """A floor that the threshold keeps with this confidence, over draws of the validation data.
 
     Source: Angelopoulos et al. (2021), "Learn then Test", arXiv:2110.01052."""
@@ -137,7 +135,7 @@ class Guarantee(_ManifestPart):
     """The statistical test that shows it."""
 
 
-class OperatingPoint(_ManifestPart):
+class OperatingPoint(ManifestPart):
     """A scenario. A score at or over `threshold` gives alert; one at or over `investigate` gives investigate."""
 
     threshold: Finite
@@ -162,7 +160,7 @@ class OperatingPoint(_ManifestPart):
         return self
 
 
-class Calibration(_ManifestPart):
+class Calibration(ManifestPart):
     """Inductive Venn-Abers: two non-decreasing step functions of the score.
 
     For a score s with scores[i] <= s < scores[i+1], the probability of an attack lies in [low[i], high[i]]; below scores[0]
@@ -181,38 +179,7 @@ class Calibration(_ManifestPart):
     """Number of validation rows that the steps were fitted on."""
 
 
-class ClassBounds(_ManifestPart):
-    """Which classes a score's set holds, in one group; from so many validation rows of each class."""
-
-    attack_from: Finite | None = None
-    """An attack is in the set of a score at or over this; unset: of every score."""
-    benign_to: Finite | None = None
-    """Benign is in the set of a score at or under this; unset: of every score."""
-    attack: int
-    """Validation rows that were attacks."""
-    benign: int
-    """Validation rows that were benign."""
-
-
-class ConformalSpec(_ManifestPart):
-    """Class-conditional conformal sets: a row's true class is left out of its set with at most the declared probability, for each
-    class and group. Source: Vovk (2012), "Conditional validity of inductive conformal predictors", ACML."""
-
-    error: Annotated[float, Field(gt=0, lt=0.5)]
-    """The declared error rate."""
-    group: str | None = None
-    """The request field whose value names a row's group; unset: there are none."""
-    whole: ClassBounds
-    """Of all rows; for groups that have no bounds of their own, and requests of tensors."""
-    groups: Annotated[Mapping[str, ClassBounds], Field(max_length=1000)] = {}
-    """By value of the group's field."""
-    unknown: bool = False
-    """Whether a row whose set does not hold exactly one class gets the verdict `unknown`."""
-    over_alerts: bool = False
-    """Whether `unknown` also replaces `alert`."""
-
-
-class ReasonTemplate(_ManifestPart):
+class ReasonTemplate(ManifestPart):
     """The text that an analyst reads if a column supports a verdict."""
 
     code: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -240,14 +207,14 @@ class ReasonTemplate(_ManifestPart):
         return text
 
 
-class ExplainSpec(_ManifestPart):
+class ExplainSpec(ManifestPart):
     """How answers of the bundle are explained."""
 
     reasons: Mapping[str, ReasonTemplate] = {}
     """Column -> its text. A column without an entry is shown by its name."""
 
 
-class Golden(_ManifestPart):
+class Golden(ManifestPart):
     """How closely the outputs must reproduce golden.json."""
 
     file: str = "golden.json"
@@ -258,7 +225,7 @@ class Golden(_ManifestPart):
     """Maximum absolute difference of a float output on other processor families."""
 
 
-class Lineage(_ManifestPart):
+class Lineage(ManifestPart):
     """Where the model comes from."""
 
     data_digest: str
@@ -283,7 +250,7 @@ class Lineage(_ManifestPart):
     """The detector's declaration, as it was read."""
 
 
-class Manifest(_ManifestPart):
+class Manifest(ManifestPart):
     """The whole of bundle.json. Its own sha256 is the bundle's digest; `files` holds the sha256 of every other file."""
 
     schema_version: Literal[1] = SCHEMA
@@ -322,6 +289,8 @@ class Manifest(_ManifestPart):
     """Turns scores into probabilities; unset: answers have no probabilities."""
     conformal: ConformalSpec | None = None
     """Conformal sets and the verdict `unknown`; unset: there are none."""
+    triage: TriageSpec | None = None
+    """A cheap model that ends clear cases where a revision switches it on; unset: there is none."""
     segments: tuple[str, ...] = ()
     """Request fields by which evaluation groups its figures."""
     personal: Mapping[str, Redaction] = {}
@@ -380,6 +349,11 @@ class Manifest(_ManifestPart):
             group = self.conformal.group
             need(group is None or group in fields, f"conformal.group {group!r} is not a request field")
             need(bool(group) or not self.conformal.groups, "conformal.groups need conformal.group, the field that names them")
+        if self.triage is not None:
+            need(self.score is not None, "triage ends rows that have a verdict, so a bundle with triage needs a score")
+            need(self.golden is not None, "a bundle with triage needs golden cases")
+            missing = sorted({TRIAGE_MODEL, TRIAGE_GOLDEN} - self.files.keys())
+            need(not missing, f"a bundle with triage lists {missing} among its files")
         if self.rules is not None:
             need(self.score is not None, "rules give verdicts, so a bundle with rules needs a score")
             event = self.rules.event_field

@@ -12,9 +12,10 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from serving.models.bundle import Bundle, check_golden, check_signature, read_bundle
+from serving.models.bundle import Bundle, check_golden, check_signature, check_triage, check_triage_inputs, read_bundle
 from serving.models.errors import BundleError, ModelError
 from serving.models.limits.bundle_limits import ModelLimits, check_graph_growth, check_runs, check_size
+from serving.models.parts.triage import TRIAGE_MODEL
 from serving.models.timing import median_run_us
 
 _LATENCY_RUNS = 50
@@ -76,6 +77,11 @@ def examine(folder: Path, digest: str, limits: ModelLimits) -> ProbeReport:
     cases = check_golden(bundle, model)
     check_runs(bundle, model, limits)
     rules_of(bundle)
+    if bundle.manifest.triage is not None:
+        cheap = OnnxModel(bundle.folder / TRIAGE_MODEL)
+        check_triage_inputs(bundle.manifest.inputs, cheap.inputs)
+        check_triage(bundle, cheap)
+        check_runs(bundle, cheap, limits)
     return ProbeReport(digest, cases, median_run_us(bundle, model, _LATENCY_RUNS) or 0.0, _peak_mib())
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.models.manifest import Calibration, ClassBounds, ConformalSpec, OperatingPoint, ScoreSpec
+from serving.models.manifest import Calibration, OperatingPoint, ScoreSpec
+from serving.models.parts.conformal import ClassBounds, ConformalSpec
 
 VERDICTS: Final = ("benign", "investigate", "alert", "unknown")
 VERDICT_BYTES: Final[NDArray[np.object_]] = np.array([v.encode() for v in VERDICTS], dtype=object)

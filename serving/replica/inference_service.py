@@ -8,10 +8,11 @@ as they are loaded (serving.loading.loader), in other processes and threads, so 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.loading.loader import Loader, Wanted, wanted_by
 from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
@@ -126,6 +127,10 @@ class ModelServer:
         """The manifest and the rules of a model's stable revision. May be called from any thread. Raises NotFound, Unavailable."""
         revision = self._snapshot.find(name, None).stable.revision
         return revision.manifest, revision.rules
+
+    async def record(self, model: str, records: Sequence[AuditRecord]) -> None:
+        """Put records that are no answers beside those of this model's answers. Raises NotRecorded, DeadlineExceeded."""
+        await self._scorer.record(model, records)
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request. Errors are counted and traced here."""

@@ -15,6 +15,7 @@ from serving.models.verdicts import VERDICT_BYTES, ConformalTable, VerdictThresh
 from serving.scoring.inputs import repeated
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import MODEL, AnswerPlan, OutputMaker, RowGroup, Verdicts, groups_of
+from serving.scoring.triage.outcomes import TRIAGE
 from serving.scoring.variant_set import VARIANT
 
 _MAX_PLANS: Final = 64
@@ -71,11 +72,12 @@ def wanted_outputs(revision: LoadedRevision, request: InferRequest) -> tuple[str
 
 
 def outputs_to_run(revision: LoadedRevision, wanted: tuple[str, ...]) -> list[str]:
-    """The graph's outputs an answer needs."""
+    """The outputs of a run that an answer needs."""
     needed = {name for name in wanted if name in revision.model_outputs}
     if revision.manifest.score is not None:
         needed.add(revision.manifest.score.output)
-    return [o.name for o in revision.manifest.outputs if o.name in needed]
+    names = [o.name for o in revision.manifest.outputs if o.name in needed]
+    return [*names, TRIAGE] if revision.has_triage else names
 
 
 def _new_plan(revision: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:

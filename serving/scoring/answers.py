@@ -10,6 +10,7 @@ import numpy as np
 from serving.errors import BadRequest
 from serving.messages import Tensor
 from serving.scoring.row_group import RULES, RowGroup
+from serving.scoring.triage.outcomes import ENDED
 
 MIXED: Final = "mixed"
 """Stands for a parameter in which the variants that answered differ."""
@@ -64,6 +65,8 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
         parameters["rules"] = json.dumps(_matched(groups))
     if any(group.suppressed for group in groups):
         parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
+    if any(group.triage is not None for group in groups):
+        parameters.update(_triaged(groups))
     fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
     if fallen:
         parameters["fallback_from"] = _common(fallen)
@@ -91,6 +94,16 @@ def _suppressed_by(groups: Sequence[RowGroup]) -> list[str | None]:
         for entry in group.suppressed:
             found[entry.row if group.index is None else int(group.index[entry.row])] = entry.id
     return found
+
+
+def _triaged(groups: Sequence[RowGroup]) -> dict[str, str]:
+    """The rows of the request that triage ended, if there are any."""
+    ended: list[int] = []
+    for group in groups:
+        if group.triage is not None:
+            rows = np.flatnonzero(group.triage == ENDED)
+            ended += (rows if group.index is None else group.index[rows]).tolist()
+    return {"triaged": json.dumps(sorted(ended))} if ended else {}
 
 
 def _common(values: Sequence[str]) -> str:

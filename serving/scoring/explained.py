@@ -21,6 +21,7 @@ from serving.resilience.bulkhead import Bulkhead
 from serving.resilience.deadline import run_slice_s
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES, RowGroup
+from serving.scoring.triage.outcomes import ENDED
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.telemetry import names
 from serving.telemetry.metric_doc import MetricDoc
@@ -32,6 +33,8 @@ SWITCH_S: Final = 0.0002
 """How long this thread may keep the interpreter while the loop wants it. A request asks for it after each of its system calls, so that
 the millisecond that other threads have (serving.doors.interpreter) would be several for each request."""
 _RULES_ANSWERED: Final = "rules_answered"
+TRIAGE_ENDED: Final = "triage_ended"
+"""The method of a row that triage ended: the model did not run, so there is nothing to explain."""
 
 
 class ExplanationThread:
@@ -140,23 +143,37 @@ def _work(group: RowGroup, method: str) -> Callable[[float], list[bytes]]:
     revision, verdicts = group.variant.revision, group.verdicts
     explainer = revision.explainer
     if group.source == RULES or verdicts is None or explainer is None:
-        explanations = [_by_rules(group, row) for row in range(group.rows.rows)]
+        explanations = [_without_model(group, row, _RULES_ANSWERED) for row in range(group.rows.rows)]
         return lambda budget_s: explanations
     thresholds = VerdictThresholds.of(revision.points[verdicts.point])
+    tensors, scores, codes, kept = runtime_feed(tensors_of(group)), verdicts.scores, verdicts.codes, None
+    if group.triage is not None and (group.triage == ENDED).any():
+        kept = np.flatnonzero(group.triage != ENDED)
+        tensors, scores, codes = {name: tensor[kept] for name, tensor in tensors.items()}, scores[kept], codes[kept]
     rows = JudgedRows(
-        tensors=runtime_feed(tensors_of(group)),
-        scores=verdicts.scores,
-        verdicts=[VERDICTS[code] for code in verdicts.codes.tolist()],
+        tensors=tensors,
+        scores=scores,
+        verdicts=[VERDICTS[code] for code in codes.tolist()],
         point=verdicts.point,
         investigate=thresholds.investigate,
         alert=thresholds.alert,
     )
-    return lambda budget_s: explainer.explain(method, rows, budget_s)
+    if kept is None:
+        return lambda budget_s: explainer.explain(method, rows, budget_s)
+    lines = [_without_model(group, row, TRIAGE_ENDED) for row in range(group.rows.rows)]
+
+    def explain(budget_s: float) -> list[bytes]:
+        found = explainer.explain(method, rows, budget_s) if len(kept) else []
+        for row, line in zip(kept.tolist(), found, strict=True):
+            lines[row] = line
+        return lines
+
+    return explain
 
 
-def _by_rules(group: RowGroup, row: int) -> bytes:
-    """Of a row that rules judged in the model's place: which of them hold."""
+def _without_model(group: RowGroup, row: int, method: str) -> bytes:
+    """Of a row that rules judged in the model's place, or that triage ended: which rules hold."""
     verdict = None if group.verdicts is None else VERDICTS[int(group.verdicts.codes[row])]
-    body: dict[str, Any] = {"method": _RULES_ANSWERED, "verdict": verdict}
+    body: dict[str, Any] = {"method": method, "verdict": verdict}
     body["rules"] = list(group.matched[row]) if row < len(group.matched) else []
     return orjson.dumps(body)

@@ -53,6 +53,8 @@ class LoadedRevision:
     """Known causes of false alarms; None: there are none."""
     explainer: RowExplainer | None = None
     """Says why; None for a model without a score."""
+    has_triage: bool = False
+    """Whether `model` ends clear cases before it runs (serving.scoring.triage)."""
     unknown: ConformalTable | None = None
     """Where the bundle asks for the verdict `unknown`; None: it does not."""
     conformal: ConformalTable | None = None

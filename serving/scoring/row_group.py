@@ -27,6 +27,7 @@ from serving.ports import FeatureRows
 from serving.resilience.breaker import Ticket
 from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.triage.outcomes import ENDED, Outcomes, outcomes_of, source_of, with_ended
 from serving.scoring.variant_set import Variant
 
 MODEL: Final = "model"
@@ -102,8 +103,15 @@ class RowGroup(msgspec.Struct):
     """Ids of the rules that match, by row, if rules answered or raised verdicts."""
     suppressed: tuple[SuppressedRow, ...] = ()
     """Rows whose verdict a suppression lowered, in order."""
+    triage: Outcomes | None = None
+    """What triage did with each row; None: it is off."""
     ticket: Ticket | None = None
     """The breaker's ticket of a run that refused its input; settled when stable has tried the same rows."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether triage ended every row, so that the model did not run."""
+        return self.triage is not None and bool((self.triage == ENDED).all())
 
     @property
     def point(self) -> str | None:
@@ -113,6 +121,9 @@ class RowGroup(msgspec.Struct):
     def conclude(self) -> None:
         """Turn the model's outputs into verdicts and counts. Raises ModelFault if a row has no output."""
         revision, rows = self.variant.revision, self.rows.rows
+        if revision.has_triage:
+            self.triage = outcomes_of(self.raw)
+            self.source = source_of(self.source, self.triage)
         verdicts = judge_one(revision, self.raw, self.plan) if rows == 1 else judge(revision, self.raw, rows, self.plan.point)
         self.settle(verdicts if revision.unknown is None else with_unknown(revision, verdicts, self.rows))
 
@@ -145,7 +156,8 @@ def judge(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, 
         scores = scores_of(raw, spec, rows)
     except ValueError as problem:
         raise _model_fault(revision, problem) from problem
-    return Verdicts(point, scores, verdict_codes(scores, revision.points[point]))
+    codes = verdict_codes(scores, revision.points[point])
+    return Verdicts(point, scores, with_ended(codes, outcomes_of(raw)) if revision.has_triage else codes)
 
 
 def groups_of(table: ConformalTable, rows: TensorRows | ColumnRows) -> list[str] | None:
@@ -185,6 +197,8 @@ def judge_one(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], plan: A
         raise _model_fault(revision, problem) from problem
     score, table = picked.item(), revision.calibration
     code, step = plan.thresholds.code_of(score), -1
+    if revision.has_triage and (outcomes := outcomes_of(raw)) is not None and outcomes[0] == ENDED:
+        code = 0
     if table is not None:
         step = len(table.low) if isnan(score) else table.step_of(score)  # NaN: the entry after the last, which is NaN
     return Verdicts(point, picked.reshape(1), ONE_CODE[code], code, step)

@@ -32,6 +32,7 @@ from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
 from serving.scoring.rules.fallback import settle_by_rules
 from serving.scoring.rules.suppressing import suppress
+from serving.scoring.triage.outcomes import words_of
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
@@ -127,6 +128,17 @@ class Scorer:
         found = await self._explanations.explain(groups, method, state.deadline_s - began_s)
         state.explain_s = self._clock.monotonic_s() - began_s
         return found
+
+    async def record(self, model: str, records: Sequence[AuditRecord]) -> None:
+        """Put records that are no answers into the prediction log, as the model's answers are. Raises NotRecorded, DeadlineExceeded."""
+        mode = self._audit_mode_of.get(model, self._audit_mode)
+        if self._audit is None or mode is AuditMode.OFF:
+            return
+        if mode is AuditMode.STRICT:
+            await self._commit(self._audit, records, self._limits.default_deadline_s)
+            return
+        for record in records:
+            self._audit.append(record)
 
     def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release the breakers and threads of every other variant."""
@@ -288,8 +300,11 @@ class Scorer:
         """Wait until the records of the answer are durable. Raises NotRecorded, Internal, DeadlineExceeded."""
         now_s = self._clock.monotonic_s()
         records = [_audit_record(state, group, receipt, now_s - state.started_s - state.explain_s) for group in groups]
+        await self._commit(audit, records, state.deadline_s - now_s)
+
+    async def _commit(self, audit: AuditSink, records: Sequence[AuditRecord], within_s: float) -> None:
         try:
-            async with asyncio.timeout(state.deadline_s - now_s):
+            async with asyncio.timeout(within_s):
                 await audit.commit(records)
         except NotRecorded:
             self._protection.refused_unrecorded += 1
@@ -378,6 +393,7 @@ def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s:
         personal=revision.personal,
         explained=state.explain,
         suppressed=group.suppressed,
+        triage=() if group.triage is None else words_of(group.triage),
         outputs=group.raw if verdicts is None else _SCORED,
         caller=request.caller,
         tenant=request.caller_tenant,

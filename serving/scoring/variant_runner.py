@@ -31,6 +31,7 @@ from serving.scoring.rules.columns import fields_with_rules
 from serving.scoring.rules.fallback import settle_by_rules
 from serving.scoring.rules.raising import raise_by_rules
 from serving.scoring.rules.suppressing import suppress
+from serving.scoring.triage.outcomes import counted
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import Trace
 
@@ -103,6 +104,9 @@ class VariantRunner:
             await self._run_cached(state, group, tensors, share, cache)
         else:
             await self._run(state, group, tensors, share)
+        if group.triage is not None and group.verdicts is not None:
+            counts = counted(group.triage, group.verdicts.codes)
+            self._metrics.triaged(revision.name, revision.version, revision.variant, counts)
         if revision.rules is not None and revision.rules.use == "verdict":
             await raise_by_rules(group, self._metrics)
         if revision.suppressions is not None:
@@ -199,7 +203,9 @@ class VariantRunner:
             guard.failed(ticket, monotonic_s() - start, monotonic_s())
             raise
         group.model_s = took_s = end - start
-        if took_s > guard.slow_s:
+        if revision.has_triage and group.is_ended:
+            guard.unused(ticket)
+        elif took_s > guard.slow_s:
             _report_run(guard, ticket, group, took_s, end)
         else:
             guard.succeeded(ticket, took_s, end)
@@ -242,7 +248,10 @@ class VariantRunner:
             guard.unused(ticket)
             raise
         end = self._clock.monotonic_s()
-        _report_run(guard, ticket, group, run.lasted_s(end), end)
+        if group.is_ended:
+            guard.unused(ticket)
+        else:
+            _report_run(guard, ticket, group, run.lasted_s(end), end)
         self._finish_run(state, group, start, end)
 
     def _finish_run(self, state: RequestState, group: RowGroup, start_s: float, end_s: float) -> None:

@@ -12,13 +12,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from serving.audit.record import NotRecorded
+from serving.audit.record import AuditRecord, NotRecorded
 from serving.errors import BadRequest, NotFound, ServingError, TooLarge, Unsupported
 from serving.messages import DATATYPES, InferAnswer, InferRequest, RequestedOutput, Tensor
 from serving.models.manifest import Manifest
 from serving.scoring.answers import MIXED
 from serving.scoring.row_group import MODEL, RULES
 from serving.scoring.rules.raising import AND_RULES
+from serving.scoring.triage.outcomes import TRIAGE, source_of_row
 from serving.scoring.variant_set import VARIANT
 from serving.stream.events import StreamEvents, joined_columns
 from serving.stream.origins import DOOR, origins_of
@@ -47,6 +48,10 @@ class Answerer(Protocol):
 
     def infer(self, request: InferRequest, around: Callable[[], ExitStack]) -> InferAnswer:
         """Wait for the answer. around: entered in the task that answers. Raises ServingError."""
+        ...
+
+    def record(self, model: str, records: Sequence[AuditRecord]) -> None:
+        """Put records beside those of the model's answers; waits as an answer does. Raises ServingError."""
         ...
 
 
@@ -130,6 +135,13 @@ class BatchScorer:
         for suspect in asked.suspects:  # its answer failed; that may have passed
             self._score([suspect], asked, is_last=True)
         return asked.scored, asked.refused
+
+    def record(self, records: Sequence[AuditRecord]) -> None:
+        """Record what rules over several events say. Raises CannotAnswer if that cannot be recorded now."""
+        try:
+            self.answerer.record(self.model, records)
+        except ServingError as problem:
+            raise CannotAnswer(problem.message) from problem
 
     def _score(self, parts: Sequence[_Place], asked: "_Asked", *, is_last: bool = False) -> None:
         """Ask about these events, in halves if they are refused. is_last: what fails now is set aside."""
@@ -219,6 +231,7 @@ def _by_row(answer: InferAnswer) -> RowAnswers:
     rows = len(scores)
     probabilities = outputs["probability"].tolist() if "probability" in outputs else None
     trace = parameters.get("trace_id")
+    ended = frozenset[int](json.loads(str(parameters["triaged"]))) if "triaged" in parameters else frozenset()
     rules: Sequence[Sequence[str]] = json.loads(str(parameters["rules"])) if "rules" in parameters else [()] * rows
     return RowAnswers(
         str(parameters["receipt"]),
@@ -226,7 +239,7 @@ def _by_row(answer: InferAnswer) -> RowAnswers:
         scores,
         probabilities,
         outputs["degraded"].tolist(),
-        _named_by_row(_identities(answer, outputs[VARIANT].tolist(), scores, rules), rules),
+        _named_by_row(_identities(answer, outputs[VARIANT].tolist(), scores, rules, ended), rules, ended),
         rules,
         None if trace is None else str(trace),
         json.loads(str(parameters["suppressed_by"])) if "suppressed_by" in parameters else [None] * rows,
@@ -234,7 +247,11 @@ def _by_row(answer: InferAnswer) -> RowAnswers:
 
 
 def _identities(
-    answer: InferAnswer, variants: list[bytes], scores: list[float], rules: Sequence[Sequence[str]]
+    answer: InferAnswer,
+    variants: list[bytes],
+    scores: list[float],
+    rules: Sequence[Sequence[str]],
+    ended: frozenset[int],
 ) -> list[Identity]:
     parameters = answer.parameters
     point = parameters.get("operating_point")
@@ -245,19 +262,23 @@ def _identities(
     entries: dict[str, dict[str, Any]] = {entry["variant"]: entry for entry in json.loads(str(parameters["variants"]))}
     source = str(parameters["source"])
     found = []
-    for name, score, ids in zip(variants, scores, rules, strict=True):
+    for row, (name, score, ids) in enumerate(zip(variants, scores, rules, strict=True)):
         entry = entries[name.decode()]
-        by = source if source != MIXED else RULES if isnan(score) else f"{MODEL}{AND_RULES}" if ids else MODEL
+        by = source
+        if source == MIXED:
+            by = TRIAGE if row in ended else RULES if isnan(score) else MODEL
+            by = f"{by}{AND_RULES}" if ids and by != RULES else by
         found.append((entry["variant"], entry["version"], entry["revision"], by, entry.get("operating_point")))
     return found
 
 
-def _named_by_row(identities: list[Identity], rules: Sequence[Sequence[str]]) -> list[Identity]:
-    """The source of a row names rules beside the model only where one matches the row."""
-    if not any(source.endswith(AND_RULES) for _, _, _, source, _ in identities):
+def _named_by_row(identities: list[Identity], rules: Sequence[Sequence[str]], ended: frozenset[int]) -> list[Identity]:
+    """The source of a row names rules beside the model only where one matches the row, and triage only where it ended the row."""
+    if not any("+" in source for _, _, _, source, _ in identities):
         return identities
     return [
-        one if ids else (*one[:3], one[3].removesuffix(AND_RULES), one[4]) for one, ids in zip(identities, rules, strict=True)
+        (*one[:3], source_of_row(one[3], is_ended=row in ended, has_rules=bool(ids)), one[4])
+        for row, (one, ids) in enumerate(zip(identities, rules, strict=True))
     ]
 
 

@@ -30,7 +30,7 @@ from serving.stream.events import StreamEvents
 from serving.stream.ports import OutRecord, RecordHeaders, StreamRecord
 from serving.stream.state import RuleHit
 
-_WORDS: Final[Mapping[bytes, Word]] = {
+WORDS: Final[Mapping[bytes, Word]] = {
     b"benign": "benign",
     b"investigate": "investigate",
     b"alert": "alert",
@@ -82,10 +82,10 @@ def verdict_records(
         score = answers.scores[at]
         has_score = not isnan(score)
         own_id, own_hits = body.get("event_id"), hits.get(row, ())
-        served, rules = _WORDS[answers.verdicts[at]], tuple(answers.rules[at])
+        served, rules = WORDS[answers.verdicts[at]], tuple(answers.rules[at])
         word = served
         if own_hits:
-            word, source, rules = _with_hits(word, source, rules, own_hits)
+            word, source, rules = with_hits(word, source, rules, own_hits)
         identity = f"{prefix}{record.offset}"
         verdict = VerdictMessage(
             schema=VERDICT_SCHEMA,
@@ -188,7 +188,8 @@ def traceparent_of(parts: Sequence[StreamEvents]) -> str | None:
     return first
 
 
-def _with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[RuleHit]) -> tuple[Word, str, tuple[str, ...]]:
+def with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[RuleHit]) -> tuple[Word, str, tuple[str, ...]]:
+    """The verdict, source and rules of an event with the hits that it completed."""
     for hit in hits:
         rules = (*rules, hit.rule)
         if hit.verdict is not None and _RANKS[hit.verdict] > _RANKS[word]:

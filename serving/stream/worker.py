@@ -16,6 +16,7 @@ import numpy as np
 from serving.models.manifest import Manifest
 from serving.stream.answers import BatchScorer, CannotAnswer, ScoredEvents
 from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
+from serving.stream.correlations.recording import hit_records
 from serving.stream.counts import ScoredBatch, StreamCounts
 from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
 from serving.stream.events import StreamEvents
@@ -245,6 +246,8 @@ class StreamWorker:
             scored, refused = self._parts.scorer.score(parts, manifest, self._model.kinds, traceparent)
             if refused:
                 self._model.manifest()  # another one may have refused these columns
+            if hit_rows := [r for one in scored for r in hit_records(one, hits[one.part], manifest, time.time_ns() // 1000)]:
+                self._parts.scorer.record(hit_rows)
             return scored, refused, manifest
 
         scored, refused, manifest = self._patiently(ask)

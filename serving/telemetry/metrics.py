@@ -80,6 +80,7 @@ class ServingMetrics(Collector):
         self._ruled: dict[tuple[str, str, str, str], int] = {}
         self._rule_matches: dict[tuple[str, str], int] = {}
         self._suppressed: dict[tuple[str, str], int] = {}
+        self._triaged: dict[tuple[str, str, str, str], int] = {}
         self._mirrored: dict[tuple[str, str, str], int] = {}
         self._loaded: Mapping[tuple[str, ...], None] = MappingProxyType({})
         self._failed: Mapping[tuple[str, ...], None] = MappingProxyType({})
@@ -160,6 +161,12 @@ class ServingMetrics(Collector):
                 key = (model, OTHER_RULES)
             counts[key] = counts.get(key, 0) + 1
 
+    def triaged(self, model: str, version: str, variant: str, counts: Mapping[str, int]) -> None:
+        """Count rows by what triage did with them."""
+        for outcome, rows in counts.items():
+            key = (model, version, variant, outcome)
+            self._triaged[key] = self._triaged.get(key, 0) + rows
+
     def mirrored(self, model: str, variant: str, outcome: Literal["scored", "failed", "dropped"]) -> None:
         """Count the outcome of a mirrored copy."""
         key = (model, variant, outcome)
@@ -215,6 +222,7 @@ class ServingMetrics(Collector):
         yield self._counter(names.RULES_MATCHES, {key: float(n) for key, n in dict(self._rule_matches).items()})
         yield self._counter(names.FALLBACKS, {key: float(n) for key, n in dict(self._fallbacks).items()})
         yield self._counter(names.SUPPRESSED, {key: float(n) for key, n in dict(self._suppressed).items()})
+        yield self._counter(names.TRIAGED, {key: float(n) for key, n in dict(self._triaged).items()})
         yield self._counter(names.MIRRORED, {key: float(n) for key, n in dict(self._mirrored).items()})
         yield from self._collect_evidence()
         for source in (process_use, *self._sources):

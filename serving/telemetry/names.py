@@ -174,6 +174,13 @@ SUPPRESSED: Final = MetricDoc(
     ("model", "suppression"),
     "Rows whose verdict a suppression lowered. Each model has at most 200 labels; further suppressions count as _other.",
 )
+TRIAGED: Final = MetricDoc(
+    "vedette_triage_rows_total",
+    "counter",
+    ("model", "version", "variant", "outcome"),
+    "Rows by what triage did: ended (benign without the model), passed, audited (below the bound, and the model finds it benign too), "
+    "audited_lost (below the bound, and the model does not), failed or skipped (the model answered without triage).",
+)
 FALLBACKS: Final = MetricDoc(
     "vedette_fallbacks_total",
     "counter",
@@ -320,6 +327,7 @@ METRICS: Final = (
         RULES_ANSWERS,
         RULES_MATCHES,
         SUPPRESSED,
+        TRIAGED,
         FALLBACKS,
         EVIDENCE_REQUESTS,
         EVIDENCE_ROWS,

@@ -33,6 +33,7 @@ from serving.doors.grpc.method_verbs import GRPC_VERBS
 from serving.doors.http.endpoint_verbs import HTTP_VERBS
 from serving.features.windows import spec as window_spec
 from serving.models import manifest
+from serving.models.parts import conformal, triage
 from serving.settings import ServingSettings
 from serving.sinks import config as sinks
 from serving.sinks import secrets as sink_secrets
@@ -255,7 +256,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/sinks.md", "sink metrics"): lambda: metric_names(SINK_METRICS),
     ("docs/reference/sinks.md", "sinks"): lambda: models((sinks, sink_secrets), sinks.SinksConfig),
     ("docs/reference/detector.md", "reasons"): lambda: models((reasons,), reasons.ReasonDeclaration),
-    ("docs/reference/bundle.md", "manifest"): lambda: models((manifest, window_spec), manifest.Manifest),
+    ("docs/reference/bundle.md", "manifest"): lambda: models((manifest, conformal, triage, window_spec), manifest.Manifest),
     ("docs/reference/detector.md", "detector"): lambda: models((detector, split_spec, scenario), detector.Detector),
     ("docs/reference/detector.md", "flows"): lambda: (
         f"```yaml\n{(declarations.BUILT_IN / 'flows.yaml').read_text(encoding='utf-8')}```\n"

@@ -24,6 +24,7 @@ from serving.doors.oip.envelope import TIMEOUT_HEADERS
 from serving.doors.oip.errors import GRPC_CODE, HTTP_STATUS
 from serving.errors import ServingError
 from serving.models import manifest
+from serving.models.parts import conformal, triage
 from serving.scoring.answers import answer_parameters
 from serving.settings import ServingSettings
 from serving.stream.codecs.settings import CodecSettings
@@ -61,6 +62,8 @@ def _models(module) -> list[type[BaseModel]]:
         CodecSettings,
         LoadSettings,
         *_models(manifest),
+        *_models(conformal),
+        *_models(triage),
         *_models(detector),
         *_models(split_spec),
         *_models(scenario),

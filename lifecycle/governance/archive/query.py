@@ -48,10 +48,12 @@ COLUMNS: Final = {
     "suppressed": "JSON",
     "caller": "VARCHAR",
     "tenant": "VARCHAR",
+    "triage": "VARCHAR[]",
+    "correlation": "JSON",
     "segment": "VARCHAR",
 }
 """Columns of `records`. segment: LOG/NUMBER, where the record stands."""
-_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed")
+_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed", "correlation")
 _ARRAYS: Final = {"scores": "FLOAT[]", "degraded": "BOOLEAN[]", "row_numbers": "BIGINT[]"}
 _OF_FILE: Final = r"regexp_replace(filename, '^.*segment-\d{16}-(.+)-0*(\d+)\.[a-z]+$', '\1/\2')"
 _ACTS: Final = {
@@ -203,6 +205,8 @@ def _of_archive(name: str) -> str:
         return f"{_decrypted(body)} AS {name}"
     if name == "explained":  # archives from before it have no column of it
         return "json_extract_string(decode(line), '$.explained') AS explained"
+    if name == "triage":
+        return "CAST(json_extract(decode(line), '$.triage') AS VARCHAR[]) AS triage"
     if name in _IN_LINE:
         return f"json_extract(decode(line), '$.{name}') AS {name}"
     return _name(name)

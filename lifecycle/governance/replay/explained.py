@@ -23,8 +23,10 @@ from serving.errors import ServingError
 from serving.models.errors import ModelError
 from serving.models.verdicts import VerdictThresholds, scores_of
 from serving.ports import JudgedRows
+from serving.scoring.explained import TRIAGE_ENDED
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES
+from serving.scoring.triage.outcomes import ENDED, OUTCOMES
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 
 PAST_RECORDS: Final = 10_000
@@ -125,11 +127,23 @@ def _explained(
             f"receipt {record.receipt!r} cannot be explained: {', '.join(sorted(gone))} of the record is redacted, or its person was "
             "erased, and the model needs it"
         )
-    rows, is_same = _judged(revision, record, wanted)
+    ended = [at for at in wanted if at < len(record.triage) and record.triage[at] == OUTCOMES[ENDED]]
+    told = {at: _ended(record, at) for at in ended}
+    kept = [at for at in wanted if at not in told]
+    if not kept:
+        return [told[at] for at in wanted], True
+    rows, is_same = _judged(revision, record, kept)
     try:
-        return [orjson.loads(line) for line in revision.explainer.explain(method, rows, budget_s)], is_same
+        found = [orjson.loads(line) for line in revision.explainer.explain(method, rows, budget_s)]
+        told |= dict(zip(kept, found, strict=True))
+        return [told[at] for at in wanted], is_same
     except ServingError as problem:
         raise NotReplayable(problem.message) from problem
+
+
+def _ended(record: AuditRecord, at: int) -> dict[str, Any]:
+    """Of a row that triage ended: the model did not run, so there is nothing to explain."""
+    return {"method": TRIAGE_ENDED, "verdict": record.verdicts[at], "rules": list(record.rules[at]) if record.rules else []}
 
 
 def _judged(revision: LoadedRevision, record: AuditRecord, wanted: Sequence[int]) -> tuple[JudgedRows, bool]:
@@ -145,7 +159,8 @@ def _judged(revision: LoadedRevision, record: AuditRecord, wanted: Sequence[int]
             scores = scores_of(revision.model.run(feed, [spec.output]), spec, record.rows)
         except (ModelError, ServingError, KeyError, ValueError) as problem:
             raise NotReplayable(f"the bundle does not accept the values of the record: {problem}") from problem
-        if np.array_equal(scores, recorded, equal_nan=True):
+        is_judged = np.array([word != OUTCOMES[ENDED] for word in record.triage] or [True] * record.rows)
+        if np.array_equal(scores[is_judged], recorded[is_judged], equal_nan=True):
             return _rows_of(revision, record, point, feed, recorded, wanted), True
         closest = closest or feed
     return _rows_of(revision, record, point, closest, recorded, wanted), False

@@ -24,6 +24,7 @@ from serving.scoring.row_group import RULES, RowGroup, groups_of, judge, with_un
 from serving.scoring.rules.fallback import columns_of
 from serving.scoring.rules.raising import raised
 from serving.scoring.rules.suppressing import SuppressionChange, changes_of, open_rows
+from serving.scoring.triage.outcomes import TRIAGE, Outcomes, is_bypassed, outcomes_of
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.scoring.variant_set import Variant
 
@@ -54,6 +55,8 @@ class Recomputed:
     """What rules beside the model say of the rows, where they may raise its verdicts."""
     suppress: Callable[[NDArray[np.intp]], list[SuppressionChange]] = _nothing
     """What the revision's suppressions change, given the codes before."""
+    triage: Outcomes | None = None
+    """What triage did with each row; None where it is off, or was not asked."""
 
 
 def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
@@ -66,7 +69,8 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
         group = group_of(revision, records, width)
         if first.source == RULES:
             return [_by_rules(group, first, has_features=False)]
-        raw = revision.model.run(runtime_feed(tensors_of(group)), group.plan.to_run)
+        names = [name for name in group.plan.to_run if name != TRIAGE or not is_bypassed(first.triage)]
+        raw = revision.model.run(runtime_feed(tensors_of(group)), names)
         if revision.manifest.score is None:
             return [Recomputed(None, None, outputs={name: digest_of(value) for name, value in raw.items()})]
         verdicts = with_unknown(revision, judge(revision, raw, group.rows.rows, group.plan.point), group.rows)
@@ -76,7 +80,7 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
     if verdicts is None:
         raise NotReplayable("the record names no operating point")
     groups = None if revision.unknown is None else groups_of(revision.unknown, group.rows)
-    beside = _beside(group)
+    beside, outcomes = _beside(group), outcomes_of(raw)
     parts, start = [], 0
     for record in records:
         end = start + record.rows
@@ -85,7 +89,8 @@ def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: s
         codes = verdicts.codes[start:end] if said is None else raised(verdicts.codes[start:end], said)
         matched = said.matched if said is not None else ()
         suppress = _suppressing(group, record, start)
-        parts.append(Recomputed(verdicts.scores[start:end], codes, matched, None, own, said, suppress))
+        triage = None if outcomes is None else outcomes[start:end]
+        parts.append(Recomputed(verdicts.scores[start:end], codes, matched, None, own, said, suppress, triage))
         start = end
     return parts
 
@@ -127,7 +132,8 @@ def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str
 def batch_key(record: AuditRecord) -> tuple[object, ...]:
     """Records of one key may be one batch."""
     shapes = tuple((name, tuple(value["shape"][1:])) for name, value in record.inputs.items())
-    return record.revision, record.operating_point, record.source == RULES, shapes, tuple(record.features)
+    how = (record.source == RULES, is_bypassed(record.triage))
+    return record.revision, record.operating_point, how, shapes, tuple(record.features)
 
 
 def is_by_row(revision: LoadedRevision) -> bool:

@@ -33,6 +33,7 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.row_group import RULES
 from serving.scoring.rules.raising import raised
 from serving.scoring.rules.suppressing import changed
+from serving.scoring.triage.outcomes import with_ended, words_of
 
 BATCH_ROWS: Final = 1024
 """Rows run at once."""
@@ -105,6 +106,10 @@ class Replayer:
         waiting: dict[tuple[object, ...], list[AuditRecord]] = {}
         for line in lines:
             record, gone = self._open(line)
+            if record.correlation is not None:
+                self._refuse("it is the hit of a correlation, which is counted over the events of a stream")
+                on_progress(1)
+                continue
             revision = self._book.revision(record)
             if gone and not isinstance(revision, Unexplained) and is_needed(revision, record, gone):
                 self.report.outcomes[ERASED] += 1
@@ -207,6 +212,9 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
     for row in np.flatnonzero(differ).tolist():
         found += [ReplayDifference(record.receipt, row, "scores", float(recorded[row]), float(got.scores[row]))]
     codes = got.codes if record.source == RULES else verdict_codes(recorded, revision.points[point])
+    codes = with_ended(codes, got.triage)
+    if got.triage is not None and (told := words_of(got.triage)) != list(record.triage):
+        found.append(ReplayDifference(record.receipt, None, "triage", list(record.triage), told))
     if revision.unknown is not None and record.source != RULES:
         codes = revision.unknown.codes(codes, recorded, None if got.groups is None else list(got.groups))
     if got.beside is not None:

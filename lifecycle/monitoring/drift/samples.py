@@ -18,6 +18,8 @@ from serving.models.manifest import Manifest
 from serving.models.verdicts import VERDICTS, ConformalTable, verdict_codes
 
 SAMPLE: Final = "reference/sample.json"
+_BENIGN: Final = 0
+"""The code of the verdict `benign`."""
 
 
 def bundle_reference(bundle: Bundle) -> DriftSample:
@@ -55,8 +57,12 @@ def answered_window(bundle: Bundle, rows: AnsweredRows, labels: Mapping[str, boo
         notes.append(f"the window also has answers of version {', '.join(others)}; its scores may differ for that reason")
     if rows.degraded.any():
         notes.append(f"{int(rows.degraded.sum()):,} answers were degraded: some of their features are declared defaults")
+    scores = None if np.isnan(rows.scores).all() else rows.scores
+    if ended := int((np.isnan(rows.scores) & (rows.verdicts == _BENIGN) & ~rows.degraded).sum()):
+        scores = None  # what is left of them are scores of suspicious rows
+        notes.append(f"triage ended {ended:,} rows, which have no score, so scores are not compared")
     return DriftSample(
-        f"{len(rows):,} answered rows", _with_lost_columns(manifest, rows), None if np.isnan(rows.scores).all() else rows.scores, verdicts,
+        f"{len(rows):,} answered rows", _with_lost_columns(manifest, rows), scores, verdicts,
         attack if not np.isnan(attack).all() else None, covered,
         manifest.conformal.error if manifest.conformal is not None and covered is not None else None, tuple(notes),
         frozenset(manifest.personal),

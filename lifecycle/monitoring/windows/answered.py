@@ -241,15 +241,16 @@ def _time_of(line: bytes) -> int | None:
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[AuditRecord]:
-    """The records of lines; a line that is no whole record is passed over."""
+    """The records of lines; a line that is no whole record, or that of a correlation's hit, is passed over."""
     return (record for line in lines if (record := _decoded(line)) is not None)
 
 
 def _decoded(line: bytes) -> AuditRecord | None:
     try:
-        return decode_record(line)
+        record = decode_record(line)
     except (ValueError, RecursionError):
         return None
+    return record if record.correlation is None else None
 
 
 class _Rows:

@@ -95,13 +95,16 @@ def _rules(folder: Path | None) -> dict[str, bytes]:
 @app.command()
 def verify(which: BundleArgument, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Check every file's digest, the graph, the rules, and that the golden cases reproduce."""
-    from serving.models.bundle import check_golden, check_signature
+    from serving.models.bundle import check_golden, check_signature, check_triage
     from serving.models.onnx import OnnxModel
+    from serving.models.parts.triage import TRIAGE_MODEL
 
     bundle = find_bundle(which, store_dir)
     model = OnnxModel(bundle.model_path)
     check_signature(bundle.manifest, model)
     cases = check_golden(bundle, model)
+    if bundle.manifest.triage is not None:
+        check_triage(bundle, OnnxModel(bundle.folder / TRIAGE_MODEL))
     rules = _rules_summary(bundle)
     if as_json:
         found = {"digest": bundle.digest, "files": len(bundle.manifest.files), "golden_cases": cases, "is_valid": True}
@@ -301,6 +304,7 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
     if fields:
         print_table("columns", ["", "name", "datatype"], fields)
     _show_points(manifest)
+    _show_triage(manifest)
     _show_rules(rules)
 
 
@@ -315,6 +319,18 @@ def _show_points(manifest: "Manifest") -> None:
     for name, point in points.items():
         if promise_text := promise_in_full(point):
             print(f"{name}: {promise_text}\n")
+
+
+def _show_triage(manifest: "Manifest") -> None:
+    triage = manifest.triage
+    if triage is None:
+        return
+    losses = triage.losses
+    print(
+        f"triage {triage.name}: off unless a revision switches it on. Rows with a score under {triage.bound:.4g} are benign without the "
+        f"model: {triage.ended:.1%} of the benign validation rows and {losses.lost:,} of {losses.attacks:,} attacks, at most "
+        f"{losses.upper:.3%} of all attacks with a confidence of {losses.confidence:.0%} ({losses.required:.3%} may be lost)\n"
+    )
 
 
 def _rules_summary(bundle: "Bundle") -> dict[str, Any] | None:

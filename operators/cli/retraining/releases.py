@@ -82,6 +82,10 @@ class ControlReleases:
         stable = None if before is None else before.status.stable
         if stable is not None and stable.suppressions:  # they are about events, not about the model
             revision["suppressions"] = [entry.model_dump(mode="json", by_alias=True) for entry in stable.suppressions]
+        if (
+            stable is not None and stable.triage is not None and bundle.manifest.triage is not None
+        ):  # a bound is of its own model
+            revision["triage"] = {"auditShare": stable.triage.audit_share}
         wanted = Revision.model_validate(revision)
         chosen = None if steps is None else rollout_steps(self._place_of(steps))
 

@@ -14,10 +14,14 @@ from operators.cli.rollout.start import (
     OperatingPoint,
     Suppressions,
     Thresholds,
+    TriageAudit,
+    TriageBound,
+    TriageOn,
     Version,
     bundle_of,
     suppressions_of,
     threshold_of,
+    triage_of,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ def plan(
     operating_point: OperatingPoint = None,
     threshold: Thresholds = None,
     suppressions: Suppressions = None,
+    triage: TriageOn = False,
+    triage_audit: TriageAudit = None,
+    triage_bound: TriageBound = None,
     requests: Annotated[int, typer.Option(min=1, help="Replay at most this many of the newest requests.")] = 20_000,
     log: Annotated[Path | None, typer.Option(help="Folder of the prediction log (default: audit in the store).")] = None,
     store_dir: StoreDir = None,
@@ -55,6 +62,7 @@ def plan(
         "version": found.manifest.version, "bundle": found.digest, "operating_point": operating_point,
         "thresholds": dict(threshold_of(t) for t in threshold or ()),
         "suppressions": [] if suppressions is None else suppressions_of(suppressions),
+        "triage": triage_of(triage, triage_audit, triage_bound),
     }  # fmt: skip
     records = _recent(log or store / "audit", model, requests)
     replayed, forecast = _forecast(records, stable, _revision(wanted), store)

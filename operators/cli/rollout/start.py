@@ -28,6 +28,15 @@ Suppressions = Annotated[
     typer.Option(help="YAML file with `suppressions`: known causes of false alarms (default: none)."),
 ]
 
+TriageOn = Annotated[bool, typer.Option("--triage", help="The bundle's triage ends clear cases before the model runs.")]
+TriageAudit = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="With --triage: share of these cases that the model scores anyway (default: 0.01); 1 tries it."
+    ),
+]
+TriageBound = Annotated[float | None, typer.Option(help="With --triage: replaces the bundle's bound.")]
+
 
 @with_control_plane
 def start(
@@ -38,6 +47,9 @@ def start(
     operating_point: OperatingPoint = None,
     threshold: Thresholds = None,
     suppressions: Suppressions = None,
+    triage: TriageOn = False,
+    triage_audit: TriageAudit = None,
+    triage_bound: TriageBound = None,
     policy: Annotated[
         str | None, typer.Option(help="Steps: a file with a RolloutPolicy, or the name of an existing one.")
     ] = None,
@@ -53,6 +65,8 @@ def start(
         revision["thresholds"] = dict(threshold_of(t) for t in threshold)
     if suppressions is not None:
         revision["suppressions"] = suppressions_of(suppressions)
+    if (switch := triage_of(triage, triage_audit, triage_bound)) is not None:
+        revision["triage"] = switch
     steps = None if policy is None else rollout_steps(policy)
 
     def edit(before: "ServiceDocument | None") -> "ServiceDocument":
@@ -152,6 +166,14 @@ def threshold_of(text: str) -> tuple[str, float]:
         raise CommandError(
             f"--threshold {text!r}: expected POINT=VALUE, VALUE a finite number, e.g. siem_alerting=0.7"
         ) from problem
+
+
+def triage_of(is_on: bool, audit_share: float | None, bound: float | None) -> dict[str, Any] | None:
+    """The triage of a revision as these options say; None: it is off. Raises CommandError."""
+    asked = {name: value for name, value in (("auditShare", audit_share), ("bound", bound)) if value is not None}
+    if asked and not is_on:
+        raise CommandError("--triage-audit and --triage-bound are about triage; add --triage")
+    return asked if is_on else None
 
 
 def suppressions_of(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.errors import ServingError
 from serving.messages import InferAnswer, Tensor
 from serving.models.manifest import Manifest, TensorSpec
+from serving.scoring.triage.outcomes import sources_by_row
 
 _WORD: Final = pa.dictionary(pa.int32(), pa.string())
 _TYPES: Final[Mapping[str, Any]] = {
@@ -55,6 +56,8 @@ def answered(answer: InferAnswer, manifest: Manifest, place: Mapping[str, Any]) 
     told = {"model": answer.model, "version": answer.version, **answer.parameters}
     for name in AUDIT:
         columns[name] = _same(told.get(name), rows)
+    if (sources := sources_by_row(answer.parameters, rows)) is not None:
+        columns["source"] = sources
     columns["receipt_row"] = np.arange(rows, dtype=np.int32)
     columns["rules"] = json.loads(str(told["rules"])) if "rules" in told else None
     columns["suppressed_by"] = json.loads(str(told["suppressed_by"])) if "suppressed_by" in told else None

@@ -13,6 +13,7 @@ from serving.models.golden import decode_golden
 from serving.models.graph import read_graph
 from serving.models.limits.growth import ControlFlow, check_growth
 from serving.models.manifest import rows_of
+from serving.models.parts.triage import TRIAGE_MODEL
 from serving.ports import Model
 from serving.settings import ServingSettings
 
@@ -51,11 +52,13 @@ def check_size(bundle: Bundle, limits: ModelLimits) -> None:
 
 
 def check_graph_growth(bundle: Bundle, limits: ModelLimits) -> None:
-    """Sizes and turns that follow values. Raises BundleError."""
-    try:
-        check_growth(read_graph(bundle.model_path), limits.control_flow)
-    except BundleError as problem:
-        raise BundleError(f"{bundle.model_path}: {problem}") from problem
+    """Sizes and turns that follow values, of each graph of the bundle. Raises BundleError."""
+    triage = () if bundle.manifest.triage is None else (bundle.folder / TRIAGE_MODEL,)
+    for path in (bundle.model_path, *triage):
+        try:
+            check_growth(read_graph(path), limits.control_flow)
+        except BundleError as problem:
+            raise BundleError(f"{path}: {problem}") from problem
 
 
 def check_runs(bundle: Bundle, model: Model, limits: ModelLimits) -> None:

@@ -11,7 +11,8 @@ CHECK: Final = "closer look"
 """Name of the check that a verdict `investigate` asks for."""
 _UNKNOWN: Final[Mapping[str, float]] = {"alert": SEVERITIES["high"], "investigate": SEVERITIES["medium"]}
 """Probabilities of verdicts without one: of rules, and of models that are not calibrated."""
-_RULES: Final = "rules"
+_WITHOUT_MODEL: Final = ("rules", "triage+rules")
+"""Sources of verdicts on which the model says nothing."""
 
 
 def signals_of(verdict: VerdictMessage, arrived_us: int) -> list[RiskSignal]:
@@ -22,7 +23,7 @@ def signals_of(verdict: VerdictMessage, arrived_us: int) -> list[RiskSignal]:
         return []
     assumed = _UNKNOWN[verdict.verdict]
     found = []
-    if verdict.source != _RULES:
+    if verdict.source not in _WITHOUT_MODEL:
         probability = assumed if verdict.probability is None else min(max(verdict.probability, 0.0), 1.0)
         found.append(_signal(verdict, "realtime", verdict.model, probability, arrived_us))
     found += [_signal(verdict, "rules", rule[:MOST_TEXT], assumed, arrived_us) for rule in verdict.rules if rule]

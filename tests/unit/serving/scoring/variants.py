@@ -58,7 +58,16 @@ def graph(gain: float, *, fails_above: float | None = None, sleep_size: int = 0)
     return bytes(model.SerializeToString())
 
 
-def threat(folder: Path, version: str, gain: float = 1.0, *, fails_above: float | None = None, **fields: Any) -> Bundle:
+def threat(
+    folder: Path,
+    version: str,
+    gain: float = 1.0,
+    *,
+    fails_above: float | None = None,
+    cheap: bytes | None = None,
+    **fields: Any,
+) -> Bundle:
+    """cheap: the graph of its triage, which the field `triage` describes."""
     described: dict[str, Any] = {
         "entity_keys": [{"name": "host", "datatype": "BYTES"}],
         "request_fields": [{"name": "level", "datatype": "FP32"}],
@@ -70,7 +79,7 @@ def threat(folder: Path, version: str, gain: float = 1.0, *, fails_above: float 
     }
     golden = {"level": np.array([[0.5], [-1.0]], np.float32)}
     model = graph(gain, fails_above=fails_above)
-    return build_bundle(folder, model=model, golden_inputs=golden, name="threat", version=version, **described)
+    return build_bundle(folder, model=model, golden_inputs=golden, name="threat", version=version, cheap=cheap, **described)
 
 
 def host(index: int) -> str:

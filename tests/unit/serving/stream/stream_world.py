@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from serving.audit.record import AuditRecord
 from serving.doors.listener import LoopThread
 from serving.messages import InferAnswer, InferRequest
 from serving.models.manifest import Manifest
@@ -106,6 +107,11 @@ class LoopAnswerer:
                 return answer
 
         return self._loop.submit(ask()).result()
+
+    def record(self, model: str, records: Sequence[AuditRecord]) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self._loop.submit(self._service.record(model, records)).result()
 
 
 class StreamWorld:

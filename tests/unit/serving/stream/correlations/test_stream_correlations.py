@@ -7,6 +7,10 @@ from collections import Counter
 import msgspec
 import pytest
 
+from lifecycle.governance.replay.replay import Replayer
+from lifecycle.governance.replay.revisions import RevisionBook
+from lifecycle.monitoring.windows.answered import AnsweredRows
+from serving.audit.encoding import decode_array, decode_record, encode_record
 from serving.stream.contract import AlertMessage
 from serving.stream.correlations.kind import ServedCorrelations
 from serving.stream.ports import Partition
@@ -104,6 +108,29 @@ def test_the_event_that_completes_a_correlation_alerts(make):
     (record,) = world.broker.read(world.settings.alerts)
     alert = msgspec.json.decode(record.value, type=AlertMessage)
     assert (alert.title, alert.severity, alert.group) == ("Many failed logons", "high", "a|T1110.001")
+
+
+def test_a_hit_has_a_record_of_its_own_beside_that_of_the_verdict(make):
+    world = make()
+    send(world, failed(1), failed(2), failed(3, "b"), failed(4))
+    world.worker().steps(3)
+    (verdict,) = [v for v in world.verdicts() if v.verdict == "alert"]
+    records = world.service_world.audit.records
+    answers, (record,) = [r for r in records if r.correlation is None], [r for r in records if r.correlation is not None]
+    assert sum(answer.rows for answer in answers) == 4
+    line = encode_record(record)
+    kept = decode_record(line)
+    assert (kept.source, kept.verdicts, kept.rules, kept.rows) == ("correlation", ["alert"], [[HIT]], 1)
+    assert (kept.model, kept.version, kept.revision, kept.door) == ("threat", "1", verdict.revision, "kafka")
+    assert decode_array(kept.inputs["host"]).tolist() == [b"a"]
+    hit = kept.correlation
+    assert (hit.rule, hit.title, hit.severity, hit.raises) == (HIT, "Many failed logons", "high", "alert")
+    assert (hit.event, len(hit.events), hit.techniques) == (verdict.id, 3, ("T1110.001",))
+    assert (hit.receipt, hit.row) == (verdict.receipt, verdict.row)
+    assert kept.receipt not in {answer.receipt for answer in answers}
+    assert len(AnsweredRows.of("threat", list(map(decode_record, map(encode_record, answers))))) == 4
+    report = Replayer(RevisionBook(world.service_world.store.root)).replay([line[:-1]])
+    assert dict(report.outcomes) == {"not replayable": 1}
 
 
 def test_an_alert_of_the_model_alone_names_the_detectors_techniques(make):
