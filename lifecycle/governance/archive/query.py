@@ -203,8 +203,8 @@ def _of_archive(name: str) -> str:
     if name in ("inputs", "features"):
         body = f"json_extract(decode(line), '$.{name}')"
         return f"{_decrypted(body)} AS {name}"
-    if name == "explained":  # archives from before it have no column of it
-        return "json_extract_string(decode(line), '$.explained') AS explained"
+    if name in ("explained", "caller", "tenant"):  # archives have no column of their own for it
+        return f"json_extract_string(decode(line), '$.{name}') AS {name}"
     if name == "triage":
         return "CAST(json_extract(decode(line), '$.triage') AS VARCHAR[]) AS triage"
     if name in _IN_LINE:
