@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from lifecycle.governance.replay.replay import Replayer
 from lifecycle.governance.replay.revisions import RevisionBook
 from serving.audit.encoding import decode_array, decode_record, encode_record
 from serving.models.bundle import read_bundle
 from serving.models.errors import BundleError
+from serving.models.limits.bundle_limits import ModelLimits, check_graph_growth
 from serving.models.onnx import OnnxModel
 from serving.resilience.breaker import Breakers
 from serving.scoring.protection import Protection
@@ -331,3 +333,25 @@ ROWS = [
 @pytest.mark.parametrize(("source", "is_ended", "has_rules", "expected"), ROWS)
 def test_the_source_of_one_row(source, is_ended, has_rules, expected):
     assert source_of_row(source, is_ended=is_ended, has_rules=has_rules) == expected
+
+
+def with_a_range(folder):
+    """A bundle whose cheap model makes a tensor as long as a value of the request says."""
+    nodes = [
+        helper.make_node("Cast", ["level"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["whole"], ["longest"], keepdims=0),
+        helper.make_node("Range", ["zero", "longest", "one"], ["long"]),
+        helper.make_node("Sigmoid", ["level"], ["risk"]),
+    ]
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in (("zero", 0), ("one", 1))]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("level", "risk")]
+    long = helper.make_tensor_value_info("long", TensorProto.INT64, [None])
+    made = helper.make_graph(nodes, "cheap", ports[:1], [ports[1], long], constants)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return with_triage(folder, cheap=bytes(model.SerializeToString()))
+
+
+def test_the_cheap_model_has_the_limits_of_models(tmp_path):
+    check_graph_growth(with_triage(tmp_path / "good"), ModelLimits())
+    with pytest.raises(BundleError, match=r"triage\.onnx.*Range"):
+        check_graph_growth(with_a_range(tmp_path / "long"), ModelLimits())
