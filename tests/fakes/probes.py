@@ -15,11 +15,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 from serving.models import probe as probe_module
 from serving.models.bundle import Bundle
 from serving.models.probe import ProbeReport, probe
+from tests import run_servers
 
 _reports: dict[str, ProbeReport] = {}
 
@@ -32,11 +33,9 @@ def probe_once(bundle: Bundle, **how: Any) -> ProbeReport:
 
 
 class WarmPython:
-    """Stands in for `subprocess.run` of a probe's command. Started with the first probe; ends by `close`, or with its parent."""
+    """Stands in for `subprocess.run` of a probe's command. All workers of a run share the warm process; the first probe starts it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._address = ""
         self._starting = threading.Lock()  # models are loaded side by side
 
     def run(self, command: Sequence[str], *, timeout: float, **_: Any) -> subprocess.CompletedProcess[str]:
@@ -44,29 +43,15 @@ class WarmPython:
         module, *arguments = command[2:]
         assert module == probe_module.__name__, f"{command} is no probe"
         with self._starting:
-            if self._process is None:
-                self._start()
+            address = run_servers.address_of("warm-probes", ["-W", "ignore::DeprecationWarning", "-m", __name__])
         with socket.socket(socket.AF_UNIX) as asked:
-            asked.connect(self._address)
+            asked.connect("\0" + address)
             asked.sendall(json.dumps({"arguments": arguments, "timeout": timeout}).encode() + b"\n")
             with asked.makefile("rb") as answer:
                 done = json.loads(answer.readline())
         if done["returncode"] == -signal.SIGALRM:
             raise subprocess.TimeoutExpired(list(command), timeout)
         return subprocess.CompletedProcess(list(command), **done)
-
-    def close(self) -> None:
-        if self._process is not None:
-            with self._process as process:
-                process.terminate()
-            self._process = None
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.probes"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        self._address = "\0" + self._process.stdout.readline().decode().strip()
 
 
 @contextmanager
@@ -81,7 +66,6 @@ def warm_probes() -> Iterator[None]:
         yield
     finally:
         probe_module.subprocess, loader.probe = subprocess, probe
-        python.close()
 
 
 @contextmanager
@@ -94,20 +78,19 @@ def cold_probes() -> Iterator[None]:
         probe_module.subprocess = before
 
 
-def _serve() -> None:
-    """Answer until standard input ends."""
-    import select
-
+def _serve(alive: str) -> NoReturn:
+    """Answer until the run ends."""
     import serving.models.onnx
     import serving.models.rules_model  # noqa: F401  # what `examine` imports
 
+    run_servers.end_with_the_run(alive)
     name = f"vedette-probes-{os.getpid()}-{os.urandom(4).hex()}"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("\0" + name)
     listener.listen(64)
     print(name, flush=True)
     children = set[int]()
-    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+    while True:
         asker, _ = listener.accept()
         if (child := os.fork()) == 0:
             listener.close()
@@ -142,4 +125,4 @@ def _answer(asker: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])

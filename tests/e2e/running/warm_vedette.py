@@ -63,6 +63,7 @@ def _serve(alive: str) -> None:
     for name in WARM:
         importlib.import_module(name)
     quick_feast.load()
+    importlib.import_module("feature_repo.offline")
     assert threading.active_count() == 1, (
         "threads of Python's do not outlive a fork; those of jemalloc and onnxruntime need not"
     )

@@ -60,6 +60,7 @@ def rules(name: str) -> tuple[Callable[[], object], ...]:
 
 
 @cache
+@cache
 def reaching(name: str, function: FunctionType) -> list[Callable[[], object]]:
     """The cases that are asked about a module and run this function of it; all of them where none does."""
     asked = [case for first in FIRST[name] for case in zip(rules(first), run_by(first), strict=True)]
