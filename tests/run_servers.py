@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-_FOLDER: Final = "PYTEST_VEDETTE_RUN"
+FOLDER: Final = "PYTEST_VEDETTE_RUN"
+"""The variable that tells a worker, and what it starts, the folder of the run."""
 _ALIVE: Final = "alive"
 _held: list[IO[bytes] | subprocess.Popen[str]] = []
 """Files that are locked, and processes that go on, for as long as this process lives."""
@@ -36,12 +37,12 @@ def new_folder() -> Path:
 
 def belong_to(folder: Path) -> None:
     """Told to a worker before its first test."""
-    os.environ[_FOLDER] = str(folder)
+    os.environ[FOLDER] = str(folder)
 
 
 def folder_of_the_run() -> Path:
     """Where workers of one run find what one of them has made; of this process alone if it is no worker."""
-    return Path(os.environ[_FOLDER]) if _FOLDER in os.environ else new_folder()
+    return Path(os.environ[FOLDER]) if FOLDER in os.environ else new_folder()
 
 
 @contextmanager

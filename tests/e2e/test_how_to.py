@@ -265,7 +265,8 @@ class TestOnOneServer:
         until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
         once, show, for_programs = played("run-the-monitor.md")
         look = lambda: reader.types("run-the-monitor.md", once, ends_with=(0, 1))  # noqa: E731 - others' requests need not look like training
-        seen = lambda: (look(), "flows version 1: " in reader.types("run-the-monitor.md", show))[1]  # noqa: E731 - records come off the path
+        show_now = lambda: reader.types("run-the-monitor.md", show, ends_with=(0, 1))  # noqa: E731 - 1: nothing was counted yet
+        seen = lambda: (look(), "flows version 1: " in show_now())[1]  # noqa: E731 - records come off the path
         until(seen, "the monitor knows nothing of flows", every_s=0.2)
         subjects = json.loads(reader.types("run-the-monitor.md", for_programs))
         assert len(subjects) == 3

@@ -76,7 +76,8 @@ def test_a_command_ends_with_the_program_that_asked_for_it(warm: list[str], tmp_
 
 def test_what_a_run_shares_ends_when_the_run_is_killed(tmp_path: Path) -> None:
     program = f"import time; from tests import run_servers; from pathlib import Path; {SHARES}; time.sleep(600)"
-    run = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment())
+    env = {name: value for name, value in environment().items() if name != run_servers.FOLDER}  # a run of its own
+    run = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env)
     assert run.stdout is not None
     server = int(run.stdout.readline())
     assert Path(f"/proc/{server}").exists()

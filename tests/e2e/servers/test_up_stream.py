@@ -61,7 +61,10 @@ def test_alerts_of_a_replay_are_printed_as_they_come_and_update_risks(vedette: V
             assert process.poll() is None, tail(log)
             return documents(out.read_text(encoding="utf-8"))
 
-        until(lambda: len(seen()) > 1, lambda: f"no alert was printed:\n{tail(log)}")
+        def said() -> dict[str, str]:
+            return {path.name: tail(path) for path in (log, *(store / "logs").glob("*.log"))}
+
+        until(lambda: len(seen()) > 1, lambda: f"no alert was printed:\n{said()}", progress=said)
         ready, alert, *_ = seen()
         assert (ready["model"], alert["schema"], alert["verdict"]["model"]) == ("flows", "vedette.alert/1", "flows")
         risks = until(
