@@ -1,5 +1,10 @@
 """What components promise: lists merge by name, one place for placement, topics as the command makes them, one owner of each count."""
 
+import os
+import signal
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from operators.cli.stream import topics
@@ -8,6 +13,7 @@ from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS
 from tests.manifests.platform.pods import all_templates, containers
 from tests.manifests.platform.rendering import composed, whole
+from tests.waiting import until
 
 README = (MANIFESTS / "README.md").read_text(encoding="utf-8")
 
@@ -131,6 +137,39 @@ def test_who_archives_the_log_finds_it_and_ends_after_the_replica(tmp_path):
         (m["name"], m["mountPath"]) for m in archiver["volumeMounts"]
     }
     assert {("store", "/var/lib/vedette"), ("audit-key", "/etc/vedette-audit")} <= store
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("moment", ["while it archives", "while it waits"])
+def test_who_archives_the_log_archives_once_more_when_told_to_end(tmp_path, moment):
+    """The rendered script at a shell. `python` is one that says when it is called, and ends when it is let."""
+    component = yaml.safe_load((MANIFESTS / "components/log-archive/archiver.yaml").read_text(encoding="utf-8"))
+    (archiver,) = component["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["initContainers"]
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho archives\nread -r _ < "{gate}"\n', encoding="utf-8")
+    python.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOSTNAME": "pod"}
+    process = subprocess.Popen(["sh", "-c", *archiver["args"]], stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "archives\n"
+    if moment == "while it archives":
+        process.send_signal(signal.SIGTERM)
+        gate.write_text("go\n")
+    else:
+        gate.write_text("go\n")
+        until(lambda: _has_child(process.pid, "sleep"), "it waits")
+        process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "archives\n", "what the replica wrote last is archived too"
+    gate.write_text("go\n")
+    assert process.wait(30) == 0
+    process.stdout.close()
+
+
+def _has_child(pid: int, name: str) -> bool:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return any(Path(f"/proc/{c}/comm").read_text().strip() == name for c in children)
 
 
 def test_a_component_labels_nothing_but_its_own(tmp_path):
