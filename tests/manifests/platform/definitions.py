@@ -2,6 +2,7 @@
 tests/cluster/tools/definitions.sh fills. The archive's are taken first: they are whole and of the versions that are supported."""
 
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +17,33 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[3]
 
 
+USED = (
+    *(
+        "RayService",
+        "RayJob",
+        "RayCronJob",
+        "ServingRuntime",
+        "HTTPRoute",
+        "GRPCRoute",
+        "ScaledObject",
+        "TriggerAuthentication",
+    ),
+    *(
+        "Kafka",
+        "KafkaNodePool",
+        "KafkaTopic",
+        "KafkaUser",
+        "Certificate",
+        "Issuer",
+        "PodMonitor",
+        "ServiceMonitor",
+        "PrometheusRule",
+    ),
+    *("ModelService", "RolloutPolicy"),
+)
+"""Kinds that the manifests make. The other definitions of these projects are larger by far, and are not read."""
+
+
 class _Loader(yaml.CSafeLoader):
     """YAML 1.1 in which `=` is a text: a definition of Prometheus' operator has it as a value."""
 
@@ -25,11 +53,14 @@ _Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.c
 
 @cache
 def known() -> dict[str, Json]:
-    """All definitions that can be had, by name."""
+    """The definitions of these kinds that can be had, by name."""
     found: dict[str, Json] = {}
-    for document in (*_of_archive(), *_of_cache(), *_own()):
-        if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
-            found.setdefault(document["metadata"]["name"], document)
+    for text in (*_of_archive(), *_of_cache(), *_own()):
+        if not re.search(rf"^    kind: ({'|'.join(USED)})$", text, re.MULTILINE):
+            continue
+        for document in yaml.load_all(text, _Loader):
+            if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
+                found.setdefault(document["metadata"]["name"], document)
     return found
 
 
@@ -38,7 +69,7 @@ def kinds() -> set[tuple[str, str]]:
     return {(d["spec"]["group"], d["spec"]["names"]["kind"]) for d in known().values()}
 
 
-def _of_archive() -> Iterator[Json]:
+def _of_archive() -> Iterator[str]:
     folder = os.environ.get("VEDETTE_DATA_DIR")
     archive = Path(folder) / "crds" / "crds.tar.xz" if folder else None
     if archive is None or not archive.is_file():
@@ -46,17 +77,17 @@ def _of_archive() -> Iterator[Json]:
     with tarfile.open(archive, "r:xz") as tar:
         for member in tar:
             if member.name.endswith(".yaml") and (file := tar.extractfile(member)) is not None:
-                yield from yaml.load_all(file.read(), _Loader)
+                yield file.read().decode()
 
 
-def _of_cache() -> Iterator[Json]:
+def _of_cache() -> Iterator[str]:
     beside = assets()
     for file in sorted(beside.glob("definitions/*/*.yaml")) if beside else ():
-        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
+        yield file.read_text(encoding="utf-8")
     for file in sorted(beside.glob("kuberay-*/ray.io_*.yaml"), reverse=True) if beside else ():
-        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
+        yield file.read_text(encoding="utf-8")
 
 
-def _own() -> Iterator[Json]:
+def _own() -> Iterator[str]:
     for file in sorted((ROOT / "manifests" / "crds").glob("*.yaml")):
-        yield from yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
+        yield file.read_text(encoding="utf-8")
