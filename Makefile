@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds sbom
+.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds chart sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ services: ## install the optional real servers and load generators (Debian packa
 	sh tests/install_apicurio.sh
 	$(if $(CLUSTER),sh tests/cluster/tools/build.sh)
 
-cluster-tools: ## build kube-apiserver, kube-controller-manager, kube-scheduler, etcd and KubeRay's operator for the tests, get others' definitions and Checkov (needs Go; 5 to 10 minutes, once)
+cluster-tools: ## build kube-apiserver, kube-controller-manager, kube-scheduler, etcd, KubeRay's operator and Helm for the tests, get others' definitions and Checkov (needs Go; 5 to 10 minutes, once)
 	sh tests/cluster/tools/build.sh
 
 crds: $(READY) ## write manifests/crds from the types
@@ -71,6 +71,9 @@ crds: $(READY) ## write manifests/crds from the types
 
 sbom: $(READY) ## bills of materials (CycloneDX) and licences of the images, in build/sbom; `make sbom PYTHON=python3.11` for the images' Python
 	$(BIN)/python -m tests.images.bills.sbom
+
+chart: $(READY) ## write manifests/chart from what kustomize renders
+	$(BIN)/python -m operators.api.chart
 
 requirements: ## compile requirements/*.txt from pyproject.toml
 	sh requirements/compile.sh

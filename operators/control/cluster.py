@@ -56,8 +56,14 @@ class ClusterControl:
         return f"namespace {self._namespace} of {self._reached.server}"
 
     def names(self) -> tuple[str, ...]:
-        """Every ModelService of the namespace."""
-        found, _ = self._ask(lambda kube: kube.list_all(MODEL_SERVICES, self._namespace, only_metadata=True))
+        """Every ModelService of the namespace. Raises Unreachable, also where the cluster does not know the kind."""
+        try:
+            found, _ = self._ask(lambda kube: kube.list_all(MODEL_SERVICES, self._namespace, only_metadata=True))
+        except _Absent as problem:
+            raise Unreachable(
+                f"{self._reached.server} knows no ModelServices: apply their definitions (kubectl apply --server-side -k manifests/crds), "
+                "or choose another cluster with --context"
+            ) from problem
         return tuple(sorted(item["metadata"]["name"] for item in found))
 
     def read(self, name: str) -> Record:

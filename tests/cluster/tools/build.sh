@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build kube-apiserver, kube-controller-manager, kube-scheduler, etcd and KubeRay's operator. The tests of the control plane run on them where they are there.
+# Build kube-apiserver, kube-controller-manager, kube-scheduler, etcd, KubeRay's operator and Helm. The tests of the control plane run on them where they are there.
 # Needs Go 1.26 and the Go module proxy. It takes 5 to 10 minutes on two cores and 2 GB of memory, once: the programs stay in a
 # cache outside the tree, where the tests look. It has the layout of envtest, so KUBEBUILDER_ASSETS may name it elsewhere.
 #   sh tests/cluster/tools/build.sh          build what is missing, print the folder
@@ -45,6 +45,8 @@ build etcd etcd go.etcd.io/etcd/server/v3 -ldflags "-s -w"
 build kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver -ldflags "-s -w $version"
 build kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager -ldflags "-s -w $version"
 build kubernetes kube-scheduler k8s.io/kubernetes/cmd/kube-scheduler -ldflags "-s -w $version"
+chartutil=helm.sh/helm/v3/pkg/chartutil
+build helm helm helm.sh/helm/v3/cmd/helm -ldflags "-s -w -X $chartutil.k8sVersionMajor=1 -X $chartutil.k8sVersionMinor=36"
 rayoperator=github.com/ray-project/kuberay/ray-operator
 build kuberay "kuberay-$kuberay/kuberay-operator" $rayoperator -ldflags "-s -w"
 if [ ! -e "$rays/ray.io_rayservices.yaml" ]; then
