@@ -25,6 +25,18 @@ def test_the_job_has_the_container_that_skaffold_fills_in():
     assert job["metadata"]["labels"]
 
 
+def test_no_policy_of_closed_networks_selects_it(rendered):
+    """Its pod is a client: what closes our own pods would keep it from every door."""
+    _, job = _verify()
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    policies = [r for r in yaml.safe_load_all(rendered("overlays/production")) if r["kind"] == "NetworkPolicy"]
+    assert policies
+    for policy in policies:
+        wanted = policy["spec"]["podSelector"]
+        pairs = {**wanted.get("matchLabels", {}), **{e["key"]: e["values"][0] for e in wanted.get("matchExpressions", ())}}
+        assert not pairs.items() <= labels.items(), policy["metadata"]["name"]
+
+
 def test_the_command_line_takes_its_arguments(rendered):
     case, _ = _verify()
     *python, verb = case["container"]["command"]
