@@ -59,6 +59,9 @@ class Faithful:
         }
         if CERTIFICATES.exists():
             binds.append((CERTIFICATES, str(CERTIFICATES), "ro"))
+            network.setdefault(
+                "SSL_CERT_FILE", str(CERTIFICATES)
+            )  # uv has a list of its own, without an inner mirror's authority
         for flag in instruction.flags:
             kind = dict(part.split("=", 1) for part in flag.removeprefix("--mount=").split(","))
             if kind.keys() != {"type", "target"} or kind["type"] != "cache":
