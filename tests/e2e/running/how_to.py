@@ -41,7 +41,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         ALL: "certificates and a server until Ctrl-C; tests/integration/doors/tls asks doors with certificates, the operator and the kit"
     },
     "run-the-operator.md": {ALL: "a cluster; tests/contract and tests/cluster apply the overlays and run the operator"},
-    "bring-images-to-a-cluster.md": {ALL: "a container engine and a registry; tests/images carries the Dockerfiles out, tests/manifests/chart installs"},
+    "bring-images-to-a-cluster.md": {ALL: "a container engine and a registry; tests/images carries the Dockerfiles out"},
     "install-the-operator.md": {ALL: "a cluster; tests/cluster/test_installation.py types the page's commands at one"},
     "install-serving.md": {ALL: "a cluster; tests/manifests/platform/test_admission.py types the page's commands at a real API server"},
     "fit-to-your-cluster.md": {
