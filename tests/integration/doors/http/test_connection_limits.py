@@ -187,3 +187,16 @@ def test_the_processes_file_limit_bounds_the_connections(monkeypatch):
     monkeypatch.setattr(server.resource, "setrlimit", lambda *_: None)
     assert server.affordable_connections(10_000) == 1024 - server.OTHER_FILES
     assert server.affordable_connections(100) == 100
+
+
+def test_one_address_cannot_take_all_connections():
+    with opened(max_connections=8, max_client_share=0.5) as server:
+        held = [Client(server.port).send(get()) for _ in range(4)]
+        assert [client.answer()[0] for client in held] == [200] * 4
+        refused = Client(server.port)
+        status, head, body = refused.answer()
+        assert (status, "connection: close" in head) == (429, True)
+        assert b"this address has too many connections" in body
+        held.pop().close()
+        until(lambda: server.listener._server.connections == 3)
+        assert Client(server.port).send(get()).answer()[0] == 200, "a place that was given back"

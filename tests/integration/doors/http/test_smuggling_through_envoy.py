@@ -66,8 +66,7 @@ def _accepts(port):
 
 
 def statuses(port, wire):
-    """The status of each answer, until Envoy says that it closes. A request that ends early for Envoy is waited for no longer than a moment, by which
-    an answer that is late would be missed, not invented."""
+    """The status of each answer, until Envoy says that it closes. One that comes later than a moment is missed, not invented."""
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as sock:
         said = b""
         with contextlib.suppress(ConnectionError):
