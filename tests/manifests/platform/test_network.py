@@ -114,12 +114,12 @@ def test_the_ports_of_ray_are_those_that_the_policies_name():
     (policy,) = [r for r in whole("overlays/production") if r["metadata"]["name"] == "vedette-ray"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         given = group["rayStartParams"]
-        names = ("node-manager-port", "object-manager-port", "runtime-env-agent-port", "dashboard-agent-grpc-port")
+        names = ("node-manager-port", "object-manager-port")
         drawn = [int(given[n]) for n in names] + [int(given["min-worker-port"]), int(given["max-worker-port"])]
         for port in drawn:
             assert any(p["port"] <= port <= p["endPort"] for p in policy["spec"]["ingress"][0]["ports"]), port
         taken = [p["containerPort"] for c in containers(group["template"]) for p in c.get("ports", ())]
-        assert not {*drawn[:4]} & {*taken}
+        assert not {*drawn[:2]} & {*taken}
 
 
 def test_what_a_site_adds_adds_up(tmp_path):
