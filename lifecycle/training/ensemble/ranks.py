@@ -25,13 +25,18 @@ class RankTable:
     shares: NDArray[np.float32]
 
     def ranks(self, scores: Floats) -> Floats:
-        """Shape (n,), within 0..1."""
-        return np.asarray(np.interp(scores, self.knots.astype(np.float64), self.shares.astype(np.float64)), dtype=np.float64)
+        """Shape (n,), within 0..1. A rank never falls while scores rise."""
+        knots, shares = self.knots.astype(np.float64), self.shares.astype(np.float64)
+        following = np.minimum(np.searchsorted(knots, scores, side="right"), len(knots) - 1)
+        # just before a knot, rounding may put a rank a last bit above that of the knot
+        return np.asarray(np.minimum(np.interp(scores, knots, shares), shares[following]), dtype=np.float64)
 
 
 def rank_table(scores: Floats) -> RankTable:
-    """Of a member's scores of its training rows; shape (n,), not empty."""
-    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    """Of a member's scores of its training rows; shape (n,), not empty.
+
+    Scores count as the graph has them, as float32: scores that the graph finds equal to a knot are equal to it here too."""
+    ordered = np.sort(np.asarray(scores, dtype=np.float32)).astype(np.float64)
     levels = np.unique(np.concatenate([_MIDDLE, _TAIL, 1.0 - _TAIL]))
     found = np.unique(np.quantile(ordered, levels, method="inverted_cdf").astype(np.float32))
     kept = [found[0]]
@@ -41,7 +46,7 @@ def rank_table(scores: Floats) -> RankTable:
     if kept[-1] != found[-1] and len(kept) > 1:
         kept[-1] = found[-1]  # the end of the table is the largest score
     if len(kept) == 1:
-        kept.append(np.float32(kept[0] + 1.0))  # all scores are alike
+        kept.append(max(np.float32(kept[0] + 1.0), np.nextafter(kept[0], np.float32(np.inf))))  # all scores are alike
     knots = np.array(kept, dtype=np.float32)
     below = np.searchsorted(ordered, knots.astype(np.float64), side="left")
     upto = np.searchsorted(ordered, knots.astype(np.float64), side="right")

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -78,7 +78,13 @@ def test_the_graph_has_these_nodes():
     assert found == ["LabelEncoder", "Concat", *member, *member, *ends]
 
 
+TINY = np.array([0.0, -7.66, *[-3.4e-80] * 45])
+"""The tiny scores are 0 as float32, so a rank just before the last knot is that of the knot."""
+
+
 @given(arrays(np.float64, st.integers(1, 400), elements=st.floats(-30, 30)))
+@example(TINY)
+@example(np.full(3, 2.0**25))
 def test_a_rank_rises_with_the_score_and_is_within_0_and_1(scores):
     table = rank_table(scores)
     found = table.ranks(np.sort(scores))
@@ -94,6 +100,12 @@ def test_a_rank_is_the_share_of_training_rows_below():
     ordered = np.sort(scores)
     share = np.searchsorted(ordered, scores) / len(scores)
     assert np.abs(rank_table(scores).ranks(scores) - share).max() < 0.01
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, -3.4e-80, 2.0])
+def test_half_of_the_rows_that_score_alike_count_as_below_whatever_float32_makes_of_the_score(score):
+    table = rank_table(np.array([-1.0] * 10 + [score] * 80 + [4.0] * 10))
+    np.testing.assert_allclose(table.ranks(np.array([-1.0, score, 4.0])), [0.05, 0.5, 0.95], atol=1e-6)
 
 
 def test_a_bundle_of_an_ensemble_with_rules_is_made_twice_alike_and_served(tmp_path):
