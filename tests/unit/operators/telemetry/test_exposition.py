@@ -1,5 +1,8 @@
 """One page: counters that are counted, values that are asked for; and the HTTP server around it."""
 
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -9,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from operators.telemetry.exposition import MetricsPage
 from operators.telemetry.page import serve_page
 from serving.telemetry.metric_doc import MetricDoc
+from tests.docs.pages import ROOT
 
 COUNTED = MetricDoc("vedette_a_total", "counter", ("what",), "A.")
 PLAIN = MetricDoc("vedette_b_total", "counter", (), "B.")
@@ -71,3 +75,15 @@ def test_the_page(url, path, status, text):
     except urllib.error.HTTPError as problem:
         found = problem.code, problem.read().decode()
     assert found == (status, text)
+
+
+def test_it_counts_where_the_client_is_told_to_keep_its_numbers_in_files(tmp_path):
+    """Feast tells it so when it is imported; the folder may be gone, or not be said to a child, by the time something is counted."""
+    program = (
+        "import os; import prometheus_client.values, prometheus_client; del os.environ['PROMETHEUS_MULTIPROC_DIR']\n"
+        "from operators.handlers.metrics import OperatorMetrics; print(OperatorMetrics().render().decode())"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'vedette_operator_looks_total{outcome="failed"} 0.0' in done.stdout
