@@ -19,7 +19,12 @@ COPY operators /opt/vedette/app/operators
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/vedette/app
 
 FROM ${PYTHON}
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp vedette \
+# LightGBM's wheel lacks the OpenMP runtime, and so does the base. Debian keeps one version of it: none is named.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --no-install-recommends --yes libgomp1 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp vedette \
  && install -d -o vedette -g vedette /var/lib/vedette
 COPY --from=build /opt/vedette /opt/vedette
 ENV PATH=/opt/vedette/bin:$PATH \

@@ -92,7 +92,11 @@ class Light:
             words = shlex.split(command)
             if words[:3] == ["uv", "pip", "sync"]:
                 synced.append((Path(words[words.index("--python") + 1]).parents[1], ROOT / words[-1]))
-            elif words[1:4] != ["-m", "pip", "install"] and words[1:3] != ["-m", "compileall"]:
+            elif (
+                words[1:4] != ["-m", "pip", "install"]
+                and words[1:3] != ["-m", "compileall"]
+                and words[0] not in ("apt-get", "rm")
+            ):
                 left.append(command)
         if left:
             process = Process(["/bin/sh", "-c", "&&".join(left)], dict(env), config.workdir, upper=layer)

@@ -47,7 +47,7 @@ def test_every_module_can_be_imported_in_the_image(name: str, whole: Build, scra
 
 @pytest.mark.parametrize("name", list(ROOMS))
 def test_everything_is_compiled_and_belongs_to_root(name: str, whole: Build):
-    *_, layer = (layer for layer in whole(name).files.layers if (layer / "opt/vedette/app").exists())
+    *_, layer = (layer for layer in whole(name).files.layers if (layer / "opt/vedette/lib").exists())
     sources = [p for p in (layer / "opt/vedette").rglob("*.py") if "/lib2to3/" not in str(p)]
     compiled = [p for p in sources if list((p.parent / "__pycache__").glob(f"{p.stem}.cpython-311*.pyc"))]
     assert len(compiled) > 0.99 * len(sources), "a few files of packages are templates that are no Python"
@@ -127,7 +127,8 @@ def _process(
     image: Image, command: list[str], env: dict[str, str] | None = None, binds: tuple[tuple[Path, str, str], ...] = ()
 ) -> Process:
     user = int(image.config.user.split(":")[0])
-    return Process(command, image.config.env | (env or {}), image.config.workdir, user, writable=("/tmp", STORE), binds=binds)
+    stores = [STORE] if any((layer / STORE.strip("/")).exists() for layer in image.files.layers) else []
+    return Process(command, image.config.env | (env or {}), image.config.workdir, user, writable=("/tmp", *stores), binds=binds)
 
 
 def _mount_point(layer: Path, place: str) -> Path:
