@@ -5,6 +5,7 @@
 - `light_python`: /usr of this machine, read-only, and the Python of these tests under /usr/local. Takes no time."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from tests.images.container import ROOT, FileSystem
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vedette" / "image-bases"
+CACHE = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache" / "vedette" / "image-bases"
+"""In the home of the user, not in that of the tests, which goes with them."""
 LIBRARIES = (
     "ca-certificates,libssl3,libsqlite3-0,libffi8,libbz2-1.0,libreadline8,liblzma5,zlib1g,"
     "libncursesw6,libexpat1,libuuid1,netbase,tzdata"
