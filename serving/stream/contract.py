@@ -43,7 +43,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     variant: str
     """Which variant of a rollout answered, e.g. `stable`. One entity gets the same one on every door."""
     source: str
-    """`model`, `cache` or `rules`; `model+rules` or `cache+rules` where rules beside the model match the event."""
+    """`model`, `cache`, `triage` (a cheap model ended the event) or `rules`; `+rules` follows where rules beside the model match it."""
     receipt: str
     """With `row`: the record of this answer in the prediction log."""
     row: int
@@ -55,7 +55,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     event_id: str | None = None
     """The event's own `event_id`, if it has one."""
     score: float | None = None
-    """None for an answer by rules."""
+    """None for an answer by rules, and for an event that triage ended."""
     probability: float | None = None
     """Calibrated probability of an attack, 0 to 1; absent where the bundle has no calibration."""
     operating_point: str | None = None
