@@ -22,4 +22,4 @@ class _OnceLoader(yaml.SafeLoader):
 
 def read_yaml(text: str) -> Any:
     """The document of a text. Raises yaml.YAMLError; ValueError for a date that there is not; RecursionError."""
-    return yaml.load(text, Loader=_OnceLoader)  # noqa: S506  (a safe loader)
+    return yaml.load(text, Loader=_OnceLoader)  # noqa: S506  # nosec B506  # a safe loader

@@ -114,7 +114,7 @@ class _Training:
             progress = progress.starting(Pending(trigger, champion.bundle, self.now_us, labels_until_us=newest))
             save_progress(at.folder, progress)
         pending = progress.pending
-        assert pending is not None  # noqa: S101  (decide trains only what is under way, or with a champion)
+        assert pending is not None  # noqa: S101  # nosec B101  # decide trains only what is under way, or with a champion
         result = None
         if champion is not None and pending.passed and champion.bundle == pending.bundle:
             return self._end(
@@ -205,7 +205,7 @@ class _Training:
     def _finish(self, progress: RetrainingProgress, champion: Champion, result: ChallengeResult | None) -> Look:
         """Ask for the rollout of a challenger that passed."""
         at, pending = self.at, progress.pending
-        assert pending is not None  # noqa: S101  (the caller has it)
+        assert pending is not None  # noqa: S101  # nosec B101  # the caller has it
         if not pending.passed:
             return self._end(progress, "not_passed", pending.words, result)
         busy = at.releases.busy(at.model)
@@ -226,7 +226,7 @@ class _Training:
         self, progress: RetrainingProgress, outcome: TrainingOutcome, words: str, result: ChallengeResult | None = None
     ) -> Look:
         pending = progress.pending
-        assert pending is not None  # noqa: S101  (the caller has it)
+        assert pending is not None  # noqa: S101  # nosec B101  # the caller has it
         progress = progress.ending(outcome, words, self.now_us)
         save_progress(self.at.folder, progress)
         return Look(self.decision, words, progress.past[-1], result, self._folder(pending))

@@ -142,7 +142,7 @@ def window_views(detector: Detector, declaration: Declaration, data: Dataset) ->
 
 def _own_declaration(detector: Detector, key: str) -> Declaration:
     spec = detector.features
-    assert spec is not None  # noqa: S101  (the caller looked)
+    assert spec is not None  # noqa: S101  # nosec B101  # the caller looked
     return Declaration(
         name=detector.name,
         keys=(Column(key, DATATYPES[detector.source.columns[key].type]),),

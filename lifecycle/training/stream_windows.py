@@ -14,8 +14,8 @@ def window_spec(detector: Detector) -> WindowSpec | None:
 
 def _spec(detector: Detector, declaration: Declaration) -> WindowSpec:
     spec, moment, types = detector.features, detector.event_time, detector.source.columns
-    assert spec is not None  # noqa: S101  (it has windows)
-    assert moment is not None  # noqa: S101  (features need one)
+    assert spec is not None  # noqa: S101  # nosec B101  # it has windows
+    assert moment is not None  # noqa: S101  # nosec B101  # features need one
     (key,) = declaration.keys
     used = {a.column for a in spec.aggregates.values() if a.column is not None}
     return WindowSpec.model_validate(

@@ -72,7 +72,7 @@ def managed_models(store_dir: Path) -> dict[str, Revision]:
 
 
 async def _run(settings: "ServingSettings", running: "LocalServing", stopping: asyncio.Event) -> None:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - asked, not listened on
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104  # nosec B104  # asked, not listened on
     async with aiohttp.ClientSession() as session:
         backend = LocalBackend(
             settings.store_dir,

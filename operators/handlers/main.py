@@ -54,7 +54,7 @@ class Operator:
         own: OwnWrites,
     ) -> None:
         self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
-        self._rng = random.Random()  # noqa: S311 - spreads looks, guards nothing
+        self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else NoElection()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
         backends = Backends(kube, session, settings)

@@ -89,7 +89,7 @@ class NoticeSender:
         self._session, self._url, self._secret_file, self._count, self._now = session, url, secret_file, count, now
         self._known: OrderedDict[str, None] = OrderedDict()
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(MOST_WAITING)
-        self._rng = random.Random()  # noqa: S311 - spreads tries, guards nothing
+        self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads tries, guards nothing
         self._is_busy = False
 
     @property

@@ -88,7 +88,7 @@ class OperatorSettings(BaseSettings):
     """Seconds between two tries to get or renew the Lease."""
     identity: str = ""
     """Name of this operator in the Lease. A suffix that is unique to the process is appended. Empty: the name of the host or pod."""
-    http_host: str = "0.0.0.0"  # noqa: S104 - in a pod
+    http_host: str = "0.0.0.0"  # noqa: S104  # nosec B104  # in a pod
     """Address of /healthz, /readyz and /metrics."""
     http_port: Port = 8090
     """Port of /healthz, /readyz and /metrics. 0: none."""

@@ -209,7 +209,7 @@ class Rights:
 
     def _why_not_for_tenant(self, verb: Verb, model: str | None) -> str:
         tenant = self.tenant
-        assert tenant is not None  # noqa: S101  # asked by `why`
+        assert tenant is not None  # noqa: S101  # nosec B101  # asked by `why`
         if verb in NOT_FOR_TENANTS:
             return "the answer concerns all tenants, and the caller has one"
         if verb is Verb.RISK and not tenant.entities.patterns:

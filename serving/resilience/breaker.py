@@ -219,7 +219,7 @@ class Guard:
         changed: "Callable[[Guard, BreakerState], None] | None" = None,
     ) -> None:
         self.dependency, self.instead, self.breaker = dependency, instead, Breaker(limits)
-        self._rng = rng or random.Random()  # noqa: S311 - spreads cooldowns, keeps no secret
+        self._rng = rng or random.Random()  # noqa: S311  # nosec B311  # spreads cooldowns, keeps no secret
         self._changed = changed
         self.slow_s = limits.slow_s
         self.standing: Ticket | None = Ticket(0)

@@ -92,7 +92,7 @@ class SqliteLedger:
         for start in range(0, len(entities), _TOGETHER):
             some = entities[start : start + _TOGETHER]
             marks = ",".join("?" * len(some))
-            for entity, blob in self._connection.execute(f"SELECT entity, record FROM risk WHERE entity IN ({marks})", some):  # noqa: S608  (marks only)
+            for entity, blob in self._connection.execute(f"SELECT entity, record FROM risk WHERE entity IN ({marks})", some):  # noqa: S608  # nosec B608  # marks only
                 found[entity] = decode_record(blob)
         return found
 

@@ -109,7 +109,7 @@ class Tracer:
             caller = parse_traceparent(traceparent)
             if caller is not None:
                 return self._start(self._tracer, name, start_ns, caller) if caller[2] else None
-        if random.random() >= self._ratio:  # noqa: S311 - a sampling coin, not a secret
+        if random.random() >= self._ratio:  # noqa: S311  # nosec B311  # a sampling coin, not a secret
             return None
         return self._start(self._tracer, name, start_ns, None)
 

@@ -23,7 +23,7 @@ def erase_subject(
         return None
     for hold in holds:
         names_subject = f"contains(CAST(inputs AS VARCHAR), '{name}') OR contains(CAST(features AS VARCHAR), '{name}')"
-        sql = f"SELECT count(*) FROM records WHERE ({names_subject}) AND (\n{hold.where}\n)"  # noqa: S608  # it is run closed, as any query
+        sql = f"SELECT count(*) FROM records WHERE ({names_subject}) AND (\n{hold.where}\n)"  # noqa: S608  # nosec B608  # it is run closed, as any query
         ((count,),) = LogQuery(log).run(sql).lines
         if count:
             raise HoldError(f"hold {hold.name} ({hold.reason}) matches {count} records of this subject; release it first")

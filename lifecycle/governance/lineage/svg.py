@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Final
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406  # escapes, parses nothing
 
 from lifecycle.governance.lineage.graph import LineageGraph, Node, NodeKind
 

@@ -88,7 +88,7 @@ def _look_at_one(state: ModelState, rows: AnsweredRows, now_us: int, watched: Wa
         if before is not None and begin_us <= (before.until_us or 0) + LATE_US:
             return replace(state, passed_over=state.passed_over + len(rows)), []
         state = _begun(state, Revision(revision, str(rows.versions[0]), begin_us), watched)
-    assert state.current is not None  # noqa: S101 (begun above)
+    assert state.current is not None  # noqa: S101  # nosec B101  # begun above
     try:
         reference = watched.reference(state.current)
     except NoReference as problem:
@@ -139,7 +139,7 @@ def _whole(
     score = next((n for n, subject in enumerate(reference.subjects) if subject.name == SCORE), None)
     share = (1 - SHARE) * (1.0 if settings.segment_column is None else 0.5)
     view = _view(state, reference, settings, share, None, score)
-    assert state.whole is not None  # noqa: S101 (the caller has made it)
+    assert state.whole is not None  # noqa: S101  # nosec B101  # the caller has made it
     whole, findings, signs = after_rows(state.whole, view, bins, rows.times_us)
     state = replace(state, whole=whole, signs=_latest(state.signs, signs))
     return state, [_alarm(state, finding, reference, None, now_us) for finding in findings]
@@ -195,7 +195,7 @@ def _view(
 
 
 def _alarm(state: ModelState, finding: StreamFinding, reference: ModelReference, segment: str | None, now_us: int) -> Alarm:
-    assert state.current is not None  # noqa: S101 (rows were looked at)
+    assert state.current is not None  # noqa: S101  # nosec B101  # rows were looked at
     subject = reference.subjects[finding.subject]
     return alarm_of(finding, subject, state.model, state.current.revision, segment, now_us, [s.detector for s in state.signs])
 

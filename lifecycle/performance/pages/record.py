@@ -80,5 +80,5 @@ def _delays(delays: Delays) -> list[PerformanceRecord]:
 
 def _concept(report: PerformanceReport) -> PerformanceRecord:
     concept = report.concept
-    assert concept is not None  # noqa: S101  (the caller asked)
+    assert concept is not None  # noqa: S101  # nosec B101  # the caller asked
     return {**dataclasses.asdict(concept), "is_drift": concept.is_drift(), "words": concept.words}

@@ -67,7 +67,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 def load_yaml(text: str, where: str) -> Any:
     """The value of one document. Raises PipelineFileError."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise PipelineFileError(f"{where}: is not YAML: {' '.join(str(problem).split())}") from problem
 

@@ -69,7 +69,7 @@ def validation_rows(
             owner = data.frame[detector.split.group]
             return rows_in_units(scores, attack, weights, "group", _codes(owner.iloc[rows].to_numpy(dtype=object)))
         case "entity":
-            assert detector.entity is not None  # noqa: S101  (the declaration was checked)
+            assert detector.entity is not None  # noqa: S101  # nosec B101  # the declaration was checked
             owner = data.frame[detector.entity.key]
             return rows_in_units(scores, attack, weights, "entity", _codes(owner.iloc[rows].to_numpy(dtype=object)))
 

@@ -118,7 +118,7 @@ def _look(port: int, sessions: Any) -> dict[str, float]:
 
 
 def _get(request: urllib.request.Request) -> bytes:
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # our own server
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # nosec B310  # our own server
         content: bytes = answer.read()
         return content
 

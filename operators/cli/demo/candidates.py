@@ -210,7 +210,7 @@ def _telling(rows: Rows, share: float) -> tuple[int, float]:
         reached = float((rows[:, column] >= limit).mean())
         if best is None or abs(reached - share) < best[0]:
             best = (abs(reached - share), column, limit)
-    assert best is not None  # noqa: S101 - a model has at least one column
+    assert best is not None  # noqa: S101  # nosec B101  # a model has at least one column
     return best[1], best[2]
 
 

@@ -48,7 +48,7 @@ def _until_segments(
 def _growth_of_stream(part: CapitalShare) -> tuple[float, float]:
     """(towards worse, towards no worse or better): nats per further candidate observation."""
     stream = part.stream
-    assert stream is not None  # noqa: S101
+    assert stream is not None  # noqa: S101  # nosec B101  # for the type
     a, b = stream.stable, stream.candidate
     rate_a, rate_b = (a.k + 0.5) / (a.n + 1), (b.k + 0.5) / (b.n + 1)
     each = a.n / max(b.n, 1)

@@ -152,7 +152,7 @@ class GateState(Value):
                     update={"stable": self.last[0]}
                 )  # stable's history teaches the bets, and is no evidence
             part = CapitalShare(kind=kind, log_share=log_share, split=split, base=base, stream=stream)
-        assert part.stream is not None  # noqa: S101
+        assert part.stream is not None  # noqa: S101  # nosec B101  # for the type
         seen = part.stream
         grown = seen.look(_new(stable, part.base[0], seen.stable), _new(candidate, part.base[1], seen.candidate), replicas)
         return state._with(part.model_copy(update={"stream": grown}))

@@ -196,7 +196,7 @@ def _counts(part: CapitalShare | None, verdict: Verdict) -> tuple[tuple[int, int
     if part.stream is not None:
         a, b = part.stream.stable, part.stream.candidate
         return (a.n, a.k), (b.n, b.k)
-    assert part.pairs is not None  # noqa: S101
+    assert part.pairs is not None  # noqa: S101  # nosec B101  # for the type
     return (part.pairs.n, part.pairs.down), (part.pairs.n, part.pairs.up)
 
 

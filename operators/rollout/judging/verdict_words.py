@@ -56,7 +56,7 @@ def _counts_in_words(of: Gate, part: CapitalShare, verdict: Verdict) -> str:
         text = f"{_ratio(b.k, b.n)} {where}{what} {gates.BAD[of.name]}, of stable's {_ratio(a.k, a.n)}"
         return f"{text}; {_allowed(of)}"
     p = part.pairs
-    assert p is not None  # noqa: S101
+    assert p is not None  # noqa: S101  # nosec B101  # for the type
     if of.name is GateName.FLIPS:
         text = f"{_ratio(p.differ, p.n)} mirrored rows differ: {p.up:,} more severe, {p.down:,} less"
         return f"{text}; allowed: {100 * of.margin:.2f} %" if of.margin else f"{text}; judged by which side"

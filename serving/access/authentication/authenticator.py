@@ -177,7 +177,7 @@ class Authenticator:
             return "token", self._by_token(token)
         if api_key is not None:
             return "key", self._by_key(api_key.strip())
-        assert certificate is not None  # noqa: S101  # `recall` has let nothing else pass
+        assert certificate is not None  # noqa: S101  # nosec B101  # `recall` has let nothing else pass
         for rule in self.policy.certificates:
             if name := rule.name_in(certificate):
                 return "certificate", self._known_of(

@@ -106,7 +106,7 @@ def _entropy(owner: _Ints, counts: _Ints, n: _Floats, m: int) -> _Floats:
 
 
 def _new_peers(who: _Ints, events: Events, m: int) -> _Floats:
-    assert events.known is not None  # noqa: S101  (the caller looked)
+    assert events.known is not None  # noqa: S101  # nosec B101  # the caller looked
     some = (events.peer >= 0) & ~events.known
     _, first = np.unique(_joined(who[some], events.peer[some]), return_index=True)
     return np.bincount(who[some][first], minlength=m).astype(np.float64)

@@ -95,7 +95,7 @@ async def start_http2(
     counts = application.counts
     most = counts.most = affordable_connections(max_connections)
     counts.unfinished_bytes = lambda: max_unfinished_bytes - application.room_bytes
-    age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # spreads, hides nothing
+    age_s = (lambda: CONNECTION_AGE_S * random.uniform(0.75, 1.25)) if is_shared(sock) else None  # noqa: S311  # nosec B311  # spreads, hides nothing
     connections = Http2Connections(most, age_s, ClientShare(share_of(most, max_client_share)), counts)
     make = wrap(lambda: Http2Connection(application, connections))
     server = await loop.create_server(make, sock=sock, backlog=BACKLOG)

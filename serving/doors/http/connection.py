@@ -131,7 +131,7 @@ class HttpConnection(asyncio.Protocol, ClientConnection):
         self._transport = transport
         self.peer = transport.get_extra_info(PEER)
         self._since = shared.loop.time()
-        self._retires_at = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # spreads, hides nothing
+        self._retires_at = self._since + shared.limits.age_s * random.uniform(0.75, 1.25)  # noqa: S311  # nosec B311  # spreads, hides nothing
         shared.connections.add(self)
         shared.counts.open += 1
         excess = len(shared.connections) - shared.limits.connections

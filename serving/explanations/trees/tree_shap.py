@@ -252,7 +252,7 @@ def _quadrature(d: int) -> tuple[Floats, Floats]:
 def _walk(trees: TreeEnsemble, leaf_values: Floats, column_of: Indices) -> tuple[list[_Level], Indices, list[_Leaves], int]:
     """From the roots down: which columns lie on the way to each node, at which bit of the mask, and with which ratio of covers."""
     cover = trees.cover
-    assert cover is not None  # noqa: S101
+    assert cover is not None  # noqa: S101  # nosec B101  # for the type
     level = np.flatnonzero(trees.parent < 0)
     columns, ratios, counts = (
         np.full((len(level), 1), -1, dtype=np.intp),

@@ -55,7 +55,7 @@ class RedisStore:
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
         self._is_closed = False
         self._quiet_until_s = 0.0
-        self._retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # spreads waits, hides nothing
+        self._retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # nosec B311  # spreads waits, hides nothing
 
     @property
     def retried(self) -> int:

@@ -69,7 +69,7 @@ class SqliteStore:
                 ViewTable(_quoted(f"{project}_{p.view.storage}"), {f.name: p.first + i for i, f in enumerate(p.view.features)})
                 for p in group.views
             )
-            parts = [f"SELECT {i}, {_COLUMNS} FROM {v.table} WHERE entity_key = ?1" for i, v in enumerate(views)]  # noqa: S608
+            parts = [f"SELECT {i}, {_COLUMNS} FROM {v.table} WHERE entity_key = ?1" for i, v in enumerate(views)]  # noqa: S608  # nosec B608  # tables of the plan; keys are bound
             prepared.append(SqliteQuery(views, group.cells, " UNION ALL ".join(parts)))
         return tuple(prepared)
 
@@ -146,7 +146,7 @@ def _group(connection: sqlite3.Connection, group: SqliteQuery, keys: Sequence[by
         for start in range(0, len(keys), _PARAMETERS):
             some = keys[start : start + _PARAMETERS]
             marks = ",".join("?" * len(some))
-            query = f"SELECT {index}, {_COLUMNS} FROM {view.table} WHERE entity_key IN ({marks})"  # noqa: S608
+            query = f"SELECT {index}, {_COLUMNS} FROM {view.table} WHERE entity_key IN ({marks})"  # noqa: S608  # nosec B608  # tables of the plan; keys are bound
             _sort(group, connection.execute(query, some), found)
     return [found[key] for key in keys]
 

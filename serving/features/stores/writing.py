@@ -108,7 +108,7 @@ class SqliteWriter:
     def _statement(self, view: StoredView) -> str:
         table = f"{self._definitions.project}_{view.storage}".replace('"', '""')
         return (
-            f'INSERT INTO "{table}" (entity_key, feature_name, value, value_text, event_ts, created_ts) '  # noqa: S608 - a view's name
+            f'INSERT INTO "{table}" (entity_key, feature_name, value, value_text, event_ts, created_ts) '  # noqa: S608  # nosec B608  # a view's name
             "VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT(entity_key, feature_name) DO UPDATE SET value = excluded.value, "
             "value_text = excluded.value_text, event_ts = excluded.event_ts, created_ts = excluded.created_ts "
             "WHERE excluded.event_ts >= event_ts"

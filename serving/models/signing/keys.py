@@ -55,7 +55,7 @@ class PublicKey:
             if isinstance(key, Ed25519PublicKey):
                 key.verify(signature, message)
             else:
-                assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - nothing else becomes a PublicKey
+                assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101  # nosec B101  # nothing else becomes a PublicKey
                 key.verify(signature, message, ec.ECDSA(_CURVES[key.curve.name]()))
         except InvalidSignature:
             return False
@@ -110,7 +110,7 @@ def _public_pem(key: object, where: str) -> bytes:
     is_curve = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES
     if not (is_curve or isinstance(key, Ed25519PublicKey)):
         raise BundleKeyError(f"{where}: is neither an Ed25519 key nor an ECDSA key on P-256, P-384 or P-521; {_NEW}")
-    assert isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey)  # noqa: S101 - for the type
+    assert isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey)  # noqa: S101  # nosec B101  # for the type
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 

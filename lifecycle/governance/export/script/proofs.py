@@ -64,7 +64,7 @@ def is_signature(public: bytes, signature: bytes, message: bytes) -> bool:
         return False
     h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
     base = point_decode(BASE_Y.to_bytes(32, "little"))
-    assert base is not None  # noqa: S101
+    assert base is not None  # noqa: S101  # nosec B101  # for the type
     minus = (PRIME - key[0], key[1], 1, PRIME - key[3])
     both, total = point_add(base, minus), (0, 1, 1, 0)
     for bit in range(255, -1, -1):  # s * base - h * key, both at once

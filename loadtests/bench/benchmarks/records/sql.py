@@ -120,7 +120,7 @@ def ask(folder: Path, segments: int) -> Iterator[tuple[str, float]]:
 def _one(folder: Path, place: tuple[int, int] | None, columns: str) -> float:
     """Seconds until the record of a place was there; None: of a receipt that nobody has."""
     receipt = receipt_of(*place) if place is not None else "none-such"
-    lines, took_s = _timed(folder, f"SELECT {columns} FROM records WHERE receipt = '{receipt}'")  # noqa: S608  # its own text
+    lines, took_s = _timed(folder, f"SELECT {columns} FROM records WHERE receipt = '{receipt}'")  # noqa: S608  # nosec B608  # its own text
     expected = [(receipt, BEGAN_US + (place[0] * RECORDS_A_SEGMENT + place[1]) * US_A_RECORD)] if place is not None else []
     if [line[:2] for line in lines] != expected:
         raise BenchError(f"{receipt} was asked for, the answer is {lines}")
@@ -128,7 +128,7 @@ def _one(folder: Path, place: tuple[int, int] | None, columns: str) -> float:
 
 
 def _count(folder: Path, of: str, where: str, expected: int, *, what: str = "count(*)") -> float:
-    lines, took_s = _timed(folder, f"SELECT {what} FROM {of} WHERE {where}")  # noqa: S608  # its own text
+    lines, took_s = _timed(folder, f"SELECT {what} FROM {of} WHERE {where}")  # noqa: S608  # nosec B608  # its own text
     if lines != [(expected,)]:
         raise BenchError(f"{what} of {of} where {where} is {lines}, expected {expected}")
     return took_s
