@@ -6,9 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(firstword $(FOUND))
 ARGS ?=
 WORKERS ?= 4
+SHAPE ?= spike
+# --NAME VALUE if the variable was given on the command line: a shell may have a HOST of its own
+given = $(if $(filter command,$(origin $(2))),--$(1) $($(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-servers soak check format bench profile demo clean services cluster-tools requirements crds chart sbom
+.PHONY: help up test test-unit test-servers soak check format bench load profile demo clean services cluster-tools requirements crds chart sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +53,9 @@ format: $(READY) ## rewrite the code in the house format
 
 bench: $(READY) ## benchmarks, side by side in one run, about 20 minutes; report: build/bench/report.html. ARGS="--list" names them
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+load: $(READY) ## a load test by SHAPE=spike|steps|soak|diurnal, judged by objectives; page: build/load/SHAPE.html. HOST=http://... instead of a server of its own; USERS=, SECONDS=, ARGS="--json"
+	$(BIN)/python -m loadtests.run --shape $(SHAPE) $(call given,users,USERS) $(call given,seconds,SECONDS) $(call given,host,HOST) $(ARGS)
 
 profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.svg, and the functions that take most. ARGS="http --native"
 	$(BIN)/python -m loadtests.bench.profiling $(ARGS)

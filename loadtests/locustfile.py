@@ -1,44 +1,63 @@
-"""The load test: users of both doors, a shape if one is asked for, and an exit status that says whether the objectives were met.
+"""The load test: users of the doors, a shape if one is asked for, and an exit status that says whether the objectives were met.
 
-    locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8080 -u 16 -r 8 -t 60s
-    VEDETTE_LOAD_SHAPE=spike VEDETTE_LOAD_P99_MS=50 locust -f loadtests/locustfile.py --headless --host ...
+    locust -f loadtests/locustfile.py --headless --host http://127.0.0.1:8080 -u 16 -r 8 -t 60s HttpDoor GrpcDoor
+    VEDETTE_LOAD_SHAPE=spike VEDETTE_LOAD_P99_MS=50 locust -f loadtests/locustfile.py --headless --host ... HttpDoor GrpcDoor
     locust -f loadtests/locustfile.py HttpDoor ...            # one door only
 
-Settings are loadtests.settings; what is sent, loadtests.payloads."""
+`make load` does this with a server of its own (loadtests.run). Settings are loadtests.settings; what is sent, loadtests.payloads."""
 
-from typing import Any
+from typing import Any, Final
 
 import gevent
-from locust import events
+import orjson
+from locust import LoadTestShape, events
 from locust.stats import RequestStats
 
-from loadtests.objectives import Finding, Objective, Totals, judge
-from loadtests.shapes import STAGES, Stages
+from loadtests import verdict
+from loadtests.objectives import Finding, Totals, judge, of_shape, read_objectives
+from loadtests.shapes import at, shape_of
 from loadtests.users import GRPC, HTTP, SETTINGS, GrpcDoor, HttpDoor, prepare
 
 __all__ = ["GrpcDoor", "HttpDoor"]
 
-_NAMES = {HttpDoor: HTTP, GrpcDoor: GRPC}
+_KINDS: Final = {HttpDoor: "http", GrpcDoor: "grpc"}
+_NAMES: Final = {HTTP: "http", GRPC: "grpc"}
+_OBJECTIVES: Final = read_objectives(SETTINGS.objectives)
 
 if SETTINGS.shape != "none":
+    _SHAPE: Final = shape_of(SETTINGS.shape, users=SETTINGS.users, seconds=SETTINGS.seconds)
 
-    class ChosenShape(Stages):
-        """The stages that VEDETTE_LOAD_SHAPE names."""
+    class ChosenShape(LoadTestShape):  # type: ignore[misc]  # Locust has no types
+        """The shape that VEDETTE_LOAD_SHAPE names."""
 
-        stages = STAGES[SETTINGS.shape]
+        def tick(self) -> tuple[int, float] | None:
+            """Users and spawn rate now; None ends the test."""
+            return at(_SHAPE, self.get_run_time())
 
 
 def totals(stats: RequestStats) -> list[Totals]:
-    """Locust's figures of the infer requests, without those of the metadata."""
-    entries = [e for e in stats.entries.values() if e.name in _NAMES.values()]
-    return [Totals(e.name, e.num_requests, e.num_failures, e.get_response_time_percentile(0.99) or 0.0) for e in entries]
+    """Locust's figures of the infer requests, without those of the metadata. Locust rounds latencies to two digits from 100 ms."""
+    return [
+        Totals(
+            _NAMES[e.name],
+            e.num_requests,
+            e.num_failures,
+            e.get_response_time_percentile(0.5) or 0.0,
+            e.get_response_time_percentile(0.99) or 0.0,
+            e.total_rps - e.total_fail_per_sec,
+        )
+        for e in stats.entries.values()
+        if e.name in _NAMES
+    ]
 
 
 def findings(environment: Any) -> tuple[Finding, ...]:
     """The objectives, judged on the figures of this run."""
-    objective = Objective(SETTINGS.p99_ms, SETTINGS.failure_ratio, SETTINGS.min_requests)
-    expected = [_NAMES[u] for u in environment.user_classes if u in _NAMES]
-    return judge(objective, totals(environment.stats), expected)
+    changed = {
+        name: value for name in ("p99_ms", "failure_ratio", "min_requests") if (value := getattr(SETTINGS, name)) is not None
+    }
+    limits = {kind: o.model_copy(update=changed) for kind, o in of_shape(_OBJECTIVES, SETTINGS.shape).items()}
+    return judge(limits, totals(environment.stats), [_KINDS[u] for u in environment.user_classes if u in _KINDS])
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -58,4 +77,6 @@ def exit_status(environment: Any, **_: Any) -> None:
     found = findings(environment)
     for finding in found:
         print(f"{'met    ' if finding.is_met else 'NOT MET'} {finding.text}")
-    environment.process_exit_code = 0 if all(f.is_met for f in found) else 1
+    if SETTINGS.findings is not None:
+        SETTINGS.findings.write_bytes(orjson.dumps(verdict.as_json(found)))
+    environment.process_exit_code = 0 if verdict.passed(found) else 1

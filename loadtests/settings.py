@@ -24,11 +24,25 @@ class LoadSettings(BaseSettings):
     """Rows in one request."""
     wait_s: NonNegativeFloat = 0.0
     """How long a user waits after an answer; 0 sends as fast as answers come."""
-    shape: Literal["none", "steps", "spike"] = "none"
+    shape: Literal["none", "steps", "spike", "soak", "diurnal"] = "none"
     """How the number of users changes over time; `none`: --users decides."""
-    p99_ms: PositiveFloat = 250.0
-    """Objective: 99 % of the answers of each door come within this."""
-    failure_ratio: float = Field(default=0.001, ge=0, le=1)
-    """Objective: at most this share of the requests of each door fails."""
-    min_requests: PositiveInt = 100
-    """Objective: at least so many requests of each door."""
+    users: PositiveInt | None = None
+    """Users at the peak of the shape. Unset: the shape's own number."""
+    seconds: PositiveFloat | None = None
+    """Length of the shape. Unset: the shape's own length."""
+    objectives: Path | None = None
+    """The objectives of each shape and kind of user, YAML. Unset: those in `loadtests/objectives.yaml`."""
+    p99_ms: PositiveFloat | None = None
+    """In place of every `p99_ms` of the objectives: 99 % of the answers come within this."""
+    failure_ratio: float | None = Field(default=None, ge=0, le=1)
+    """In place of every `failure_ratio` of the objectives: at most this share of the requests fails."""
+    min_requests: PositiveInt | None = None
+    """In place of every `min_requests` of the objectives: with fewer requests of a kind, nothing is judged."""
+    ca: Path | None = None
+    """Certificate authorities (PEM) of the doors' certificates, for https. Unset: the system's."""
+    cert: Path | None = None
+    """Client certificate (PEM) for doors that ask for one."""
+    key: Path | None = None
+    """Private key of that certificate."""
+    findings: Path | None = None
+    """File to write the findings to, as JSON."""

@@ -1,48 +1,76 @@
-"""The number of users over the time of a load test, as stages. users.py has the users."""
+"""The number of users over the time of a load test, as functions of time. Core: knows nothing of Locust, which asks `at` each second.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A shape says shares: of its length, and of its peak. So it can be played shorter, longer, with fewer or with more users."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from locust import LoadTestShape
+Curve = Callable[[float], float]
+"""From the share of the length that is over, 0 <= x < 1, to the share of the peak, over 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Until `until_s` seconds after the start there are `users`; they start and stop at `per_s` a second."""
+class Shape:
+    """A curve, how long it takes, and how many users are its peak. ramp_s: in how long the whole peak would start or stop."""
 
-    until_s: float
-    users: int
-    per_s: float
+    curve: Curve
+    seconds: float
+    peak: int
+    ramp_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.seconds > 0 and self.peak >= 1 and self.ramp_s > 0):
+            raise ValueError(
+                f"a shape of {self.seconds:g} s with a peak of {self.peak} users; expected over 0 s, and at least 1 user"
+            )
 
 
-STAGES: Final[Mapping[str, tuple[Stage, ...]]] = MappingProxyType(
+def at(shape: Shape, run_s: float) -> tuple[int, float] | None:
+    """Users, and how many start or stop a second, run_s seconds after the start; None when the test is over.
+
+    >>> at(SHAPES["spike"], 30)
+    (40, 40.0)
+    """
+    if run_s >= shape.seconds:
+        return None
+    users = max(1, round(shape.peak * shape.curve(max(run_s, 0.0) / shape.seconds)))
+    return users, max(1.0, shape.peak / shape.ramp_s)
+
+
+def levels(*parts: tuple[float, float]) -> Curve:
+    """A curve of level parts: (share of the length at which it begins, share of the peak); the first begins at 0.
+
+    >>> [levels((0, 0.1), (0.5, 1))(x) for x in (0.0, 0.4, 0.5, 0.9)]
+    [0.1, 0.1, 1, 1]
+    """
+    begins: Sequence[float] = [begin for begin, _ in parts]
+    return lambda x: parts[bisect_right(begins, x) - 1][1]
+
+
+def day(x: float) -> float:
+    """A day from midnight to midnight: the least traffic, 15 % of the peak, at its ends, the peak in the middle."""
+    return 0.15 + 0.85 * (1 - math.cos(2 * math.pi * x)) / 2
+
+
+SHAPES: Final[Mapping[str, Shape]] = MappingProxyType(
     {
         # A step is long enough to show whether the latency settles; the last goes back to see whether it recovers.
-        "steps": (Stage(30, 4, 4), Stage(60, 8, 4), Stage(90, 16, 8), Stage(120, 32, 16), Stage(150, 4, 32)),
-        # An outbreak: ten times the traffic at once.
-        "spike": (Stage(30, 4, 4), Stage(60, 40, 40), Stage(120, 4, 40)),
+        "steps": Shape(levels((0, 1 / 8), (0.2, 1 / 4), (0.4, 1 / 2), (0.6, 1), (0.8, 1 / 8)), 150, 32, ramp_s=2),
+        # An outbreak: ten times the traffic at once. Then time to recover.
+        "spike": Shape(levels((0, 0.1), (0.3, 1), (0.6, 0.1)), 75, 40),
+        # What only time shows: memory, files, descriptors.
+        "soak": Shape(lambda _: 1.0, 1800, 16, ramp_s=10),
+        # A day in ten minutes.
+        "diurnal": Shape(day, 600, 32, ramp_s=2),
     }
 )
 
 
-def stage_at(stages: Sequence[Stage], run_s: float) -> Stage | None:
-    """The stage that holds run_s seconds after the start; None when the test is over.
-
-    >>> stage_at(STAGES["spike"], 45).users
-    40
-    """
-    return next((s for s in stages if run_s < s.until_s), None)
-
-
-class Stages(LoadTestShape):  # type: ignore[misc]  # Locust has no types
-    """Locust's view of a row of stages."""
-
-    abstract = True
-    stages: tuple[Stage, ...] = ()
-
-    def tick(self) -> tuple[int, float] | None:
-        """Users and spawn rate now; None ends the test."""
-        stage = stage_at(self.stages, self.get_run_time())
-        return None if stage is None else (stage.users, stage.per_s)
+def shape_of(name: str, *, users: int | None = None, seconds: float | None = None) -> Shape:
+    """A shape with a peak and length of one's own; None: its own. Raises KeyError for a name that is none, and ValueError."""
+    shape = SHAPES[name]
+    return replace(shape, peak=shape.peak if users is None else users, seconds=shape.seconds if seconds is None else seconds)

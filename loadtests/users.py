@@ -2,10 +2,11 @@
 
 An answer without outputs is a failure, also with status 200. Latency is judged in objectives.py."""
 
+import ssl
 import time
 import urllib.request
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from itertools import cycle
 from typing import Any
 
@@ -20,8 +21,7 @@ from loadtests.stubs import infer_call
 from serving.access.client_credentials import DoorCredentials
 
 SETTINGS = LoadSettings()
-SHOWN = dict(DoorCredentials().headers())
-"""What guarded doors want to be shown: VEDETTE_TOKEN_FILE, VEDETTE_API_KEY_FILE."""
+SHOWN_S = 30.0
 HTTP, GRPC = "http infer", "grpc infer"
 _TURN = iter(range(1_000_000_000))
 
@@ -30,6 +30,35 @@ grpc_gevent.init_gevent()  # type: ignore[no-untyped-call]  # else one waiting g
 
 class LoadError(Exception):
     """The server answered, but not with what was asked for."""
+
+
+def shown() -> dict[str, str]:
+    """What guarded doors want to be shown: VEDETTE_TOKEN, VEDETTE_TOKEN_FILE, VEDETTE_API_KEY, VEDETTE_API_KEY_FILE.
+
+    A file is read again after a while: tokens are renewed during a long run."""
+    return _shown(int(time.monotonic() / SHOWN_S))
+
+
+@lru_cache(maxsize=1)
+def _shown(_: int) -> dict[str, str]:
+    return dict(DoorCredentials().headers())
+
+
+def trust() -> ssl.SSLContext:
+    """How https doors are checked: VEDETTE_LOAD_CA, and the client certificate that is shown to them."""
+    context = ssl.create_default_context(cafile=None if SETTINGS.ca is None else str(SETTINGS.ca))
+    if SETTINGS.cert is not None:
+        context.load_cert_chain(SETTINGS.cert, SETTINGS.key)
+    return context
+
+
+def grpc_channel(host: str) -> grpc.Channel:
+    """A connection of its own to the gRPC door, over TLS where the HTTP door speaks it."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if not host.startswith("https"):
+        return grpc.insecure_channel(SETTINGS.grpc, options=options)
+    files = [None if path is None else path.read_bytes() for path in (SETTINGS.ca, SETTINGS.key, SETTINGS.cert)]
+    return grpc.secure_channel(SETTINGS.grpc, grpc.ssl_channel_credentials(*files), options=options)
 
 
 @cache
@@ -55,8 +84,9 @@ def _messages(metadata: bytes) -> tuple[Any, ...]:
 
 def fetch_metadata(host: str) -> bytes:
     """The model's metadata, over HTTP. Raises OSError."""
-    asked = urllib.request.Request(f"{host}/v2/models/{SETTINGS.model}", headers=SHOWN)  # noqa: S310
-    with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310  # nosec B310  # the address under test
+    asked = urllib.request.Request(f"{host}/v2/models/{SETTINGS.model}", headers=shown())  # noqa: S310
+    checked = trust() if host.startswith("https") else None
+    with urllib.request.urlopen(asked, timeout=10, context=checked) as answer:  # noqa: S310  # nosec B310  # the address under test
         body: bytes = answer.read()
         return body
 
@@ -79,12 +109,14 @@ def _cycle_from_own_start(items: tuple[Any, ...]) -> Any:
 class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
     """Sends requests over HTTP, on a connection of its own."""
 
+    insecure = False
+    ssl_context_factory = staticmethod(trust)
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
         """Read the model's metadata and make the payloads."""
         with self.client.get(
-            f"/v2/models/{SETTINGS.model}", headers=SHOWN, name="http metadata", catch_response=True
+            f"/v2/models/{SETTINGS.model}", headers=shown(), name="http metadata", catch_response=True
         ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"model {SETTINGS.model}: {answer.status_code} {answer.text}")
@@ -94,7 +126,7 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
         """One request."""
-        url, headers = f"/v2/models/{SETTINGS.model}/infer", {**SHOWN, "Content-Type": "application/json"}
+        url, headers = f"/v2/models/{SETTINGS.model}/infer", {**shown(), "Content-Type": "application/json"}
         with self.client.post(url, data=next(self.bodies), headers=headers, name=HTTP, catch_response=True) as answer:
             if answer.status_code != 200:
                 answer.failure(f"{answer.status_code} {(answer.text or '')[:200]}")
@@ -114,7 +146,7 @@ class GrpcDoor(User):  # type: ignore[misc]
         except OSError as problem:
             self._report(0.0, 0, problem)
             raise StopUser from problem
-        self.channel = grpc.insecure_channel(SETTINGS.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc_channel(self.host)
         self.call = infer_call(self.channel)
 
     def on_stop(self) -> None:
@@ -128,7 +160,7 @@ class GrpcDoor(User):  # type: ignore[misc]
         start = time.perf_counter()
         length, problem = 0, None
         try:
-            answer = self.call(next(self.requests), timeout=10, metadata=list(SHOWN.items()))
+            answer = self.call(next(self.requests), timeout=10, metadata=list(shown().items()))
             length = answer.ByteSize()
             if not answer.outputs:
                 problem = LoadError("an answer without outputs")

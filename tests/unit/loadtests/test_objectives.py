@@ -1,36 +1,103 @@
-"""When a load test has passed."""
+"""When a load test has passed, and what its verdict looks like."""
 
+import orjson
 import pytest
 
-from loadtests.objectives import Objective, Totals, judge
+from loadtests import verdict
+from loadtests.objectives import Objective, ObjectivesError, Totals, judge, of_shape, parse_objectives, read_objectives
+from loadtests.shapes import SHAPES
 
-OBJECTIVE = Objective(p99_ms=50, failure_ratio=0.01, min_requests=100)
+LIMITS = {
+    "http": Objective(p50_ms=10, p99_ms=50, failure_ratio=0.01, min_requests=100, min_per_s=20),
+    "kafka": Objective(failure_ratio=0, max_lag=500),
+}
+GOOD = {"kind": "http", "requests": 1000, "failures": 10, "p50_ms": 10.0, "p99_ms": 50.0, "per_s": 20.0}
+STREAM = {"kind": "kafka", "requests": 1000, "failures": 0, "p50_ms": 10.0, "p99_ms": 50.0, "per_s": 20.0, "lag": 500}
 
 
 @pytest.mark.parametrize(
-    ("totals", "is_met", "said"),
+    ("totals", "missed", "said"),
     [
-        pytest.param([Totals("http infer", 1000, 10, 50.0)], True, "1000 requests", id="at the limit is within it"),
-        pytest.param([Totals("http infer", 1000, 11, 1.0)], False, "1.10 %; at most 1.00 %", id="too many failures"),
-        pytest.param([Totals("http infer", 1000, 0, 50.1)], False, "p99 50.1 ms", id="too slow"),
-        pytest.param([Totals("http infer", 99, 0, 1.0)], False, "too few", id="few requests prove nothing"),
-        pytest.param([], False, "not one request", id="silence is no success"),
+        pytest.param(GOOD, [], "", id="at the limits is within them"),
+        pytest.param(GOOD | {"failures": 11}, ["failure_ratio"], "missed by 0.10 points", id="too many failures"),
+        pytest.param(GOOD | {"p50_ms": 10.1}, ["p50_ms"], "missed by 0.1 ms", id="slow for half of them"),
+        pytest.param(GOOD | {"p99_ms": 75.0}, ["p99_ms"], "missed by 25.0 ms", id="slow for one of a hundred"),
+        pytest.param(GOOD | {"per_s": 15.0}, ["min_per_s"], "missed by 5.0 a second", id="too few a second"),
+        pytest.param(GOOD | {"p99_ms": 51.0, "per_s": 1.0}, ["p99_ms", "min_per_s"], "", id="each objective by itself"),
+        pytest.param(GOOD | {"requests": 99, "failures": 0}, ["min_requests"], "too few", id="few requests prove nothing"),
+        pytest.param(STREAM, [], "", id="a queue at its limit"),
+        pytest.param(STREAM | {"lag": 501}, ["max_lag"], "missed by 1 events", id="a queue that grows too long"),
+        pytest.param(STREAM | {"failures": 1}, ["failure_ratio"], "1 of 1000", id="one event without a verdict"),
     ],
 )
-def test_judgement(totals, is_met, said):
-    (finding,) = judge(OBJECTIVE, totals, ["http infer"])
-    assert finding.is_met is is_met
-    assert said in finding.text
+def test_judgement(totals, missed, said):
+    found = judge(LIMITS, [Totals(**totals)], [totals["kind"]])
+    assert [f.what for f in found if not f.is_met] == missed
+    assert said in " ".join(f.text for f in found if not f.is_met)
+    assert verdict.passed(found) is (not missed)
 
 
-def test_each_door_is_judged_by_itself():
-    found = judge(
-        OBJECTIVE, [Totals("http infer", 10_000, 0, 1.0), Totals("grpc infer", 100, 5, 1.0)], ["http infer", "grpc infer"]
-    )
-    assert [f.is_met for f in found] == [True, False]
+def test_silence_is_no_success():
+    (found,) = judge(LIMITS, [], ["http"])
+    assert not found.is_met
+    assert "not one request" in found.text
+    assert not verdict.passed([])
 
 
-@pytest.mark.parametrize("wrong", [(0, 0.1, 1), (1, 1.1, 1), (1, -0.1, 1), (1, 0.1, 0)])
-def test_an_objective_that_could_not_be_met_or_missed_is_refused(wrong):
-    with pytest.raises(ValueError, match="p99_ms"):
-        Objective(*wrong)
+def test_each_kind_is_judged_by_itself():
+    found = judge(LIMITS, [Totals(**GOOD), Totals(**STREAM | {"lag": 900})], ["http", "kafka"])
+    assert [(f.kind, f.what) for f in found if not f.is_met] == [("kafka", "max_lag")]
+
+
+def test_the_shipped_objectives_name_every_shape_and_kind():
+    objectives = read_objectives(None)
+    assert objectives.keys() == {"default", *SHAPES}
+    for shape in SHAPES:
+        limits = of_shape(objectives, shape)
+        assert limits.keys() == {"http", "grpc", "kafka"}
+        assert all(limit.p99_ms and limit.p50_ms and limit.min_per_s for limit in limits.values())
+        assert limits["kafka"].failure_ratio == 0
+        assert limits["kafka"].max_lag
+
+
+def test_what_a_file_does_not_name_is_judged_by_its_default():
+    objectives = parse_objectives("{default: {http: {p99_ms: 1}, grpc: {p99_ms: 2}}, soak: {http: {p99_ms: 3}}}", "f")
+    assert {kind: limit.p99_ms for kind, limit in of_shape(objectives, "soak").items()} == {"http": 3, "grpc": 2}
+    assert of_shape(objectives, "none")["http"].p99_ms == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("{default: {http: {p99: 1}}}", "mine.yaml: default.http.p99:", id="an unknown limit"),
+        pytest.param("{default: {http: {p99_ms: 0}}}", "default.http.p99_ms: ", id="a limit that nothing meets"),
+        pytest.param("{default: {http: {failure_ratio: 1.1}}}", "default.http.failure_ratio: ", id="more than all"),
+        pytest.param("{default: {http: {min_requests: 0}}}", "default.http.min_requests: ", id="silence would pass"),
+        pytest.param("{spike: {}}", "has no `default`", id="no default"),
+        pytest.param("[", "is not YAML", id="no YAML"),
+        pytest.param("", "the file: ", id="empty"),
+    ],
+)
+def test_objectives_that_cannot_be_used_are_refused(text, said):
+    with pytest.raises(ObjectivesError, match=r"^mine\.yaml: ") as told:
+        parse_objectives(text, "mine.yaml")
+    assert said in str(told.value)
+
+
+def test_the_table_says_by_how_much_an_objective_is_missed():
+    found = judge(LIMITS, [Totals(**GOOD | {"failures": 40, "p99_ms": 75.0, "per_s": 15.0})], ["http"])
+    lines = {line.split()[1]: line for line in verdict.table(found).splitlines()[1:]}
+    assert "FAIL  3 points" in lines["failure_ratio"]
+    assert lines["p50_ms"].split()[-1] == "pass"
+    assert "<= 50 ms" in lines["p99_ms"]
+    assert lines["p99_ms"].endswith("FAIL  25 ms (50 %)")
+    assert lines["min_per_s"].endswith("FAIL  5 /s (25 %)")
+
+
+def test_findings_survive_their_file_and_stand_first_in_the_page():
+    found = judge(LIMITS, [Totals(**GOOD | {"p99_ms": 75.0})], ["http"])
+    assert verdict.from_json(orjson.dumps(verdict.as_json(found)).decode()) == found
+    page = verdict.with_verdict("<html><body class='x'><p>Locust</p></body></html>", "spike", found)
+    assert page.startswith("<html><body class='x'><section id='verdict'>")
+    assert "spike: NOT every objective is met" in page
+    assert page.index("75 ms") < page.index("Locust")

@@ -1,0 +1,79 @@
+"""What a load test has to itself on this machine: a trained store and a server of it, ended with the block."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.errors import BenchError
+from loadtests.bench.process import LOGS, ServerUnderTest, running
+
+_CLI: Final = (sys.executable, "-m", "operators.cli.main")
+_SETUP_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to send. environment: settings of the users, beside those that are set."""
+
+    host: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def local_target(folder: Path, model: str, data_dir: Path | None) -> Iterator[Target]:
+    """A server with this model, trained on the data or on generated rows the first time. folder: where its store is and stays.
+
+    Raises BenchError."""
+    store = folder / f"store-{model}-{'real' if data_dir else 'generated'}"
+    command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
+    with running(_server(store)) as up:
+        yield Target(f"http://127.0.0.1:{up.http_port}", {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"})
+
+
+def command_line(*words: str, environment: Mapping[str, str] | None = None) -> None:
+    """One verb of `vedette`, to its end. Raises BenchError with what it said."""
+    try:
+        done = subprocess.run(
+            [*_CLI, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SETUP_S,
+            env={**os.environ, **(environment or {})},
+        )
+    except subprocess.TimeoutExpired as problem:
+        raise BenchError(f"vedette {' '.join(words)}: did not end within {_SETUP_S:.0f} s") from problem
+    if done.returncode:
+        raise BenchError(f"vedette {' '.join(words)}: {done.stderr.strip()[-600:]}")
+
+
+def _server(store: Path) -> ServerUnderTest:
+    ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
+    return ServerUnderTest("load-server", (*_CLI, "up", "--no-train", "--store-dir", str(store), *ports))
+
+
+def log_of(name: str) -> Path:
+    """Where the output of such a program is."""
+    return LOGS / f"{name}.log"
+
+
+def run_users(
+    classes: Sequence[str], target: Target, page: Path, settings: Mapping[str, str], limit_s: float
+) -> tuple[int, str]:
+    """Locust over these users, its page written; its exit status and what it printed. Raises BenchError if it takes too long."""
+    command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *classes, "--headless", "--only-summary"]
+    command += ["--host", target.host, "--html", str(page), "--stop-timeout", "10"]
+    environment = {**os.environ, **settings, **target.environment}
+    log = log_of("load-users")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with log.open("wb") as out:
+            done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False, timeout=limit_s)
+    except subprocess.TimeoutExpired as problem:
+        raise BenchError(f"the users did not end within {limit_s:.0f} s; their log is {log}") from problem
+    return done.returncode, log.read_text(encoding="utf-8", errors="replace")

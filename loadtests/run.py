@@ -1,0 +1,112 @@
+"""`make load`: one shape against a server, judged. Prints pass or fail of each objective, writes a page; the exit status is the verdict.
+
+    python -m loadtests.run --shape spike                                     # a server of its own on this machine
+    python -m loadtests.run --shape steps --users 64 --host https://vedette.example --grpc vedette.example:8081 --doors http,grpc
+
+0: every objective is met. 1: one is not. 2: the test could not be carried out."""
+
+import argparse
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from loadtests import verdict
+from loadtests.bench.errors import BenchError
+from loadtests.bench.process import end_in_order
+from loadtests.local_servers import Target, local_target, log_of, run_users
+from loadtests.objectives import SHIPPED, ObjectivesError, read_objectives
+from loadtests.settings import LoadSettings
+from loadtests.shapes import SHAPES, shape_of
+
+DOORS: Final = {"http": "HttpDoor", "grpc": "GrpcDoor"}
+OUT: Final = Path("build/load")
+PACE_S: Final = 0.1
+"""How long a user waits, unless VEDETTE_LOAD_WAIT_S says so: without a pause, users measure the machine's speed only."""
+_GRACE_S: Final = 60.0
+
+
+def main(words: list[str] | None = None) -> int:
+    """Carry one test out."""
+    given = _parser().parse_args(words)
+    end_in_order()
+    try:
+        return _run(given)
+    except (BenchError, ObjectivesError, ValueError, OSError) as problem:
+        print(f"the load test could not be carried out: {problem}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make load", description="One shape of load against a server, judged by objectives.")
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="spike")
+    parser.add_argument("--users", type=int, help="users at the peak (default: the shape's own)")
+    parser.add_argument("--seconds", type=float, help="length (default: the shape's own)")
+    parser.add_argument("--host", help="URL of the HTTP door (default: a server of its own on this machine)")
+    parser.add_argument("--grpc", help="address of the gRPC door (default: VEDETTE_LOAD_GRPC, or port 8081 of the host)")
+    parser.add_argument("--doors", help=f"some of {','.join(DOORS)} (default: all that are there)")
+    parser.add_argument("--objectives", type=Path, help="YAML file of objectives (default: loadtests/objectives.yaml)")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    settings = LoadSettings()
+    shape = shape_of(given.shape, users=given.users, seconds=given.seconds)
+    objectives = given.objectives or settings.objectives or SHIPPED
+    read_objectives(objectives)  # before anything is started
+    doors = _doors(given.doors)
+    OUT.mkdir(parents=True, exist_ok=True)
+    page, findings = OUT / f"{given.shape}.html", OUT / f"{given.shape}.json"
+    findings.unlink(missing_ok=True)
+    environment = {
+        "VEDETTE_LOAD_SHAPE": given.shape,
+        "VEDETTE_LOAD_USERS": str(shape.peak),
+        "VEDETTE_LOAD_SECONDS": str(shape.seconds),
+        "VEDETTE_LOAD_OBJECTIVES": str(objectives),
+        "VEDETTE_LOAD_FINDINGS": str(findings),
+        **({} if "wait_s" in settings.model_fields_set else {"VEDETTE_LOAD_WAIT_S": str(PACE_S)}),
+    }
+    with _target(given, settings) as target:
+        print(
+            f"{given.shape}: {shape.peak} users at the peak, {shape.seconds:g} s, {', '.join(doors)} of {target.host}",
+            file=sys.stderr,
+        )
+        status, said = run_users([DOORS[d] for d in doors], target, page, environment, shape.seconds + _GRACE_S)
+    if not findings.is_file():
+        raise BenchError(
+            f"the users ended with status {status} without findings; their log is {log_of('load-users')}:\n{said[-600:]}"
+        )
+    found = verdict.from_json(findings.read_text(encoding="utf-8"))
+    if page.is_file():
+        page.write_text(verdict.with_verdict(page.read_text(encoding="utf-8"), given.shape, found), encoding="utf-8")
+    if given.json:
+        print(orjson.dumps(verdict.as_json(found)).decode())
+    else:
+        print(verdict.table(found))
+        print(f"\n{'passed' if verdict.passed(found) else 'NOT passed'}; the page of the run is {page}")
+    return 0 if verdict.passed(found) else 1
+
+
+def _doors(named: str | None) -> list[str]:
+    doors = list(DOORS) if named is None else [d.strip() for d in named.split(",") if d.strip()]
+    if not doors or (unknown := sorted(set(doors) - DOORS.keys())):
+        raise ValueError(f"--doors {named}: has {', '.join(unknown) if doors else 'none'}; expected some of {','.join(DOORS)}")
+    return doors
+
+
+def _target(given: argparse.Namespace, settings: LoadSettings) -> AbstractContextManager[Target]:
+    if given.host is None:
+        return local_target(OUT, settings.model, settings.data_dir)
+    place = urlsplit(given.host)
+    if place.scheme not in {"http", "https"} or not place.hostname:
+        raise ValueError(f"--host {given.host}: expected a URL of the HTTP door, e.g. http://127.0.0.1:8080")
+    grpc = given.grpc or (settings.grpc if "grpc" in settings.model_fields_set else f"{place.hostname}:8081")
+    return nullcontext(Target(given.host.rstrip("/"), {"VEDETTE_LOAD_GRPC": grpc}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
