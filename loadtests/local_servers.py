@@ -17,7 +17,7 @@ _SETUP_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LoadTarget:
     """Where to send. environment: settings of the users, beside those that are set."""
 
     host: str
@@ -25,14 +25,14 @@ class Target:
 
 
 @contextmanager
-def local_target(folder: Path, model: str, data_dir: Path | None) -> Iterator[Target]:
+def local_target(folder: Path, model: str, data_dir: Path | None) -> Iterator[LoadTarget]:
     """A server with this model, trained on the data or on generated rows the first time. folder: where its store is and stays.
 
     Raises BenchError."""
     store = folder / f"store-{model}-{'real' if data_dir else 'generated'}"
     command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
     with running(_server(store)) as up:
-        yield Target(f"http://127.0.0.1:{up.http_port}", {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"})
+        yield LoadTarget(f"http://127.0.0.1:{up.http_port}", {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"})
 
 
 def command_line(*words: str, environment: Mapping[str, str] | None = None) -> None:
@@ -63,7 +63,7 @@ def log_of(name: str) -> Path:
 
 
 def run_users(
-    classes: Sequence[str], target: Target, page: Path, settings: Mapping[str, str], limit_s: float
+    classes: Sequence[str], target: LoadTarget, page: Path, settings: Mapping[str, str], limit_s: float
 ) -> tuple[int, str]:
     """Locust over these users, its page written; its exit status and what it printed. Raises BenchError if it takes too long."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *classes, "--headless", "--only-summary"]

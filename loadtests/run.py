@@ -17,7 +17,7 @@ import orjson
 from loadtests import verdict
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import end_in_order
-from loadtests.local_servers import Target, local_target, log_of, run_users
+from loadtests.local_servers import LoadTarget, local_target, log_of, run_users
 from loadtests.objectives import SHIPPED, ObjectivesError, read_objectives
 from loadtests.settings import LoadSettings
 from loadtests.shapes import SHAPES, shape_of
@@ -98,14 +98,14 @@ def _doors(named: str | None) -> list[str]:
     return doors
 
 
-def _target(given: argparse.Namespace, settings: LoadSettings) -> AbstractContextManager[Target]:
+def _target(given: argparse.Namespace, settings: LoadSettings) -> AbstractContextManager[LoadTarget]:
     if given.host is None:
         return local_target(OUT, settings.model, settings.data_dir)
     place = urlsplit(given.host)
     if place.scheme not in {"http", "https"} or not place.hostname:
         raise ValueError(f"--host {given.host}: expected a URL of the HTTP door, e.g. http://127.0.0.1:8080")
     grpc = given.grpc or (settings.grpc if "grpc" in settings.model_fields_set else f"{place.hostname}:8081")
-    return nullcontext(Target(given.host.rstrip("/"), {"VEDETTE_LOAD_GRPC": grpc}))
+    return nullcontext(LoadTarget(given.host.rstrip("/"), {"VEDETTE_LOAD_GRPC": grpc}))
 
 
 if __name__ == "__main__":
