@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.errors import BadRequest
 from serving.messages import Tensor
-from serving.scoring.row_group import RULES, RowGroup
+from serving.scoring.row_group import MODEL, RULES, RowGroup
 from serving.scoring.triage.outcomes import ENDED
 
 MIXED: Final = "mixed"
@@ -59,17 +59,22 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
         ages = [group.features.oldest_age_ms for group in groups if group.features and group.features.oldest_age_ms is not None]
         if ages:
             parameters["feature_age_ms"] = max(ages)
-    if any(group.source == RULES for group in groups):
-        parameters["degraded"] = True
-    if any(group.matched or group.source == RULES for group in groups):
-        parameters["rules"] = json.dumps(_matched(groups))
-    if any(group.suppressed for group in groups):
-        parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
-    if any(group.triage is not None for group in groups):
+    # nearly every answer has nothing of this, so it is asked once
+    if [
+        g
+        for g in groups
+        if g.source != MODEL or g.matched or g.suppressed or g.triage is not None or g.fallback_from is not None
+    ]:
+        if any(group.source == RULES for group in groups):
+            parameters["degraded"] = True
+        if any(group.matched or group.source == RULES for group in groups):
+            parameters["rules"] = json.dumps(_matched(groups))
+        if any(group.suppressed for group in groups):
+            parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
         parameters.update(_triaged(groups))
-    fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
-    if fallen:
-        parameters["fallback_from"] = _common(fallen)
+        fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
+        if fallen:
+            parameters["fallback_from"] = _common(fallen)
     if len(groups) > 1:
         parameters["variants"] = json.dumps([_variant_entry(group) for group in groups])
     if trace_id is not None:
