@@ -128,6 +128,7 @@ def _predictor(service: ServiceRef, place: KserveBackend, revision: Revision, la
     told = json.dumps(served.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return {
         "name": predictor_name(revision),
+        "enableServiceLinks": False,  # a ServingRuntime cannot say it; a variable of a Service would look like a setting
         "model": {
             "name": CONTAINER,
             "runtime": place.runtime,

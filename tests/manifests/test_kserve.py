@@ -56,6 +56,12 @@ def test_the_inference_service_names_this_runtime_and_what_it_takes(parts):
         assert model["modelFormat"]["name"] in {f["name"] for f in runtime["spec"]["supportedModelFormats"]}
 
 
+def test_its_pods_have_no_variables_of_services():
+    """A ServingRuntime has no field for it. Every Service of a namespace named vedette-* would bring some that look like settings."""
+    spec = inference_service()["spec"]
+    assert [p["enableServiceLinks"] for p in (spec["predictor"], spec["canary"][0]["predictor"])] == [False, False]
+
+
 def test_doors_settings_and_probe_agree(parts):
     (container,) = parts["ServingRuntime"]["spec"]["containers"]
     settings = parts["ConfigMap"]["data"]

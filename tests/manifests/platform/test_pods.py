@@ -1,9 +1,12 @@
 """What every pod of the manifests has: confinement, room to write, a memory limit, a place to fail over to; and what overlays say of it."""
 
+import re
+
 import pytest
 
 from serving.settings import ServingSettings
 from serving.stream.settings import StreamSettings
+from tests.manifests.conftest import MANIFESTS
 from tests.manifests.platform.pods import all_templates, containers
 from tests.manifests.platform.rendering import COMPOSED, WHOLE, composed, whole
 
@@ -29,6 +32,20 @@ def test_every_container_is_confined(resources):
             assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, where
             assert container["resources"]["limits"]["memory"], where
             assert "cpu" not in container["resources"]["limits"], f"{where}: throttling would be read as latency"
+
+
+def test_no_pod_has_the_variables_of_services(resources):
+    """A Service `vedette-labels` would give every pod beside it VEDETTE_LABELS_PORT=tcp://..., which has the prefix of our settings."""
+    for where, template in all_templates(resources):
+        if not where.startswith("ServingRuntime"):  # of its pods the InferenceService says it, which the operator makes
+            assert template["spec"]["enableServiceLinks"] is False, where
+
+
+@pytest.mark.parametrize("name", ["chart/operator/templates/operator", "chart/serving/templates/serving", "verify/conform"])
+def test_no_pod_of_a_chart_or_of_the_verification_has_them(name):
+    text = (MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8")
+    pods = re.findall(r"^ +containers:$", text, re.MULTILINE)
+    assert len(re.findall(r"^ +enableServiceLinks: false\b", text, re.MULTILINE)) == len(pods) > 0
 
 
 def test_what_is_mounted_is_there_and_nothing_is_of_the_node(resources):
