@@ -34,8 +34,8 @@ STAGING = "overlays/staging"
 """Everything in one namespace, with what it stands on."""
 STREAM = "overlays/stream"
 """Workers of streams."""
-OTHERS = ("cluster", "base/registry", "examples/site")
-"""What belongs to the cluster, the registry's volume, a site's own overlay."""
+OTHERS = ("cluster", "base/registry", "examples/site", "examples/secured")
+"""What belongs to the cluster, the registry's volume, a site's own overlay, one with TLS and an access policy."""
 OPERATORS = ("overlays/operator", "overlays/operator-webhook", "overlays/operator-namespaced", "overlays/operator-governed")
 """The control plane."""
 

@@ -43,7 +43,7 @@ def test_the_ports_that_are_scraped_are_ports_of_the_programs(scraped, rendered)
     from tests import quick_yaml as yaml
 
     ports = {}
-    for overlay in ("overlays/production", "overlays/operator", "overlays/monitor", "overlays/sinks"):
+    for overlay in ("overlays/production", "overlays/operator", "overlays/monitor", "overlays/sinks", "overlays/kserve"):
         for resource in yaml.safe_load_all(rendered(overlay)):
             _note_ports(resource, ports)
     for monitor in scraped:
@@ -51,7 +51,7 @@ def test_the_ports_that_are_scraped_are_ports_of_the_programs(scraped, rendered)
         if component in ports:
             named = {end["port"] for key in ("podMetricsEndpoints", "endpoints") for end in monitor["spec"].get(key, [])}
             assert named <= ports[component], f"{monitor['metadata']['name']}: {component} has {ports[component]}"
-    assert {"replica", "head", "operator", "monitor", "sinks"} <= ports.keys()
+    assert {"replica", "predictor", "head", "operator", "monitor", "sinks"} <= ports.keys()
 
 
 def _note_ports(resource, ports):
@@ -66,6 +66,8 @@ def _note_ports(resource, ports):
     if isinstance(spec, dict):
         if resource.get("kind") == "Service":
             labels |= spec.get("selector", {})
+        if resource.get("kind") == "ServingRuntime":
+            labels |= spec["labels"]
         component = labels.get("app.kubernetes.io/component")
         if component:
             own = [*spec.get("ports", []), *(p for c in spec.get("containers", []) for p in c.get("ports", []))]

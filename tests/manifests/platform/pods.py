@@ -7,7 +7,7 @@ Json = dict[str, Any]
 
 
 def templates(resource: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
-    """The pod templates of one resource, by a name for messages. A ServingRuntime's pods have the labels that KServe gives them."""
+    """The pod templates of one resource, by a name for messages. KServe gives the pods of a ServingRuntime its labels."""
     kind, name = resource["kind"], f"{resource['kind']}/{resource['metadata']['name']}"
     spec = resource.get("spec") or {}
     if kind == "StatefulSet":
@@ -19,7 +19,7 @@ def templates(resource: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
     elif kind in {"RayService", "RayJob", "RayCronJob", "RayCluster"}:
         yield from _of_ray(name, _ray_cluster(kind, spec))
     elif kind == "ServingRuntime":
-        yield name, {"metadata": {"labels": {}}, "spec": spec_of_runtime(spec)}
+        yield name, {"metadata": {"labels": spec.get("labels", {})}, "spec": spec_of_runtime(spec)}
 
 
 def all_templates(resources: Iterable[Mapping[str, Any]]) -> list[tuple[str, Json]]:

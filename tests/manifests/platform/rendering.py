@@ -41,7 +41,12 @@ COMPOSED: Final = {
     "serving, upgraded in steps": (["base/serving"], ["upgrade-incremental"]),
     "serving behind Envoy, limited": (["overlays/fronted"], ["shared-log", "gcs-fault-tolerance"]),
     "streams, scaled by the lag that workers say": (["base/stream"], ["stream-hpa", "priority", "network-policy"]),
-    "the operator, limited": (["overlays/operator"], ["operator-labels"]),
+    "the operator, limited": (["overlays/operator"], ["operator-labels", "operator-access", "operator-tls", "network-policy"]),
+    "serving behind Envoy, scraped": (["overlays/fronted"], ["prometheus-operator", "prometheus-envoy"]),
+    "KServe's runtime, limited and scraped": (
+        ["overlays/kserve"],
+        ["access", "network-policy", "access-network", "prometheus-operator"],
+    ),
     "batch jobs, with priorities": (["base/batch", "base/batch-ray"], ["priority", "network-policy"]),
 }
 """Compositions beside the overlays, by what they are: resources, components."""

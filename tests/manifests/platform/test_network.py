@@ -91,7 +91,57 @@ def test_everything_else_is_closed(policies, source, target, port):
     assert not allows(policies, source, target, port)
 
 
-@pytest.mark.parametrize("component", ["head", "replica", "stream", "sinks", "operator", "labels", "monitor", "batch"])
+MONITOR, LABELS, PREDICTOR = (ours(c) for c in ("monitor", "labels", "predictor"))
+HERE_OPERATOR = ours("operator")
+API_SERVER = Peer({}, {"kubernetes.io/metadata.name": "kube-system"})
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """The programs beside what serves, in one namespace with closed networks."""
+    bases = ["overlays/kserve", *(f"base/{b}" for b in ("monitor", "labels", "sinks", "operator"))]
+    made = composed(tmp_path_factory.mktemp("others"), bases, ["network-policy"])
+    return [r for r in made if r["kind"] == "NetworkPolicy"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port"),
+    [
+        pytest.param(PROMETHEUS, MONITOR, 9105, id="Prometheus scrapes the monitor"),
+        pytest.param(PROMETHEUS, SINKS, 9106, id="Prometheus scrapes the sinks"),
+        pytest.param(PROMETHEUS, HERE_OPERATOR, 8090, id="Prometheus scrapes the operator"),
+        pytest.param(PROMETHEUS, PREDICTOR, 8080, id="Prometheus scrapes a pod of KServe"),
+        pytest.param(API_SERVER, HERE_OPERATOR, 9443, id="the API server asks the webhook"),
+        pytest.param(HERE_OPERATOR, API_SERVER, 6443, id="the operator asks the API server"),
+        pytest.param(NEIGHBOUR, LABELS, 8095, id="a client of the namespace labels"),
+        pytest.param(GATEWAY, LABELS, 8095, id="a namespace of clients labels"),
+        pytest.param(OUR_OPERATOR, LABELS, 8095, id="our operator asks for labels"),
+        pytest.param(GATEWAY, PREDICTOR, 8080, id="a gateway reaches a pod of KServe"),
+        pytest.param(OUR_OPERATOR, PREDICTOR, 8080, id="our operator counts evidence of KServe"),
+        pytest.param(PREDICTOR, REDIS, 6379, id="a pod of KServe reads features"),
+        pytest.param(PREDICTOR, STRANGER, 443, id="KServe fetches the bundle"),
+    ],
+)
+def test_the_other_programs_are_open_to_whom_they_must(others, source, target, port):
+    assert allows(others, source, target, port)
+
+
+@pytest.mark.parametrize("port", [8080, 8090, 8095, 9105, 9106, 22])
+@pytest.mark.parametrize("target", [MONITOR, LABELS, SINKS, HERE_OPERATOR, PREDICTOR])
+def test_a_stranger_reaches_none_of_the_other_programs(others, target, port):
+    assert not allows(others, STRANGER, target, port)
+
+
+def test_the_pods_of_kserve_have_the_labels_that_policies_name_and_no_service_of_ray_workers_takes_them():
+    ((_, template),) = all_templates(whole("overlays/kserve"))
+    assert PREDICTOR.labels.items() <= template["metadata"]["labels"].items()
+    (service,) = [r for r in whole("overlays/production") if r["kind"] == "Service"]
+    assert not service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    "component", ["head", "replica", "predictor", "stream", "sinks", "operator", "labels", "monitor", "batch"]
+)
 def test_every_pod_resolves_names(policies, component):
     assert allows(policies, ours(component), DNS, 53, "UDP")
     assert not allows(policies, ours(component), STRANGER, 53, "UDP")
