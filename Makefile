@@ -40,10 +40,11 @@ test-servers: $(READY) ## the other tests: real servers, the operator on an API 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of long laws; about half an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)
 
-check: $(READY) ## ruff, bandit, mypy --strict, the arrows between the rooms, their sizes and names
+check: $(READY) ## ruff, bandit, pip-audit, mypy --strict, the arrows between the rooms, their sizes and names
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.security.code
+	$(BIN)/python -m tests.security.dependencies
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.house

@@ -32,7 +32,7 @@ def judge(paths: list[Path]) -> tuple[bool, str]:
         "-q",
         "-c",
         "pyproject.toml",
-        *(str(p.relative_to(ROOT)) for p in paths),
+        *map(str, paths),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     told = [line for line in done.stderr.splitlines() if _NOISE not in line]
