@@ -113,6 +113,9 @@ def main() -> int:
     if REMEMBERED.is_file() and REMEMBERED.read_text(encoding="ascii") == mark:
         print("pip-audit: no vulnerability that is not accepted (audited before, today)")
         return 0
+    if not Path(sys.executable).with_name("pip-audit").is_file():
+        print("pip-audit: NOTHING WAS AUDITED: it is not in the environment; remove .venv/.ready-* and run make again")
+        return 0
     service = knowing_service()
     if service is None:
         print(

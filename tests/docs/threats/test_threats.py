@@ -59,9 +59,9 @@ def test_every_room_and_every_kind_of_threat_is_there():
     "cell",
     [
         pytest.param("", id="none is named"),
-        pytest.param("`tests/docs/test_threats.py::test_that_nobody_wrote`", id="it is not in the file"),
+        pytest.param("`tests/docs/threats/test_threats.py::test_that_nobody_wrote`", id="it is not in the file"),
         pytest.param("`tests/docs/test_nothing.py::test_missing`", id="there is no such file"),
-        pytest.param("`tests/docs/test_threats.py::missing`", id="it is no test"),
+        pytest.param("`tests/docs/threats/test_threats.py::missing`", id="it is no test"),
     ],
 )
 def test_a_row_that_shows_nothing_is_found(cell):
