@@ -23,12 +23,13 @@ class PeerCertificate:
     """A client certificate that TLS has verified against the bundle of client CAs. Nothing here is believed unless TLS verified it.
 
     subject: RFC 4514 text, e.g. `CN=soar,O=SOC`. dns_names, uris: of the subject alternative name; a SPIFFE ID is a URI. sha256: of the
-    DER form, 64 hexadecimal digits."""
+    DER form, 64 hexadecimal digits. expires_s: its end, seconds since the epoch; TLS looks at it once, and a connection may last longer."""
 
     subject: str
     dns_names: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
     sha256: str = ""
+    expires_s: float = float("inf")
 
 
 class ConnectionMemo:

@@ -20,6 +20,8 @@ from serving.telemetry.metric_doc import MetricDoc
 
 EVERY_S: Final = 1.0
 _Stamp = tuple[int, int, int, int]
+_AGAIN: Final[_Stamp] = (-1, -1, -1, -1)
+"""Stamp of a file that could not be read, whatever it holds: it is read at the next look, so that a key that was revoked meanwhile ends."""
 _log = logging.getLogger("vedette.access")
 
 
@@ -92,6 +94,10 @@ class AccessFiles:
         return self.keys != before
 
     def _failed(self, what: str, problem: AccessPolicyError) -> None:
+        if isinstance(problem.__cause__, OSError):
+            self._stamps[what] = _AGAIN
+        if self._problems.get(what) == str(problem):
+            return
         self._reads[what, "refused"] += 1
         self._problems[what] = str(problem)
         _log.error("%s; what was read before counts on", problem)

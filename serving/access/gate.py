@@ -11,8 +11,6 @@ import hmac
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -23,7 +21,7 @@ from serving.access.authentication.key_sets import Fetch
 from serving.access.credentials import ANONYMOUS, Caller, Credentials
 from serving.access.events import AccessEvents
 from serving.access.policy import AccessPolicy, Rights
-from serving.access.rate_limits import ClientLimits, RateLimits
+from serving.access.rate_limits import ClientLimits, RateLimits, network_of
 from serving.access.refusals import RateLimited, RefusalReason, forbidden, missing, not_accepted, other_tenant
 from serving.access.verbs import OF_MODELS, Verb
 from serving.errors import Unauthenticated, Unavailable
@@ -208,18 +206,6 @@ class Gate:
                 "too many wrong credentials came from this address; wait before you send others", retry_after_s=1.0
             )
         raise not_accepted()
-
-
-@lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """What counts as one client without a name: an IPv4 address, or the /64 of an IPv6 address, which one person may have whole."""
-    if ":" not in address:
-        return address
-    try:
-        found = IPv6Address(address)
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
 
 
 def _asks_why(request: InferRequest) -> bool:

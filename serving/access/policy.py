@@ -12,19 +12,30 @@ from serving.access.verbs import NOT_FOR_TENANTS, OF_MODELS, SHAREABLE, Verb
 
 REMEMBERED: Final = 1024
 """Decisions remembered of one set of rights. Beyond it they are forgotten, because clients choose the names of models."""
+LONGEST_REMEMBERED: Final = 256
+"""Characters of a model's name that is remembered: a client may send 64 KiB of name with each request."""
 LONGEST_TENANT: Final = 63
 """Characters of a tenant's name, as the policy's file allows them; a claim may hold anything."""
 
 
+def _expression(pattern: str) -> str:
+    """Each part between two `*` is taken at its first place, and no other place is tried (an atomic group): the last part decides."""
+    first, *others = map(re.escape, pattern.split("*"))
+    if not others:
+        return f"(?:{first})"
+    *between, last = others
+    return f"(?:{first}{''.join(f'(?>.*?{part})' for part in between if part)}.*{last})"
+
+
 class Globs:
-    """Names with `*` for any characters. Nothing else is special."""
+    """Names with `*` for any characters. Nothing else is special. The time is linear in the name for each `*`: clients choose names, and an
+    expression that tries every place for every `*` would take hours for a long one."""
 
     __slots__ = ("_matches", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
-        each = ("".join(".*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", p)) for p in self.patterns)
-        self._matches = re.compile("|".join(f"(?:{one})" for one in each) or r"(?!)", re.DOTALL).fullmatch
+        self._matches = re.compile("|".join(map(_expression, self.patterns)) or r"(?!)", re.DOTALL).fullmatch
 
     def match(self, name: str) -> bool:
         """Whether any of them is the whole name."""
@@ -178,9 +189,12 @@ class Rights:
         key = (verb, model)
         decided = self._decided.get(key)
         if decided is None:
+            decided = self.why(verb, model)[0]
+            if model is not None and len(model) > LONGEST_REMEMBERED:
+                return decided
             if len(self._decided) >= REMEMBERED:
                 self._decided.clear()
-            decided = self._decided[key] = self.why(verb, model)[0]
+            self._decided[key] = decided
         return decided
 
     def is_shared(self, model: str) -> bool:

@@ -5,6 +5,8 @@ full, and is paid for afterwards: the bucket goes below zero. Limits are of one 
 much."""
 
 from collections import OrderedDict
+from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final
 
 from serving.access.policy import RateLimit
@@ -92,3 +94,15 @@ class RateLimits:
     def clear(self) -> None:
         """Forget all: the limits have changed."""
         self._clients.clear()
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """What counts as one client without a name: an IPv4 address, or the /64 of an IPv6 address, which one person may have whole."""
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))

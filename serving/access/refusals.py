@@ -40,7 +40,7 @@ ABOUT: Final = {
     RefusalReason.UNKNOWN_ISSUER: "no issuer of the policy has made the token",
     RefusalReason.UNKNOWN_KEY: "the issuer has no such key",
     RefusalReason.SIGNATURE: "the signature is wrong",
-    RefusalReason.EXPIRED: "the token or the key has expired",
+    RefusalReason.EXPIRED: "the token, the key or the client certificate has expired",
     RefusalReason.NOT_YET: "the token is not valid yet, or was issued in the future",
     RefusalReason.AUDIENCE: "the token is for another audience",
     RefusalReason.CLAIMS: "a claim is missing, or is not what the policy expects",

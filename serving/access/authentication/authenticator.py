@@ -5,6 +5,7 @@ policy, the file of keys or the keys of its issuer change. Where several credent
 one that is wrong is refused, and never made good by another."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from serving.access.authentication.tokens import TokenHead, TokenRefused, key_fo
 from serving.access.credentials import ANONYMOUS, AuthMethod, Caller, Credentials
 from serving.access.events import AccessEvents
 from serving.access.policy import AccessPolicy, Binding, RateLimit, Rights, binding_of_claims
-from serving.access.rate_limits import Bucket
+from serving.access.rate_limits import Bucket, network_of
 from serving.access.refusals import RefusalReason
 
 REMEMBERED: Final = 8192
@@ -32,9 +33,14 @@ ALL_FAILURES_PER_S: Final = 500.0
 """The same of all addresses together."""
 FAILURES_BURST_S: Final = 5.0
 MOST_ADDRESSES: Final = 10_000
+MOST_BINDINGS: Final = 1024
+"""Sets of rights kept. A claim that names a tenant may hold anything."""
 WAIT_S: Final = 2.0
 """How long a request may wait for its issuer's keys."""
 _LONGEST: Final = 8192 + 16
+_CREDENTIAL: Final = re.compile(rb"[A-Za-z0-9._-]+")
+"""Letters of a token (base64url, RFC 7515) and of a key. Decoders skip others, so one token could be sent in endless forms, each of which
+would be verified anew and would displace what is remembered of other callers."""
 
 
 class Known(NamedTuple):
@@ -71,6 +77,7 @@ class Authenticator:
         self._events, self._wall_s, self._now_s, self._fetch = events, wall_s, now_s, fetch
         self._secret = random(32)
         self._known: dict[bytes, Known] = {}
+        self._rights: dict[Binding, Rights] = {}
         self._wrong: dict[bytes, tuple[float, RefusalReason]] = {}
         self._failures: dict[str, Bucket] = {}
         self._all_failures = Bucket(ALL_FAILURES_PER_S, FAILURES_BURST_S, now_s())
@@ -82,6 +89,7 @@ class Authenticator:
         """From now on these count. Keys of issuers that stayed the same are kept."""
         before = self.key_sets
         self.policy, self.keys = policy, keys
+        self._rights.clear()
         self.key_sets = {}
         for issuer in policy.issuers:
             kept = next((one for one in before.values() if one.issuer == issuer), None)
@@ -176,13 +184,13 @@ class Authenticator:
                 return "key", self._by_key(token)
             return "token", self._by_token(token)
         if api_key is not None:
-            return "key", self._by_key(api_key.strip())
+            return "key", self._by_key(api_key)
         assert certificate is not None  # noqa: S101  # nosec B101  # `recall` has let nothing else pass
+        if certificate.expires_s <= self._wall_s():
+            raise Refused(RefusalReason.EXPIRED)
         for rule in self.policy.certificates:
             if name := rule.name_in(certificate):
-                return "certificate", self._known_of(
-                    f"certificate:{name}", "certificate", rule.binding, self._wall_s() + LONGEST_S
-                )
+                return "certificate", self._known_of(f"certificate:{name}", "certificate", rule.binding, certificate.expires_s)
         raise Refused(RefusalReason.CERTIFICATE)
 
     def _by_token(self, token: bytes) -> Known:
@@ -219,7 +227,16 @@ class Authenticator:
         caller = Caller(name, binding.tenant, method, binding.roles)
         if method != "anonymous":
             until_s = min(until_s, self._wall_s() + LONGEST_S)
-        return Known(caller, Rights(self.policy, binding), self.policy.limit_of(caller), until_s)
+        return Known(caller, self._rights_of(binding), self.policy.limit_of(caller), until_s)
+
+    def _rights_of(self, binding: Binding) -> Rights:
+        """One for all callers with the same binding: each remembers what it decided."""
+        found = self._rights.get(binding)
+        if found is None:
+            if len(self._rights) >= MOST_BINDINGS:
+                del self._rights[next(iter(self._rights))]
+            found = self._rights[binding] = Rights(self.policy, binding)
+        return found
 
     def _note_wrong(self, credentials: Credentials, reason: RefusalReason) -> None:
         """Remember what was wrong, and charge its address."""
@@ -238,6 +255,7 @@ class Authenticator:
         return self._bucket_of(address).is_empty(now_s) or self._all_failures.is_empty(now_s)
 
     def _bucket_of(self, address: str) -> Bucket:
+        address = network_of(address)
         found = self._failures.get(address)
         if found is None:
             if len(self._failures) >= MOST_ADDRESSES:
@@ -261,6 +279,6 @@ def _bearer(authorization: bytes) -> bytes:
     if len(authorization) > _LONGEST:
         raise Refused(RefusalReason.TOO_LARGE)
     kind, _, token = authorization.partition(b" ")
-    if kind.lower() != b"bearer" or not token:
+    if kind.lower() != b"bearer" or not _CREDENTIAL.fullmatch(token):
         raise Refused(RefusalReason.MALFORMED)
-    return token.strip()
+    return token

@@ -91,7 +91,7 @@ class KeySet:
             self._looking.add_done_callback(self._looked)
         self._waiting += 1
         try:
-            await asyncio.shield(self._looking)
+            await asyncio.wait({self._looking})  # a look that `close` has ended raises nothing here: the request is answered
         finally:
             self._waiting -= 1
 
@@ -133,8 +133,9 @@ def fetch_keys(issuer: TokenIssuer) -> bytes:
         found = json.loads(_read(place.removeprefix(_DISCOVER).rstrip("/") + _WELL_KNOWN, issuer, until_s))
         if not isinstance(found, dict) or found.get("issuer") != issuer.issuer or not isinstance(found.get("jwks_uri"), str):
             raise ValueError(f"{_WELL_KNOWN} does not speak for this issuer, or names no jwks_uri; write `keys:` in the policy")
-        place = found["jwks_uri"]
-        if not place.startswith("https://") and urlsplit(place).hostname != urlsplit(issuer.issuer).hostname:
+        place, parts = found["jwks_uri"], urlsplit(found["jwks_uri"])
+        asked = urlsplit(issuer.issuer)
+        if parts.scheme != "https" and (parts.scheme, parts.hostname) != (asked.scheme, asked.hostname):
             raise ValueError("its jwks_uri is no https URL")
     return _read(place, issuer, until_s)
 

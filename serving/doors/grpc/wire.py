@@ -60,6 +60,8 @@ def read_head(fields: list[Field]) -> RequestHead:
             is_regular = True
             if name in _HOP_BY_HOP or _UPPER.search(name) or (name == b"te" and value != b"trailers"):
                 raise ProtocolFault(PROTOCOL_ERROR, f"the header {name.decode('latin-1')} is not allowed in HTTP/2")
+            if name in headers and name in (AUTHORIZATION, API_KEY):
+                value = headers[name] + b", " + value  # noqa: PLW2901  # joined they are wrong: a proxy may have looked at the first
         headers[name] = value
     if not (headers.get(b":method") and headers.get(b":scheme") and headers.get(b":path")):
         raise ProtocolFault(PROTOCOL_ERROR, "the request has no :method, :scheme or :path")

@@ -199,11 +199,14 @@ class HttpDoor:
 
     def admit_head(self, method: str, url: bytes, headers: Headers) -> ServingError | None:
         """Called when a request's head has arrived. Returns the refusal if the request is refused before its body; None: go on."""
-        if method != "POST":
+        is_post = method == "POST"
+        if not is_post and headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
             return None
         gate = self._gate
         if gate is not None and gate.needs_credentials and AUTHORIZATION not in headers and API_KEY not in headers:
             return gate.without_credentials("http")
+        if not is_post:
+            return None
         if self._admit is None:
             return None
         return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None

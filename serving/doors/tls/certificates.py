@@ -12,13 +12,15 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from serving.doors.tls import files as pem
-from serving.doors.tls.files import HTTP2, TlsContexts, TlsError, TlsFiles
+from serving.doors.tls.files import HTTP2, TlsContexts, TlsError, TlsFiles, TlsFilesAway
 from serving.telemetry import tls_names
 from serving.telemetry.metric_doc import Figures
 
 LOOK_EVERY_S: Final = 5.0
 SOON_S: Final = 86_400.0
 """A certificate that ends in less than this is said so in the log at each reload."""
+UNREADABLE: Final = "unreadable"
+"""In place of a digest, for what could not be read: it is tried at every look."""
 _log = logging.getLogger("vedette.tls")
 
 
@@ -51,10 +53,14 @@ class Certificates:
         """Look at the files every now and then, in a thread; runs until it is cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.to_thread(self.look)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:  # whatever it was, the files are followed
+                _log.exception("the TLS files cannot be looked at; the certificates before are kept")
 
     def look(self) -> bool:
-        """Read the files again. Returns whether new contexts are in use. Never raises."""
+        """Read the files again. Returns whether new contexts are in use."""
+        digest = UNREADABLE
         try:
             content = pem.read(self._files)
             if content.digest == self._digest:
@@ -62,27 +68,25 @@ class Certificates:
                 return False
             if content.digest == self._seen:  # refused already
                 return False
+            digest = content.digest
             contexts = pem.open_contexts(self._files, content)
         except TlsError as problem:
-            return self._refused(problem)
+            self._refused(problem, UNREADABLE if isinstance(problem, TlsFilesAway) else digest)
+            return False
         self._contexts, self._digest, self._seen, self._problem = contexts, content.digest, content.digest, ""
         self._reloads["loaded"] += 1
         _log.info("TLS certificates were read again; the server's ends %s", contexts.expires.isoformat())
         self._warn_of_end()
         return True
 
-    def _refused(self, problem: TlsError) -> bool:
-        """Note files that cannot be used, once for each content."""
-        try:
-            digest = pem.read(self._files).digest
-        except TlsError:
-            digest = "unreadable"
+    def _refused(self, problem: TlsError, digest: str) -> None:
+        """Note files that cannot be used, once for each content. digest: of the content that was judged: the files may have changed since,
+        and what they hold now is judged at the next look."""
         if digest != self._seen:
             self._seen = digest
             self._reloads["refused"] += 1
             self._problem = f"the TLS files cannot be used, the certificates before are kept: {problem}"
             _log.error("%s", self._problem)
-        return False
 
     def _warn_of_end(self) -> None:
         left_s = self._contexts.expires.timestamp() - self._now()

@@ -30,6 +30,10 @@ class TlsError(Exception):
     """The TLS files cannot be used; the message says which, why, and the way out."""
 
 
+class TlsFilesAway(TlsError):
+    """They cannot be read now, whatever they hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
     """Where the PEM files are. client_ca: the certificates that may sign those of clients; None if clients are asked for none."""
@@ -103,10 +107,13 @@ def _context(files: TlsFiles, content: TlsBytes, protocol: str) -> ssl.SSLContex
             f"{files.certificate} and {files.key}: cannot be used together ({reason}); the key is an unencrypted PEM file and "
             "belongs to the first certificate of the chain"
         ) from problem
+    except OSError as problem:  # no descriptor is to be had
+        raise TlsFilesAway(f"{files.certificate}: cannot be handed to OpenSSL: {problem.strerror}") from problem
     context.verify_mode = _VERIFY[files.client]
     if files.client != "off":
         try:
-            context.load_verify_locations(cadata=content.client_ca.decode("ascii", "replace"))
+            text = content.client_ca.decode("ascii", "ignore")  # remarks in it may be in any language
+            context.load_verify_locations(cadata=text)
         except (ssl.SSLError, ValueError) as problem:
             raise TlsError(f"{files.client_ca}: cannot be used as certificates of client CAs ({problem})") from problem
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate CA in the file is trusted without its root
@@ -121,7 +128,7 @@ def _content(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as problem:
-        raise TlsError(f"VEDETTE_{setting}: cannot read {path}: {problem.strerror}") from problem
+        raise TlsFilesAway(f"VEDETTE_{setting}: cannot read {path}: {problem.strerror}") from problem
 
 
 @contextmanager

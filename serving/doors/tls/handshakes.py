@@ -6,6 +6,7 @@ oldest unfinished handshake ends, because an honest client finishes within a few
 What each failure was is counted by reason."""
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -51,6 +52,7 @@ _BY_OPENSSL: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
     "CERTIFICATE_VERIFY_FAILED": "bad_certificate",
 }
+_log = logging.getLogger("vedette.tls")
 
 
 class Handshake(Protocol):
@@ -107,7 +109,12 @@ class Handshakes:
         until, now = self.loop.time() + TURN_S, self.loop.time
         ready = self._ready
         while ready:
-            ready.popleft().step()
+            handshake = ready.popleft()
+            try:
+                handshake.step()
+            except Exception:  # of one connection; the others go on
+                _log.exception("a connection failed as it was opened")
+                handshake.fail("other")
             if now() >= until:
                 break
         if ready:

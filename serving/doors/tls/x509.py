@@ -30,4 +30,5 @@ def peer_certificate(der: bytes) -> PeerCertificate:
         if isinstance(names, x509.SubjectAlternativeName):
             dns_names = tuple(names.get_values_for_type(x509.DNSName))
             uris = tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
-    return PeerCertificate(certificate.subject.rfc4514_string(), dns_names, uris, hashlib.sha256(der).hexdigest())
+    expires_s = certificate.not_valid_after_utc.timestamp()
+    return PeerCertificate(certificate.subject.rfc4514_string(), dns_names, uris, hashlib.sha256(der).hexdigest(), expires_s)

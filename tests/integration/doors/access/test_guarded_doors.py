@@ -324,6 +324,18 @@ def test_nobody_waits_for_the_body_of_a_request_that_shows_nothing():
         assert opened.http("POST", INFER.format("simple"), simple_request()).status == 401
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "GET", "OPTIONS"])
+def test_no_method_has_the_body_of_a_stranger_kept(method):
+    world = FakeWorld(policy=POLICY[: POLICY.index("certificates:")])
+    with open_doors(gate=world.gate) as opened, socket.create_connection(("127.0.0.1", opened.http_port), timeout=10) as plain:
+        plain.sendall(b"%b /v2/models HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" % method.encode() + b"x" * 99_999)
+        other = opened.http("GET", "/v2/health/live", None, {"content-length": "0"})
+        assert other.status == 200, "a length of nothing is no body"
+        assert opened.listener._http._shared.unfinished_bytes == 0
+        plain.sendall(b"x")
+        assert b" 401 " in plain.recv(65536)
+
+
 def _asks_without_a_body(doors):
     with socket.create_connection(("127.0.0.1", doors.http_port), timeout=10) as plain:
         head = b"POST /v2/models/simple/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n"

@@ -151,8 +151,12 @@ def test_a_session_is_resumed_with_its_client_certificate(doors, client, version
 
 
 def test_the_client_s_certificate_is_on_its_connection(doors, client):
-    der = x509.load_pem_x509_certificate(client.certificate).public_bytes(Encoding.DER)
-    expected = PeerCertificate("O=SOC,CN=soar", ("soar.soc.example",), ("spiffe://soc/soar",), hashlib.sha256(der).hexdigest())
+    certificate = x509.load_pem_x509_certificate(client.certificate)
+    digest, end_s = (
+        hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        certificate.not_valid_after_utc.timestamp(),
+    )
+    expected = PeerCertificate("O=SOC,CN=soar", ("soar.soc.example",), ("spiffe://soc/soar",), digest, end_s)
     with secured(doors, context(issued=client)) as sock, secured(doors, context()) as anonymous:
         assert b"200 OK" in asked(sock)
         assert b"200 OK" in asked(anonymous)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 
 import pytest
 
@@ -110,3 +111,24 @@ def test_a_mounted_secret_is_followed_through_its_links(tmp_path):
     (tmp_path / "..next").replace(tmp_path / "..data")
     assert files.look()
     assert not files.policy.roles
+
+
+def test_keys_that_cannot_be_read_for_a_moment_are_read_at_the_next_look(world):
+    """A process may be out of descriptors just when a key is revoked: the file does not change again, and the key must end all the same."""
+    folder, files = world
+    write(folder / "keys.json", one_key())
+    files.look()
+    assert len(files.keys.entries) == 1
+    write(folder / "keys.json", '{"keys": []}')
+    write(folder / "access.yaml", TEXT + "open: [health]\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert [files.look(), files.look()] == [False, False]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert files.look()
+    assert not files.keys.entries
+    assert files.policy.open == {Verb.HEALTH}
+    assert files.problems() == ()
+    assert files._reads["keys", "refused"] == 2, "told once, and once at the start when there were none"
