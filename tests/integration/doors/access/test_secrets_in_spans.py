@@ -31,7 +31,11 @@ def test_no_secret_of_a_request_is_in_a_span(tmp_path):
             shown = {"authorization": f"Bearer {good}"}
             asked = [
                 (INFER, shown, 200),
-                (f"{INFER}?token={PLANTED}", {**shown, "x-api-key": PLANTED, "cookie": PLANTED, "tracestate": f"a={PLANTED}"}, 200),
+                (
+                    f"{INFER}?token={PLANTED}",
+                    {**shown, "x-api-key": PLANTED, "cookie": PLANTED, "tracestate": f"a={PLANTED}"},
+                    200,
+                ),
                 (INFER, {**shown, "x-vedette-tenant": PLANTED}, 403),
                 (INFER, {"authorization": f"Bearer {PLANTED}"}, 401),
                 (INFER, {"authorization": f"Basic {PLANTED}"}, 401),
@@ -47,7 +51,13 @@ def test_no_secret_of_a_request_is_in_a_span(tmp_path):
         finally:
             host.stop()
             collector.close()
-    spans = [span for *_, told in collector.received for one in told.resource_spans for scope in one.scope_spans for span in scope.spans]
+    spans = [
+        span
+        for *_, told in collector.received
+        for one in told.resource_spans
+        for scope in one.scope_spans
+        for span in scope.spans
+    ]
     assert len([span for span in spans if not span.parent_span_id]) >= 2, "each that was let in"
     told = b"".join(message.SerializeToString() for *_, message in collector.received)
     for secret in (PLANTED, *good.split(".")):
