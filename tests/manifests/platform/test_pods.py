@@ -125,3 +125,5 @@ def test_every_setting_of_a_stream_worker_exists_and_parses(monkeypatch):
     assert pod["terminationGracePeriodSeconds"] > stream.deadline_s + stream.transaction_s, "a batch and its commit may end"
     assert worker["command"] == ["python", "-m", "serving.launch.stream"]
     assert worker["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    ends = {worker[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")}
+    assert ends == {"/v2/health/live"}, "readiness waits for the broker, and a broker that is away must not end a worker"

@@ -43,10 +43,13 @@ def test_prometheus_believes_the_certificate_and_shows_its_own():
 
 
 def test_prometheus_shows_a_key_whose_role_may_read_metrics_only():
-    door, _ = scraped(whole("examples/secured"))
+    resources = whole("examples/secured")
+    door, _ = scraped(resources)
     assert door["authorization"]["type"] == "Bearer"
+    of_kserve = one(resources, "PodMonitor", "vedette-predictors")["spec"]["podMetricsEndpoints"][0]
+    assert of_kserve["authorization"] == door["authorization"]
     head = (MANIFESTS / "components/prometheus-access/kustomization.yaml").read_text(encoding="utf-8")
-    said = f"secret generic {door['authorization']['credentials']['name']} --from-file={door['authorization']['credentials']['key']}="
+    said = f"secret generic {door['authorization']['credentials']['name']} --from-literal={door['authorization']['credentials']['key']}="
     assert said in head, "how the Secret is made"
     policy = read_policy(MANIFESTS / "components/access/access.yaml")
     assert "--role scraper" in head
