@@ -298,6 +298,10 @@ class InferenceService(Protocol):
         """Raises NotFound."""
         ...
 
+    def reads_features(self, name: str, version: str | None) -> bool:
+        """Whether any variant that may answer reads stored features. Raises NotFound, Unavailable."""
+        ...
+
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request."""
         ...

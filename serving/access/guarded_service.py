@@ -4,7 +4,6 @@ A request gets one of these in place of the service itself, so both doors refuse
 anybody through. What is not found is said in words that name nothing else: the service's own words may list other models."""
 
 from collections.abc import Callable
-from typing import Final
 
 from serving.access.credentials import Credentials
 from serving.access.gate import Gate, Pass
@@ -12,9 +11,6 @@ from serving.access.verbs import Verb
 from serving.errors import NotFound
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.ports import InferenceService
-
-FEATURES: Final = "feature_service"
-"""Where a model's metadata names the feature service that it reads."""
 
 
 class GuardedService:
@@ -57,10 +53,20 @@ class GuardedService:
         except NotFound:
             raise _not_found(name) from None
 
+    def reads_features(self, name: str, version: str | None) -> bool:
+        """See the port; False for a model that is not there. Raises Forbidden."""
+        self._check(name)
+        try:
+            return self._service.reads_features(name, version)
+        except NotFound:
+            return False
+
     async def infer(self, request: InferRequest) -> InferAnswer:
         """See the port. Raises Forbidden, RateLimited."""
         self._check(request.model)
-        checked = self._gate.check_request(self._pass, request, self._door, lambda: self._reads_features(request))
+        checked = self._gate.check_request(
+            self._pass, request, self._door, lambda: self.reads_features(request.model, request.version)
+        )
         try:
             return await self._service.infer(checked)
         except NotFound:
@@ -109,12 +115,6 @@ class GuardedService:
 
     def _check(self, model: str) -> None:
         self._gate.check_model(self._pass, self._verb, model, self._door)
-
-    def _reads_features(self, request: InferRequest) -> bool:
-        try:
-            return FEATURES in self._service.model_metadata(request.model, request.version).parameters
-        except NotFound:
-            return False
 
 
 def guarded_by(

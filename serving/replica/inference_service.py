@@ -119,6 +119,10 @@ class ModelServer:
         snapshot = self._snapshot
         return replace(snapshot.find(name, version).stable.revision.metadata, versions=snapshot.versions(name))
 
+    def reads_features(self, name: str, version: str | None) -> bool:
+        """See the port: a candidate may read them where stable does not. Raises NotFound, Unavailable."""
+        return self._snapshot.find(name, version).reads_features
+
     def manifest(self, name: str) -> Manifest:
         """The manifest of a model's stable revision. May be called from any thread. Raises NotFound, Unavailable."""
         return self._snapshot.find(name, None).stable.revision.manifest

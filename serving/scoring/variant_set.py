@@ -71,6 +71,11 @@ class VariantSet:
         return MappingProxyType({m.revision.variant: VariantSet.only(m.revision) for m in (self.stable, *self.others)})
 
     @cached_property
+    def reads_features(self) -> bool:
+        """Whether any of them reads stored features."""
+        return any(m.revision.feature_service is not None for m in (self.stable, *self.others))
+
+    @cached_property
     def mirrors(self) -> tuple[Variant, ...]:
         """Variants that score copies of stable's rows."""
         return tuple(m for m in self.others if m.mirror)

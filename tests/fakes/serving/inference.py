@@ -95,6 +95,9 @@ class FakeInference:
     def model_metadata(self, name: str, version: str | None) -> ModelMetadata:
         return self._find(name, version)
 
+    def reads_features(self, name: str, version: str | None) -> bool:
+        return "feature_service" in self._find(name, version).parameters
+
     async def infer(self, request: InferRequest) -> InferAnswer:
         model = self._find(request.model, request.version)
         self.seen = [*self.seen[-99:], request]

@@ -9,13 +9,17 @@ import pytest
 from serving.access.authentication import authenticator as module
 from serving.access.authentication.key_sets import fetch_keys
 from serving.access.credentials import Credentials, PeerCertificate
+from serving.access.guarded_service import GuardedService
 from serving.access.policy import LONGEST_REMEMBERED, Binding, Globs, Rights
 from serving.access.policy_file import parse_policy
 from serving.access.refusals import RateLimited
 from serving.access.verbs import Verb
-from serving.errors import Unauthenticated, Unavailable
+from serving.errors import Forbidden, Unauthenticated, Unavailable
+from serving.ports import FeatureServiceInfo, FieldInfo
+from tests.fakes.serving.features import FakeFeatureReader
 from tests.fakes.serving.guarded.gate_world import POLICY, FakeWorld, bearer
 from tests.fakes.serving.guarded.token_issuer import ISSUER, key_set, token
+from tests.unit.serving.scoring import variants
 
 
 async def asks(world, credentials, model="simple"):
@@ -146,3 +150,24 @@ def test_the_memory_of_sets_of_rights_is_bounded(world):
     for n in range(module.MOST_BINDINGS + 10):
         world.gate.authenticator._rights_of(Binding(frozenset(), f"tenant-{n}"))
     assert len(world.gate.authenticator._rights) == module.MOST_BINDINGS
+
+
+async def test_a_candidate_that_reads_stored_features_is_refused_to_tenants_as_a_stable_that_does(tmp_path):
+    """A rollout may bring the candidate that reads them to a shared model whose stable does not; and a request may name it."""
+    reader = FakeFeatureReader(FeatureServiceInfo("first", (FieldInfo("host", "BYTES"),), (), ()))
+    served = variants.World(tmp_path / "store", features=reader)
+    stable = variants.threat(tmp_path / "1", "1")
+    candidate = variants.threat(tmp_path / "2", "2", feature_service="first")
+    for bundle in (stable, candidate):
+        served.store.add(bundle)
+    world = FakeWorld(policy=POLICY.replace("shared_models: [simple]", "shared_models: [threat]"))
+    blue = await asks(world, bearer(token(world.now_s, sub="blue-1")), "threat")
+    guarded = GuardedService(served.service, world.gate, blue, Verb.INFER, "http")
+    await served.service.apply(variants.spec(stable))
+    assert (await guarded.infer(variants.request("a"))).version == "1"
+    await served.service.apply(variants.spec(stable, variants.variant(candidate, weight=1)))
+    for named in (None, "candidate"):
+        with pytest.raises(Forbidden):
+            await guarded.infer(variants.request("a", variant=named))
+    assert served.service.reads_features("threat", "2")
+    assert not served.service.reads_features("threat", "1"), "a version that is named answers alone"
