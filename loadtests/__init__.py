@@ -1,4 +1,4 @@
-"""Load tests and benchmarks: Locust users, shapes and objectives for both doors; `bench` compares servers side by side.
+"""Load tests and benchmarks: Locust users, shapes and objectives for HTTP, gRPC and Kafka; `bench` compares servers side by side.
 
-Talks to servers from outside, as a client does. From another room it uses only the training room's flow generator, and only
+Talks to servers from outside, as a client does. From other rooms it uses the Kafka clients, the local broker, and what makes events of data, the last only
 where that is installed."""

@@ -62,3 +62,25 @@ def _generated() -> list[Event]:
 def _plain(event: Mapping[str, Any]) -> Event:
     """Times as RFC 3339 text, as the protocol has them."""
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in event.items()}
+
+
+def stream_events_of(model: str, data_dir: Path | None) -> tuple[str, list[tuple[bytes, dict[str, Any]]]]:
+    """The source of a shipped detector's events, and their keys and bodies as a sensor would produce them. Raises ValueError."""
+    try:
+        detectors = importlib.import_module("lifecycle.datasets.declarations")
+        sending = importlib.import_module("lifecycle.training.client_events")
+    except ImportError as problem:
+        raise ValueError("events for Kafka come from the training room: install the extra `lifecycle`") from problem
+    if not (detectors.BUILT_IN / f"{model}.yaml").is_file():
+        raise ValueError(f"model {model!r} is no shipped detector, so there are no events of it for Kafka")
+    detector = detectors.read_detector(model)
+    capture = next(data_dir.glob(f"*/{detector.source.train}"), None) if data_dir and detector.source.train else None
+    if capture is not None and capture.suffix == ".parquet":
+        from pyarrow import parquet
+
+        frame = next(parquet.ParquetFile(capture).iter_batches(KEPT)).to_pandas()
+    elif detector.source.generator:
+        frame = importlib.import_module("lifecycle.datasets.synthetic_flows").generate_flows(1, hosts=40, flows_per_host=50)
+    else:
+        raise ValueError(f"model {model!r} needs a capture {detector.source.train} below VEDETTE_DATA_DIR")
+    return str(capture or "generated flows"), [(e.key.encode(), dict(e.body)) for e in sending.client_events(detector, frame)]

@@ -1,19 +1,21 @@
-"""What a load test has to itself on this machine: a trained store and a server of it, ended with the block."""
+"""What a load test has to itself on this machine: a trained store, a server of it, a broker and a worker; they end with the block."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import LOGS, ServerUnderTest, running
+from operators.control.local_kafka import LocalKafka
 
 _CLI: Final = (sys.executable, "-m", "operators.cli.main")
 _SETUP_S: Final = 600.0
+_PARTITIONS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,25 @@ class LoadTarget:
 
 
 @contextmanager
-def local_target(folder: Path, model: str, data_dir: Path | None) -> Iterator[LoadTarget]:
+def local_target(folder: Path, model: str, data_dir: Path | None, *, streams: bool) -> Iterator[LoadTarget]:
     """A server with this model, trained on the data or on generated rows the first time. folder: where its store is and stays.
-
-    Raises BenchError."""
+    streams: also a broker, and a worker of the stream on the same store. Raises BenchError, LocalKafkaError."""
     store = folder / f"store-{model}-{'real' if data_dir else 'generated'}"
     command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
-    with running(_server(store)) as up:
-        yield LoadTarget(f"http://127.0.0.1:{up.http_port}", {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"})
+    with ExitStack() as stack:
+        up = stack.enter_context(running(_server(store)))
+        environment = {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"}
+        if streams:
+            broker = stack.enter_context(LocalKafka())
+            # VEDETTE_STREAM_OPTIONS, e.g. a password, would be another broker's
+            environment |= {
+                "VEDETTE_STREAM_SERVERS": broker.address,
+                "VEDETTE_STREAM_OPTIONS": "{}",
+                "VEDETTE_STREAM_MODEL": model,
+            }
+            command_line("stream", "topics", "--partitions", str(_PARTITIONS), environment=environment)
+            stack.enter_context(running(_worker(store, environment)))
+        yield LoadTarget(f"http://127.0.0.1:{up.http_port}", environment)
 
 
 def command_line(*words: str, environment: Mapping[str, str] | None = None) -> None:
@@ -55,6 +68,11 @@ def command_line(*words: str, environment: Mapping[str, str] | None = None) -> N
 def _server(store: Path) -> ServerUnderTest:
     ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
     return ServerUnderTest("load-server", (*_CLI, "up", "--no-train", "--store-dir", str(store), *ports))
+
+
+def _worker(store: Path, environment: Mapping[str, str]) -> ServerUnderTest:
+    settings = {**environment, "VEDETTE_STORE_DIR": str(store), "VEDETTE_STREAM_HTTP_PORT": "{http_port}"}
+    return ServerUnderTest("load-worker", (*_CLI, "stream"), environment=tuple(settings.items()))
 
 
 def log_of(name: str) -> Path:

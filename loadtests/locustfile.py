@@ -4,6 +4,7 @@
     VEDETTE_LOAD_SHAPE=spike VEDETTE_LOAD_P99_MS=50 locust -f loadtests/locustfile.py --headless --host ... HttpDoor GrpcDoor
     locust -f loadtests/locustfile.py HttpDoor ...            # one door only
 
+With VEDETTE_STREAM_SERVERS there is a third user, KafkaDoor, and a worker of the stream is expected to run.
 `make load` does this with a server of its own (loadtests.run). Settings are loadtests.settings; what is sent, loadtests.payloads."""
 
 from typing import Any, Final
@@ -17,12 +18,21 @@ from loadtests import verdict
 from loadtests.objectives import Finding, Totals, judge, of_shape, read_objectives
 from loadtests.shapes import at, shape_of
 from loadtests.users import GRPC, HTTP, SETTINGS, GrpcDoor, HttpDoor, prepare
+from serving.stream.settings import StreamSettings
 
 __all__ = ["GrpcDoor", "HttpDoor"]
 
-_KINDS: Final = {HttpDoor: "http", GrpcDoor: "grpc"}
+_KINDS: Final[dict[Any, str]] = {HttpDoor: "http", GrpcDoor: "grpc"}
 _NAMES: Final = {HTTP: "http", GRPC: "grpc"}
+_HAS_STREAM: Final = bool(StreamSettings().servers)
 _OBJECTIVES: Final = read_objectives(SETTINGS.objectives)
+
+if _HAS_STREAM:
+    from loadtests.kafka_door import KAFKA, KafkaDoor, stream_of
+    from loadtests.kafka_door import events as stream_events
+
+    __all__ += ["KafkaDoor"]
+    _KINDS[KafkaDoor], _NAMES[KAFKA] = "kafka", "kafka"
 
 if SETTINGS.shape != "none":
     _SHAPE: Final = shape_of(SETTINGS.shape, users=SETTINGS.users, seconds=SETTINGS.seconds)
@@ -35,8 +45,10 @@ if SETTINGS.shape != "none":
             return at(_SHAPE, self.get_run_time())
 
 
-def totals(stats: RequestStats) -> list[Totals]:
-    """Locust's figures of the infer requests, without those of the metadata. Locust rounds latencies to two digits from 100 ms."""
+def totals(stats: RequestStats, lag: int | None) -> list[Totals]:
+    """Locust's figures of the infer requests and events, without those of the metadata. lag: of the events.
+
+    Locust rounds latencies to two digits from 100 ms."""
     return [
         Totals(
             _NAMES[e.name],
@@ -45,6 +57,7 @@ def totals(stats: RequestStats) -> list[Totals]:
             e.get_response_time_percentile(0.5) or 0.0,
             e.get_response_time_percentile(0.99) or 0.0,
             e.total_rps - e.total_fail_per_sec,
+            lag if _NAMES[e.name] == "kafka" else None,
         )
         for e in stats.entries.values()
         if e.name in _NAMES
@@ -57,16 +70,33 @@ def findings(environment: Any) -> tuple[Finding, ...]:
         name: value for name in ("p99_ms", "failure_ratio", "min_requests") if (value := getattr(SETTINGS, name)) is not None
     }
     limits = {kind: o.model_copy(update=changed) for kind, o in of_shape(_OBJECTIVES, SETTINGS.shape).items()}
-    return judge(limits, totals(environment.stats), [_KINDS[u] for u in environment.user_classes if u in _KINDS])
+    lag = stream_of(environment).in_flight.most if _streams(environment) else None
+    return judge(
+        limits, totals(environment.stats, lag), [kind for user, kind in _KINDS.items() if user in environment.user_classes]
+    )
+
+
+def _streams(environment: Any) -> bool:
+    return _HAS_STREAM and KafkaDoor in environment.user_classes
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def get_ready(environment: Any, **_: Any) -> None:
     """Read the payloads, then update the time of gevent's loop: it is still the time before the imports, so --run-time would end
     too early."""
-    if environment.host:
+    if environment.host and {HttpDoor, GrpcDoor} & {*environment.user_classes}:
         prepare(environment.host)
+    if _streams(environment):
+        stream_events()
+        stream_of(environment)
     gevent.get_hub().loop.update_now()
+
+
+@events.test_stop.add_listener  # type: ignore[untyped-decorator]
+def wait_for_verdicts(environment: Any, **_: Any) -> None:
+    """The users have ended; their last events have not been answered yet."""
+    if _streams(environment):
+        stream_of(environment).drain()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]

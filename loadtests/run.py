@@ -1,7 +1,9 @@
 """`make load`: one shape against a server, judged. Prints pass or fail of each objective, writes a page; the exit status is the verdict.
 
     python -m loadtests.run --shape spike                                     # a server of its own on this machine
-    python -m loadtests.run --shape steps --users 64 --host https://vedette.example --grpc vedette.example:8081 --doors http,grpc
+    python -m loadtests.run --shape steps --users 64 --host https://vedette.example --grpc vedette.example:8081
+
+Kafka's user takes part where there is a broker: Kafka's jars on this machine, or VEDETTE_STREAM_SERVERS with `--host`.
 
 0: every objective is met. 1: one is not. 2: the test could not be carried out."""
 
@@ -21,8 +23,10 @@ from loadtests.local_servers import LoadTarget, local_target, log_of, run_users
 from loadtests.objectives import SHIPPED, ObjectivesError, read_objectives
 from loadtests.settings import LoadSettings
 from loadtests.shapes import SHAPES, shape_of
+from operators.control.local_kafka import LocalKafka, LocalKafkaError
+from serving.stream.settings import StreamSettings
 
-DOORS: Final = {"http": "HttpDoor", "grpc": "GrpcDoor"}
+DOORS: Final = {"http": "HttpDoor", "grpc": "GrpcDoor", "kafka": "KafkaDoor"}
 OUT: Final = Path("build/load")
 PACE_S: Final = 0.1
 """How long a user waits, unless VEDETTE_LOAD_WAIT_S says so: without a pause, users measure the machine's speed only."""
@@ -35,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     end_in_order()
     try:
         return _run(given)
-    except (BenchError, ObjectivesError, ValueError, OSError) as problem:
+    except (BenchError, LocalKafkaError, ObjectivesError, ValueError, OSError) as problem:
         print(f"the load test could not be carried out: {problem}", file=sys.stderr)
         return 2
 
@@ -58,7 +62,9 @@ def _run(given: argparse.Namespace) -> int:
     shape = shape_of(given.shape, users=given.users, seconds=given.seconds)
     objectives = given.objectives or settings.objectives or SHIPPED
     read_objectives(objectives)  # before anything is started
-    doors = _doors(given.doors)
+    doors = (
+        _doors(given.doors) if given.doors is not None else [*("http", "grpc"), *(["kafka"] if _has_broker(given.host) else [])]
+    )
     OUT.mkdir(parents=True, exist_ok=True)
     page, findings = OUT / f"{given.shape}.html", OUT / f"{given.shape}.json"
     findings.unlink(missing_ok=True)
@@ -70,12 +76,14 @@ def _run(given: argparse.Namespace) -> int:
         "VEDETTE_LOAD_FINDINGS": str(findings),
         **({} if "wait_s" in settings.model_fields_set else {"VEDETTE_LOAD_WAIT_S": str(PACE_S)}),
     }
-    with _target(given, settings) as target:
+    with _target(given, settings, doors) as target:
         print(
             f"{given.shape}: {shape.peak} users at the peak, {shape.seconds:g} s, {', '.join(doors)} of {target.host}",
             file=sys.stderr,
         )
-        status, said = run_users([DOORS[d] for d in doors], target, page, environment, shape.seconds + _GRACE_S)
+        status, said = run_users(
+            [DOORS[d] for d in doors], target, page, environment, shape.seconds + settings.verdict_s + _GRACE_S
+        )
     if not findings.is_file():
         raise BenchError(
             f"the users ended with status {status} without findings; their log is {log_of('load-users')}:\n{said[-600:]}"
@@ -91,19 +99,33 @@ def _run(given: argparse.Namespace) -> int:
     return 0 if verdict.passed(found) else 1
 
 
-def _doors(named: str | None) -> list[str]:
-    doors = list(DOORS) if named is None else [d.strip() for d in named.split(",") if d.strip()]
+def _has_broker(host: str | None) -> bool:
+    """Whether there is one; says so if not."""
+    if host is not None:
+        return bool(StreamSettings().servers)
+    try:
+        LocalKafka.check()
+    except LocalKafkaError as problem:
+        print(f"Kafka is left out: {problem}", file=sys.stderr)
+        return False
+    return True
+
+
+def _doors(named: str) -> list[str]:
+    doors = [d.strip() for d in named.split(",") if d.strip()]
     if not doors or (unknown := sorted(set(doors) - DOORS.keys())):
         raise ValueError(f"--doors {named}: has {', '.join(unknown) if doors else 'none'}; expected some of {','.join(DOORS)}")
     return doors
 
 
-def _target(given: argparse.Namespace, settings: LoadSettings) -> AbstractContextManager[LoadTarget]:
+def _target(given: argparse.Namespace, settings: LoadSettings, doors: list[str]) -> AbstractContextManager[LoadTarget]:
     if given.host is None:
-        return local_target(OUT, settings.model, settings.data_dir)
+        return local_target(OUT, settings.model, settings.data_dir, streams="kafka" in doors)
     place = urlsplit(given.host)
     if place.scheme not in {"http", "https"} or not place.hostname:
         raise ValueError(f"--host {given.host}: expected a URL of the HTTP door, e.g. http://127.0.0.1:8080")
+    if "kafka" in doors and not StreamSettings().servers:
+        raise ValueError("--doors kafka with --host: set VEDETTE_STREAM_SERVERS to the brokers whose events a worker scores")
     grpc = given.grpc or (settings.grpc if "grpc" in settings.model_fields_set else f"{place.hostname}:8081")
     return nullcontext(LoadTarget(given.host.rstrip("/"), {"VEDETTE_LOAD_GRPC": grpc}))
 

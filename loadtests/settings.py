@@ -22,8 +22,12 @@ class LoadSettings(BaseSettings):
     """Folder of real captures, e.g. `flows/*.parquet`."""
     rows: PositiveInt = 1
     """Rows in one request."""
+    events: PositiveInt = 5
+    """Events that a Kafka user produces at once, before it waits."""
+    verdict_s: PositiveFloat = 30.0
+    """An event that has no verdict after this counts as failed."""
     wait_s: NonNegativeFloat = 0.0
-    """How long a user waits after an answer; 0 sends as fast as answers come."""
+    """How long a user waits after an answer; 0 sends as fast as answers come. A Kafka user waits for at least 0.1 s."""
     shape: Literal["none", "steps", "spike", "soak", "diurnal"] = "none"
     """How the number of users changes over time; `none`: --users decides."""
     users: PositiveInt | None = None

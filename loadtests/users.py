@@ -1,6 +1,7 @@
-"""The Locust users: one over HTTP, one over gRPC, with the same payloads. Each waits for an answer before its next request.
+"""The Locust users of the endpoint: one over HTTP, one over gRPC, with the same payloads. Each waits for an answer before its next request.
 
-An answer without outputs is a failure, also with status 200. Latency is judged in objectives.py."""
+An answer without outputs is a failure, also with status 200. Latency is judged in objectives.py; kafka_door.py has the user of
+the stream."""
 
 import ssl
 import time
@@ -100,7 +101,7 @@ def prepare(host: str) -> None:
         _messages(metadata)
 
 
-def _cycle_from_own_start(items: tuple[Any, ...]) -> Any:
+def cycle_from_own_start(items: tuple[Any, ...]) -> Any:
     """Cycle through the items. Each user starts at another item, so that users do not send the same request together."""
     first = next(_TURN) * 7 % len(items)
     return cycle(items[first:] + items[:first])
@@ -121,7 +122,7 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
             if answer.status_code != 200:
                 answer.failure(f"model {SETTINGS.model}: {answer.status_code} {answer.text}")
                 raise StopUser
-            self.bodies = _cycle_from_own_start(_bodies(answer.content))
+            self.bodies = cycle_from_own_start(_bodies(answer.content))
 
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
@@ -142,7 +143,7 @@ class GrpcDoor(User):  # type: ignore[misc]
     def on_start(self) -> None:
         """Connect, read the model's metadata and make the payloads."""
         try:
-            self.requests = _cycle_from_own_start(_messages(fetch_metadata(self.host)))
+            self.requests = cycle_from_own_start(_messages(fetch_metadata(self.host)))
         except OSError as problem:
             self._report(0.0, 0, problem)
             raise StopUser from problem
