@@ -18,13 +18,14 @@ from locust import User, constant, task
 from loadtests.captures import stream_events_of
 from loadtests.in_flight import EventsInFlight
 from loadtests.users import SETTINGS, LoadError, cycle_from_own_start
-from serving.stream.contract import REASON_HEADER, TRACE_HEADER
 from serving.stream.kafka.cluster import KafkaCluster, ToldOnce
 from serving.stream.kafka.producing import new_producer, put
 from serving.stream.ports import OutRecord
 from serving.stream.settings import StreamSettings
 
 KAFKA: Final = "kafka verdict"
+TRACE_HEADER, REASON_HEADER = "traceparent", "vedette-reason"
+"""Of the contract of streams. serving.stream.contract needs more than a load test has installed."""
 _LOOK_S: Final = 0.005
 _LEAST_WAIT_S: Final = 0.1
 _CONNECT_S: Final = 30.0
