@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 import gevent
+import msgspec
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from locust import User, constant, task
@@ -18,19 +19,27 @@ from locust import User, constant, task
 from loadtests.captures import stream_events_of
 from loadtests.in_flight import EventsInFlight
 from loadtests.users import SETTINGS, LoadError, cycle_from_own_start
+from serving.stream.contract import REASON_HEADER, TRACE_HEADER
 from serving.stream.kafka.cluster import KafkaCluster, ToldOnce
 from serving.stream.kafka.producing import new_producer, put
 from serving.stream.ports import OutRecord
 from serving.stream.settings import StreamSettings
 
 KAFKA: Final = "kafka verdict"
-TRACE_HEADER, REASON_HEADER = "traceparent", "vedette-reason"
-"""Of the contract of streams. serving.stream.contract needs more than a load test has installed."""
 _LOOK_S: Final = 0.005
 _LEAST_WAIT_S: Final = 0.1
 _CONNECT_S: Final = 30.0
 _SAMPLED_OF: Final = 100
 """One event of so many asks for its spans to be recorded."""
+
+
+class _Answer(msgspec.Struct):
+    """What is read of a verdict, or of a dead letter, which is the event as it came."""
+
+    event_id: str
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
 @cache
@@ -99,10 +108,11 @@ class EventStream:
             gevent.sleep(_LOOK_S)
 
     def _came(self, message: Message, now_s: float) -> None:
-        value, headers = message.value() or b"", dict(message.headers() or ())
+        value = message.value() or b""
+        headers: dict[str, Any] = dict(message.headers() or ())
         try:
-            event_id = orjson.loads(value)["event_id"]
-        except (ValueError, TypeError, KeyError):
+            event_id = _ANSWER.decode(value).event_id
+        except msgspec.DecodeError:
             return  # another producer's
         waited_ms = self.in_flight.answered(event_id, now_s)
         if waited_ms is None:
@@ -110,7 +120,7 @@ class EventStream:
         problem = None
         if message.topic() == self._settings.dead_letters:
             problem = LoadError(f"among the dead letters: {(headers.get(REASON_HEADER) or b'').decode(errors='replace')[:200]}")
-        elif event_id.encode() not in (headers.get(TRACE_HEADER) or b""):
+        elif event_id.encode() not in headers.get(TRACE_HEADER, b""):
             problem = LoadError("a verdict without its event's traceparent")
         self._report(waited_ms, len(value), problem)
 
