@@ -8,6 +8,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -123,9 +124,10 @@ def read_policy(path: Path) -> AccessPolicy:
 async def follow(gate: Gate, files: AccessFiles, every_s: float = EVERY_S) -> None:
     """Keep a gate true to its files and its issuers' keys, until cancelled."""
     while True:
-        for key_set in list(gate.authenticator.key_sets.values()):
-            if key_set.is_due():
-                await key_set.look()
+        due = [key_set for key_set in gate.authenticator.key_sets.values() if key_set.is_due()]
+        with suppress(TimeoutError):  # the looks go on: an issuer that is slow does not delay the end of a key that was revoked
+            async with asyncio.timeout(every_s):
+                await asyncio.gather(*(key_set.look() for key_set in due))
         await asyncio.sleep(every_s)
         try:
             if await asyncio.to_thread(files.look):

@@ -1,14 +1,19 @@
 """What a caller who means ill may cost: time for a long name, memory for many, the memory of others; and what ends with a certificate."""
 
 import asyncio
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from serving.access.authentication import authenticator as module
+from serving.access.authentication import key_sets
 from serving.access.authentication.key_sets import fetch_keys
 from serving.access.credentials import Credentials, PeerCertificate
+from serving.access.followed_files import AccessFiles, follow
+from serving.access.gate import Gate
 from serving.access.guarded_service import GuardedService
 from serving.access.policy import LONGEST_REMEMBERED, Binding, Globs, Rights
 from serving.access.policy_file import parse_policy
@@ -20,6 +25,7 @@ from tests.fakes.serving.features import FakeFeatureReader
 from tests.fakes.serving.guarded.gate_world import POLICY, FakeWorld, bearer
 from tests.fakes.serving.guarded.token_issuer import ISSUER, key_set, token
 from tests.unit.serving.scoring import variants
+from tests.waiting import HANG_S, until_so
 
 
 async def asks(world, credentials, model="simple"):
@@ -171,3 +177,30 @@ async def test_a_candidate_that_reads_stored_features_is_refused_to_tenants_as_a
             await guarded.infer(variants.request("a", variant=named))
     assert served.service.reads_features("threat", "2")
     assert not served.service.reads_features("threat", "1"), "a version that is named answers alone"
+
+
+async def test_an_issuer_that_does_not_answer_does_not_keep_a_revoked_key_alive(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_sets, "TIMEOUT_S", 10 * HANG_S)
+    release, hung = threading.Event(), threading.Event()
+
+    def slow(_):
+        hung.set()
+        assert release.wait(HANG_S)
+        return key_set(("RS256", "one"))
+
+    path = tmp_path / "access.yaml"
+    path.write_text(POLICY.replace("ISSUER", ISSUER))
+    path.chmod(0o600)
+    files = AccessFiles(path)
+    files.start()
+    gate = Gate(files.policy, files.keys, random=os.urandom, fetch=slow)
+    task = asyncio.create_task(follow(gate, files, every_s=0.01))
+    try:
+        await until_so(hung.is_set)
+        path.write_text(POLICY.replace("ISSUER", ISSUER) + "open: [health]\n")
+        await until_so(lambda: gate.open == {Verb.HEALTH})
+    finally:
+        release.set()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
