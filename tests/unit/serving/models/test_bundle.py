@@ -13,6 +13,7 @@ from serving.models.build import build_bundle
 from serving.models.bundle import check_golden, check_service, check_signature, read_bundle
 from serving.models.errors import BundleError, NoSuchModel, RunError
 from serving.models.golden import decode_golden
+from serving.models.limits.bundle_limits import ModelLimits
 from serving.models.onnx import OnnxModel
 from serving.models.probe import examine, probe
 from serving.models.store import BundleStore
@@ -101,7 +102,7 @@ def test_a_wrong_golden_output_is_refused_by_the_probe(tmp_path, simple):
     (forged.folder / "bundle.json").write_text(json.dumps(manifest))
     forged = read_bundle(forged.folder)
     with pytest.raises(BundleError, match="case 0 does not reproduce to the bit: output 'OUTPUT0' differs"):
-        examine(forged.folder, forged.digest)
+        examine(forged.folder, forged.digest, ModelLimits())
 
 
 def test_another_processor_family_is_given_a_tolerance(tmp_path):

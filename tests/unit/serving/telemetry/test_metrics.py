@@ -1,12 +1,21 @@
 """What is counted, under which names, and what counting costs."""
 
+import asyncio
+import os
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.access.followed_files import AccessFiles
+from serving.access.gate import Gate
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
 from serving.clock import SystemClock
+from serving.doors.client_share import ClientShare
 from serving.doors.counts import AllDoorCounts
+from serving.doors.tls.certificates import Certificates
+from serving.doors.tls.files import TlsFiles
+from serving.doors.tls.handshakes import Handshakes
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
 from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
@@ -15,6 +24,7 @@ from serving.stream.counts import StreamCounts
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 from tests.counting import calls_in
+from tests.fakes.serving.authority import Authority
 
 LABELS = {"model": "flows", "version": "1", "variant": "stable", "door": "http"}
 
@@ -91,7 +101,25 @@ def test_errors_are_counted_by_whose_they_are(metrics, error, outcome):
     assert value(metrics, "vedette_requests_total", **unknown, door="grpc", outcome="ok") == 0
 
 
-def test_every_declared_metric_is_scraped_and_nothing_else(metrics, tmp_path):
+@pytest.fixture
+def guarded(tmp_path):
+    """What is counted at doors that have a policy, an issuer of tokens and TLS."""
+    callers = "[{roles: [scorer], claims: {sub: s}}]"
+    issuer = f"{{name: corp, issuer: 'https://corp.example', audiences: [vedette], keys: keys.json, callers: {callers}}}"
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    (tmp_path / "access.yaml").write_text(f"version: 1\nroles: {{scorer: [{{verbs: [infer]}}]}}\nissuers: [{issuer}]\n")
+    files = AccessFiles(tmp_path / "access.yaml")
+    files.start()
+    certificate, key = Authority().issue().write(tmp_path).paths
+    loop = asyncio.new_event_loop()
+    handshakes = Handshakes("http", 1, loop, ClientShare(1))
+    yield Gate(files.policy, files.keys, random=os.urandom), files, Certificates.open(TlsFiles(certificate, key)), handshakes
+    loop.close()
+
+
+def test_every_declared_metric_is_scraped_and_nothing_else(metrics, guarded, tmp_path):
+    for source in guarded:
+        metrics.watch(source.metrics)
     metrics.watch(unprotected().metrics)
     metrics.watch(AuditHealth(Keyring(tmp_path / "audit.pem")).metrics)
     metrics.watch(ExplanationThread().metrics)
