@@ -67,7 +67,8 @@ def _run(given: argparse.Namespace) -> int:
     )
     OUT.mkdir(parents=True, exist_ok=True)
     page, findings = OUT / f"{given.shape}.html", OUT / f"{given.shape}.json"
-    findings.unlink(missing_ok=True)
+    for old in (page, findings):
+        old.unlink(missing_ok=True)
     environment = {
         "VEDETTE_LOAD_SHAPE": given.shape,
         "VEDETTE_LOAD_USERS": str(shape.peak),

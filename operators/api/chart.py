@@ -168,9 +168,13 @@ def _pod(holder: dict[str, Any], template: dict[str, Any], values: Values) -> No
 
 def _image(container: dict[str, Any], values: Values) -> None:
     repository, _, digest = container["image"].partition("@")
-    repository, _, tag = repository.partition(":")
-    key = repository.rsplit("/", 1)[-1]
-    values.images[key] = {"repository": repository, "tag": tag, "digest": digest}
+    folder, slash, last = repository.rpartition(
+        "/"
+    )  # a registry may have a port: the tag is behind the last colon of the last part
+    key, _, tag = last.partition(":")
+    found = {"repository": f"{folder}{slash}{key}", "tag": tag, "digest": digest}
+    if values.images.setdefault(key, found) != found:
+        raise ValueError(f"two images are called {key}: {values.images[key]} and {found}; give one another name")
     container["image"] = f"@image {key}"
     container["@with imagePullPolicy imagePullPolicy"] = None
 

@@ -66,9 +66,10 @@ class AccessFiles:
 
     def problems(self) -> tuple[str, ...]:
         """What cannot be used now, a line each, for the body of readiness. It names no path: anybody may ask for readiness."""
-        return tuple(
-            f"access: the file of the {what} cannot be used; what it said before counts" for what in sorted(self._problems)
-        )
+        return tuple(f"access: the file of the {what} cannot be used; {self._instead(what)}" for what in sorted(self._problems))
+
+    def _instead(self, what: str) -> str:
+        return "no key counts" if what == "keys" and self.keys is NO_KEYS else "what it said before counts"
 
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
         """A telemetry.metrics.MetricSource."""
@@ -101,7 +102,7 @@ class AccessFiles:
             return
         self._reads[what, "refused"] += 1
         self._problems[what] = str(problem)
-        _log.error("%s; what was read before counts on", problem)
+        _log.error("%s; %s", problem, self._instead(what))
 
     def _worked(self, what: str) -> None:
         self._reads[what, "used"] += 1

@@ -4,7 +4,7 @@
     if pass_ is None: pass_ = await gate.verify(credentials, ...)   credentials that are new
     gate.check_request(pass_, request)                              after the body is decoded: tenant, rows, reasons asked for
 
-Authenticator comes first, then the limit, then the right, so that a caller without rights cannot ask without end. Refusals are counted and
+Authentication comes first, then the limit, then the right, so that a caller without rights cannot ask without end. Refusals are counted and
 told in the log of security events. Without a policy there is no gate."""
 
 import hmac
@@ -64,6 +64,7 @@ class Gate:
         self.replica_key = random(32).hex()
         """Other replicas of the store show this where they read this one's page of metrics. It is in the registration of the replica."""
         self._limits = RateLimits()
+        self._limits_said: object = None
         self._has_limits = False
         self.open, self.needs_credentials = frozenset[Verb](), True
         self.use(policy, keys)
@@ -77,7 +78,10 @@ class Gate:
         """Whether a request whose headers show nothing has no right but to what is open: then nobody waits for its body."""
         limits = [policy.limit, policy.address_limit, *policy.limits.values()]
         self._has_limits = any(limit.requests_per_s or limit.rows_per_s for limit in limits)
-        self._limits.clear()
+        said = (policy.limit, policy.address_limit, dict(policy.limits))
+        if said != self._limits_said:  # else nobody who is over a limit starts anew because a key was made
+            self._limits_said = said
+            self._limits.clear()
 
     def without_credentials(self, door: str) -> Unauthenticated:
         """The refusal of a request without credentials, before its body, where `needs_credentials`."""
@@ -173,19 +177,20 @@ class Gate:
     def _tenant_of(self, let_in: Pass, request: InferRequest, door: str, reads_features: Callable[[], bool]) -> str | None:
         """The tenant of the request, checked against the caller's. A caller without a tenant may not name one of the policy."""
         caller, rights, _, address = let_in
-        if not caller.tenant and request.tenant is None and not request.parameters:
-            return None
-        named: list[Any] = [request.tenant, request.parameters.get(TENANT) if request.parameters else None]
-        if not caller.tenant:
-            if any(one in self.authenticator.policy.tenants for one in named if isinstance(one, str)):
-                self._refuse(RefusalReason.TENANT, Verb.INFER, caller, address, door)
+        tenants = self.authenticator.policy.tenants
+        if not caller.tenant and not tenants:
             return request.tenant
+        named: list[Any] = [request.tenant, request.parameters.get(TENANT) if request.parameters else None]
         of_rows = next((tensor for tensor in request.inputs if tensor.name == TENANT), None)
         if of_rows is not None:
             named += {
                 one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in of_rows.data.ravel().tolist()
             }
-        elif rights.is_shared(request.model) and reads_features():
+        if not caller.tenant:
+            if any(one in tenants for one in named if isinstance(one, str)):
+                self._refuse(RefusalReason.TENANT, Verb.INFER, caller, address, door)
+            return request.tenant
+        if of_rows is None and rights.is_shared(request.model) and reads_features():
             self._refuse(RefusalReason.TENANT, Verb.INFER, caller, address, door)
         if any(one is not None and one != caller.tenant for one in named):
             self._refuse(RefusalReason.TENANT, Verb.INFER, caller, address, door)

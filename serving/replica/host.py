@@ -110,13 +110,17 @@ class ReplicaHost:
     def leave(self) -> None:
         """Say that this replica is not ready, and answer as before. For those who choose replicas by readiness: Ray Serve ends a replica
         whose pod stays, so a Service goes on choosing it until the probe has failed."""
-        self._listener.submit(self._leave()).result()
+        self._listener.submit(self._leave()).result(GRACE_S)
 
     def stop(self) -> None:
         """Leave, and `leave_s` later close the doors, let requests under way finish, release everything."""
         if self._settings.leave_s and self._composition is not None and self._listener.is_running:
-            self.leave()
-            time.sleep(self._settings.leave_s)
+            try:
+                self.leave()
+            except Exception:  # the doors are closed all the same
+                _log.exception("this replica cannot say that it leaves")
+            else:
+                time.sleep(self._settings.leave_s)
         self._listener.stop(GRACE_S)
 
     def load(self) -> Mapping[str, float]:

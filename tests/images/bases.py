@@ -1,4 +1,4 @@
-"""File systems that stand in for the images that FROM names: this machine cannot ask a registry.
+"""File systems that stand in for the images that FROM names: the tests ask no registry.
 
 - `whole_python`, `whole_busybox`: Debian's packages and a copy of a CPython 3.11 under /usr/local, as `python:3.11-slim-bookworm` has
   them. Made once into the cache; takes minutes and Debian's archive.
@@ -9,6 +9,8 @@ import pwd
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.images.container import ROOT, FileSystem
@@ -30,10 +32,9 @@ def whole_python() -> FileSystem:
     python = _python_311()
     place = CACHE / f"bookworm-{python.parent.parent.name}"
     if not place.exists():
-        draft = _draft(place)
-        _debian(draft, LIBRARIES)
-        _put_python(python.parent.parent, draft)
-        draft.rename(place)
+        with _draft(place) as draft:
+            _debian(draft, LIBRARIES)
+            _put_python(python.parent.parent, draft)
     return FileSystem((place,))
 
 
@@ -41,18 +42,17 @@ def whole_busybox() -> FileSystem:
     """busybox under the names of its commands. Raises NoBaseError."""
     place = CACHE / "busybox"
     if not place.exists():
-        draft = _draft(place)
-        package = draft / "package"
-        package.mkdir()
-        _run(["apt-get", "download", "busybox-static"], package)
-        (file,) = package.glob("*.deb")
-        _run(["dpkg-deb", "-x", str(file), str(draft)], package)
-        shutil.rmtree(package)
-        for name in ("proc", "dev", "tmp", "etc", "var/lib/vedette"):
-            (draft / name).mkdir(parents=True, exist_ok=True)
-        for name in ("cp", "sh", "ls", "cat"):
-            (draft / "bin" / name).symlink_to("busybox")
-        draft.rename(place)
+        with _draft(place) as draft:
+            package = draft / "package"
+            package.mkdir()
+            _run(["apt-get", "download", "busybox-static"], package)
+            (file,) = package.glob("*.deb")
+            _run(["dpkg-deb", "-x", str(file), str(draft)], package)
+            shutil.rmtree(package)
+            for name in ("proc", "dev", "tmp", "etc", "var/lib/vedette"):
+                (draft / name).mkdir(parents=True, exist_ok=True)
+            for name in ("cp", "sh", "ls", "cat"):
+                (draft / "bin" / name).symlink_to("busybox")
     return FileSystem((place,))
 
 
@@ -95,10 +95,16 @@ def _without_venv() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
 
 
-def _draft(place: Path) -> Path:
+@contextmanager
+def _draft(place: Path) -> Iterator[Path]:
+    """A folder that becomes `place` when it is whole, and goes if it does not."""
     draft = place.with_name(f"{place.name}.{os.getpid()}")
     draft.mkdir(parents=True)
-    return draft
+    try:
+        yield draft
+        draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _debian(folder: Path, packages: str) -> None:
@@ -126,6 +132,9 @@ def _put_python(prefix: Path, root: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as missing:
+        raise NoBaseError(f"{command[0]} is not installed") from missing
     if done.returncode != 0:
         raise NoBaseError(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")

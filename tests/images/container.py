@@ -45,9 +45,9 @@ def why_not() -> str:
     if not shutil.which("unshare"):
         return "unshare is not installed (util-linux)"
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("a", "b", "root"):
+        for name in ("a", "b", "up", "work", "root"):
             (Path(folder) / name).mkdir()
-        command = f"mount -t overlay overlay -o lowerdir={folder}/a:{folder}/b {folder}/root"
+        command = f"mount -t overlay overlay -o lowerdir={folder}/a:{folder}/b,upperdir={folder}/up,workdir={folder}/work {folder}/root"
         done = subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "sh", "-c", command], capture_output=True, text=True, check=False
         )

@@ -27,7 +27,7 @@ REMEMBERED: Final = ROOT / "build" / "audit.txt"
 SERVICES: Final = ("pypi", "osv")
 KNOWN_BAD: Final = "jinja2==2.4.1"  # many, the oldest of 2014; no service forgets them
 CANARY_S: Final = 20
-AUDIT_S: Final = 240
+AUDIT_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +110,37 @@ def main() -> int:
     """Audit once a day. Returns the exit status: 1 for vulnerabilities, 0 also where nothing could be audited."""
     today, accepted = datetime.now(UTC).date(), read_accepted(ACCEPTED.read_text(encoding="utf-8"))
     mark = f"{today} {sha256(LOCK.read_bytes() + ACCEPTED.read_bytes()).hexdigest()}"
-    if REMEMBERED.is_file() and REMEMBERED.read_text(encoding="ascii") == mark:
-        print("pip-audit: no vulnerability that is not accepted (audited before, today)")
+    before, _, said_then = REMEMBERED.read_text(encoding="utf-8").partition("\n") if REMEMBERED.is_file() else ("", "", "")
+    if before == mark:
+        print(f"{said_then} (asked before, today)")
         return 0
     if not Path(sys.executable).with_name("pip-audit").is_file():
         print("pip-audit: NOTHING WAS AUDITED: it is not in the environment; remove .venv/.ready-* and run make again")
         return 0
     service = knowing_service()
     if service is None:
-        print(
-            f"pip-audit: NOTHING WAS AUDITED: no service ({', '.join(SERVICES)}) can be reached that knows the holes of {KNOWN_BAD}"
-        )
-        return 0
+        known = f"no service ({', '.join(SERVICES)}) can be reached that knows the holes of {KNOWN_BAD}"
+        return _passed(mark, f"pip-audit: NOTHING WAS AUDITED: {known}")
     audit = ask(service, LOCK, AUDIT_S, ["--require-hashes"])
     if audit is None or not audit.seen:
-        print(f"pip-audit: NOTHING WAS AUDITED: {service} did not answer for requirements/{LOCK.name} within {AUDIT_S} s")
-        return 0
+        unanswered = f"{service} did not answer for requirements/{LOCK.name} within {AUDIT_S} s"
+        return _passed(mark, f"pip-audit: NOTHING WAS AUDITED: {unanswered}")
     said = complaints(audit, accepted, today)
-    print("\n".join([*said, f"pip-audit: {audit.seen} packages audited by {service}, {len(said)} complaints"]))
+    whole = f"pip-audit: {audit.seen} packages audited by {service}, {len(said)} complaints"
     if audit.unseen:
-        print(f"pip-audit: NOT AUDITED, unknown to {service}: {', '.join(audit.unseen)}")
-    if not said and not audit.unseen:
-        REMEMBERED.parent.mkdir(exist_ok=True)
-        REMEMBERED.write_text(mark, encoding="ascii")
-    return 1 if said else 0
+        whole += f"; NOT AUDITED, unknown to it: {', '.join(audit.unseen)}"
+    if said:
+        print("\n".join([*said, whole]))
+        return 1
+    return _passed(mark, whole)
+
+
+def _passed(mark: str, line: str) -> int:
+    """Say it, and remember it for the day: what a service does not answer, it is not asked at each check."""
+    print(line)
+    REMEMBERED.parent.mkdir(exist_ok=True)
+    REMEMBERED.write_text(f"{mark}\n{line}", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

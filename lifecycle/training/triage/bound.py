@@ -2,7 +2,9 @@
 
 The bound is an order statistic of the attacks' scores, so its guarantee is exact whatever the scores are, and needs no correction for
 having looked at many bounds: the k-th smallest of n scores has more than the share p of all attacks below it only if fewer than k of the n
-are among the p lowest, which has the probability bdtr(k - 1, n, p). Source: Wilks (1941), Ann. Math. Stat. 12(1), tolerance limits."""
+are among the p lowest, which has the probability bdtr(k - 1, n, p). Source: Wilks (1941), Ann. Math. Stat. 12(1), tolerance limits.
+
+With folds the scores are those of the folds' models, and the model that is served is another one: then the bound is an estimate."""
 
 from dataclasses import dataclass
 from math import ceil, log, log1p

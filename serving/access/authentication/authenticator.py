@@ -242,8 +242,10 @@ class Authenticator:
         """Remember what was wrong, and charge its address."""
         method = "token" if credentials.authorization is not None else "key" if credentials.api_key else "certificate"
         self._events.verified(method, is_good=False)
+        if reason is RefusalReason.KEYS_AWAY:
+            return  # the issuer's fault, not the client's
         now_s = self._now_s()
-        if reason not in {RefusalReason.KEYS_AWAY, RefusalReason.NOT_YET}:
+        if reason is not RefusalReason.NOT_YET:
             if len(self._wrong) >= REMEMBERED:
                 del self._wrong[next(iter(self._wrong))]
             self._wrong[self._digest(credentials)] = now_s + WRONG_S, reason

@@ -11,7 +11,9 @@ import asyncio
 import http.client
 import json
 import logging
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -157,12 +159,10 @@ def _get(url: str, issuer: TokenIssuer, until_s: float) -> bytes:
     headers = {"accept": "application/jwk-set+json, application/json", "user-agent": "vedette", "connection": "close"}
     if issuer.bearer:
         headers["authorization"] = f"Bearer {Path(issuer.bearer).read_text(encoding='utf-8').strip()}"
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=issuer.ca or None)
-        connection = http.client.HTTPSConnection(host, parts.port, timeout=left_s, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, parts.port, timeout=left_s)
+    connection = _connection(url, issuer, left_s)
+    ends = threading.Timer(left_s, _hang_up, (connection,))
+    ends.daemon = True
+    ends.start()
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         answer = connection.getresponse()
@@ -178,9 +178,31 @@ def _get(url: str, issuer: TokenIssuer, until_s: float) -> bytes:
                 raise TimeoutError(f"{host} did not answer within {TIMEOUT_S:g} s")
             if connection.sock is not None:
                 connection.sock.settimeout(left_s)
-    except http.client.HTTPException as problem:
+        if time.monotonic() >= until_s:  # what was read ended because we hung up
+            raise TimeoutError(f"{host} did not answer within {TIMEOUT_S:g} s")
+    except (http.client.HTTPException, OSError) as problem:
+        if time.monotonic() >= until_s:
+            raise TimeoutError(f"{host} did not answer within {TIMEOUT_S:g} s") from problem
+        if isinstance(problem, OSError):
+            raise
         raise ValueError(f"{host} does not answer as HTTP: {type(problem).__name__}") from problem
     finally:
+        ends.cancel()
         with suppress(OSError):
             connection.close()
     return text
+
+
+def _connection(url: str, issuer: TokenIssuer, timeout_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=issuer.ca or None)
+        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s, context=context)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """End a read that drips: the socket's own timeout starts anew with each byte."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

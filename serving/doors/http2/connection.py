@@ -94,8 +94,7 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         self.retires_at = None if connections.age_s is None else self._waits_since + connections.age_s()
         transport.write(SERVER_PREFACE)
         if not is_within:
-            self._counts.broken(CLIENT)
-            self._fail(CALM, "this address has too many connections to this server; use open ones again")
+            self._fail(CALM, "this address has too many connections to this server; use open ones again", CLIENT)
 
     def connection_lost(self, _problem: Exception | None) -> None:
         """Cancel all calls: the client is gone."""
@@ -212,8 +211,8 @@ class Http2Connection(FrameReceiver, asyncio.Protocol):
         if not self.streams:
             self._all_answered()
 
-    def _fail(self, code: int, why: str) -> None:
-        self._counts.broken(PROTOCOL)
+    def _fail(self, code: int, why: str, reason: str = PROTOCOL) -> None:
+        self._counts.broken(reason)
         self._is_leaving = True
         self._unparsed = b""
         self._out.append(goaway(self._last, code, why.encode()))

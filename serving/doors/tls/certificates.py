@@ -46,8 +46,8 @@ class Certificates:
         return self._contexts.http2 if protocol == HTTP2 else self._contexts.http1
 
     def problem(self) -> tuple[str, ...]:
-        """What is wrong with the files now, a line; for readiness. Empty if nothing is."""
-        return (self._problem,) if self._problem else ()
+        """That the files cannot be used now, a line; for readiness. It names no path: anybody may ask. Empty if they can be used."""
+        return ("tls: the files cannot be used, the certificates before are kept",) if self._problem else ()
 
     async def follow(self) -> None:
         """Look at the files every now and then, in a thread; runs until it is cancelled."""

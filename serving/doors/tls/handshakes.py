@@ -85,9 +85,9 @@ class Handshakes:
         """How many there are."""
         return len(self._unfinished)
 
-    def begin(self, handshake: Handshake) -> None:
-        """A connection was accepted."""
-        if len(self._unfinished) >= self._most:
+    def begin(self, handshake: Handshake, *, takes_place: bool = True) -> None:
+        """A connection was accepted. takes_place: False for one that ends at once, so that no other has to go for it."""
+        if takes_place and len(self._unfinished) >= self._most:
             next(iter(self._unfinished)).fail("crowded")
         self._unfinished[handshake] = None
 

@@ -69,7 +69,7 @@ class TlsConnection(asyncio.Protocol):
         handshakes = self._handshakes
         self._raw = transport
         self._client, is_within = handshakes.share.enter(transport)
-        handshakes.begin(self)
+        handshakes.begin(self, takes_place=is_within)
         if not is_within:
             self.fail("crowded")
             return

@@ -33,6 +33,10 @@ SIZED: Final[Mapping[str, tuple[int, ...]]] = {
     "HannWindow": (0,),
     "MelWeightMatrix": (0, 1),
     "Loop": (0,),
+    "AffineGrid": (1,),
+    "MaxUnpool": (2,),
+    "STFT": (1, 3),
+    "CropAndResize": (3,),
 }
 """By operator: its inputs that say how large its output is, or how many turns it makes."""
 _BOUNDED: Final = frozenset({"Shape", "Size"})
@@ -74,9 +78,14 @@ def _outside_values(model: Any, found: list[tuple[str, Any]]) -> Iterator[str]:
     constants = {tensor.name for tensor in model.graph.initializer}
     yield from (value.name for value in model.graph.input if value.name not in constants)
     for _, node in found:
-        for attribute in node.attribute:
-            for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from (value.name for value in graph.input)
+        for graph in _graphs_of(node):
+            yield from (value.name for value in graph.input)
+
+
+def _graphs_of(node: Any) -> Iterator[Any]:
+    """Its subgraphs. They also read values of the graphs around them, which are no inputs of the node."""
+    for attribute in node.attribute:
+        yield from ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
 
 
 def _value_behind(name: str, producers: Mapping[str, Any], values: set[str]) -> str | None:
@@ -91,4 +100,5 @@ def _value_behind(name: str, producers: Mapping[str, Any], values: set[str]) -> 
             continue
         seen.add(name)
         pending.extend(node.input)
+        pending.extend(value.name for graph in _graphs_of(node) for value in graph.output)
     return None

@@ -19,7 +19,8 @@ class LostAttacks(ManifestPart):
     """How many attacks the bound loses, on validation rows that the cheap model was not trained on.
 
     `upper` is the one-sided Clopper-Pearson bound of the share of attacks that are lost. It holds for rows that are drawn as the
-    validation rows are, one independent of another. Source: Clopper & Pearson (1934), Biometrika 26(4)."""
+    validation rows are, one independent of another; with folds it is an estimate, for other models scored them.
+    Source: Clopper & Pearson (1934), Biometrika 26(4)."""
 
     attacks: int
     """Validation rows that are attacks."""

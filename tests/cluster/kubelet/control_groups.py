@@ -30,10 +30,14 @@ class ControlGroups:
         self.sweep()  # of a run that was killed
         if self.root is None:
             return
-        self.root.mkdir()
-        if not self._is_first:
-            for parent in (self.root.parent, self.root):
-                (parent / ENABLED).write_text("+memory")
+        try:
+            self.root.mkdir()
+            if not self._is_first:
+                for parent in (self.root.parent, self.root):
+                    (parent / ENABLED).write_text("+memory")
+        except OSError:  # as in a container, which may not divide the memory that it was given
+            self.sweep()
+            self.root = None
 
     def make(self, name: str, container: Json) -> list[tuple[str, str]]:
         """(the group's folder, where the container sees it). name: unique to the container and its attempt."""

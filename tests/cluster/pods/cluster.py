@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.cluster.kubelet.control_groups import ControlGroups
 from tests.cluster.kubelet.images import ROOT
 from tests.cluster.kubelet.networking import bridge
 from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, free_ports, guard, unavailable
@@ -157,6 +158,8 @@ class Cluster(RealApiServer):
             except subprocess.TimeoutExpired:
                 self._kubelet.kill()
                 self._kubelet.wait()
+            ControlGroups(self.number).sweep()  # what a killed kubelet left
+            bridge.delete(self.number)
         if self._second_guard is not None:
             self._second_guard.kill()
             self._second_guard.communicate()

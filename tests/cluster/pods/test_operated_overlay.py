@@ -13,6 +13,7 @@ import pytest
 from operators.cli.demo.scenes import DARK_FIRST
 from operators.cli.demo.traffic import DemoTraffic, TrafficCounts, TrafficEvent
 from tests.cluster.pods.stage import RAY, Stage, is_ready
+from tests.waiting import until_so
 
 if TYPE_CHECKING:
     from operators.cli.demo.world import World
@@ -30,6 +31,8 @@ def under_load(stage: Stage, world: "World", act: Callable[[], None]) -> Traffic
         address = stage.address
         async with DemoTraffic(f"http://{address}:8080", f"{address}:8081", "flows", events, 60).running() as traffic:
             await asyncio.to_thread(act)
+            before = traffic.total.answered + traffic.total.failed
+            await until_so(lambda: traffic.total.answered + traffic.total.failed >= before + 100, "clients ask on")
             return traffic.total
 
     return asyncio.run(run())
@@ -49,6 +52,7 @@ def test_a_canary_is_promoted_and_each_field_has_one_owner(stage: Stage, detecto
         assert ended["outcome"] == "promoted", ended["reason"]
 
     counts = under_load(stage, world, canary)
+    assert counts.answered
     assert counts.failed == 0, counts.failures
     assert stage.owners("serveConfigV2") == {"vedette-operator"}
     assert stage.owners("rayClusterConfig") == {"kubectl"}
@@ -62,6 +66,7 @@ def test_more_replicas_bring_a_worker_and_fewer_take_it_away_without_a_failed_re
         stage.until(lambda: ready(stage, 2), "two workers are left", 600)
 
     counts = under_load(stage, detectors[1], scale)
+    assert counts.answered
     assert counts.failed == 0, counts.failures
 
 
@@ -73,6 +78,7 @@ def test_a_drained_worker_is_replaced_without_a_failed_request(stage: Stage, det
         stage.until(lambda: ready(stage, 2, without=name), "another worker is ready", 600)
 
     counts = under_load(stage, detectors[1], drain)
+    assert counts.answered
     assert counts.failed == 0, counts.failures
 
 
@@ -85,6 +91,7 @@ def test_a_lost_node_is_made_up_for(stage: Stage, detectors: Detectors):
     stage.until(lambda: name not in [p["metadata"]["name"] for p in stage.workers], "the pod is told to end", 120)
     stage.until(lambda: len([p for p in stage.workers if is_ready(p)]) == 2, "two workers are ready", 600)
     counts = under_load(stage, detectors[1], lambda: None)
+    assert counts.answered
     assert counts.failed == 0, counts.failures
     assert {p["spec"]["nodeName"] for p in stage.workers} == set(stage.cluster.nodes) - {node}
 
@@ -103,4 +110,5 @@ def test_a_new_ray_cluster_takes_over_without_a_failed_request(stage: Stage, det
         )
 
     counts = under_load(stage, detectors[1], upgrade)
+    assert counts.answered
     assert counts.failed == 0, counts.failures

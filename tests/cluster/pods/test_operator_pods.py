@@ -42,6 +42,7 @@ def _is_ready(pod: Json) -> bool:
 def test_it_is_available_under_its_own_rights_and_one_of_two_leads(cluster: Cluster, http: httpx.Client):
     until(lambda: leader(http) in pods(http), every_s=0.2)
     assert len(pods(http)) == 2
+    assert _log(cluster, bool)
     assert not _log(cluster, lambda line: "forbidden" in line)
     (node,), (other,) = ([p["spec"]["nodeName"]] for p in pods(http).values())
     assert node != other, "the scheduler spreads them"

@@ -1,9 +1,7 @@
 """Pods of a real API server run on the kubelet of the tests as they would on a node. What the other tests here stand on."""
 
-import json
 import os
 import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -279,6 +277,8 @@ def test_when_a_node_is_lost_its_pods_come_up_elsewhere(tmp_path: Path):
         assert space.pod(name)["metadata"]["deletionTimestamp"], "it is told to end, and its node does not hear it"
         assert space.pod(name)["status"]["podIP"] == address
         number, kubelet = cluster.number, cluster.kubelet_pid
+        seen = _left(number)
+        assert seen or not _groups(f"vedette-pods-{number}"), "its pods are seen"
         os.kill(kubelet, signal.SIGKILL)  # at last, as by somebody who has no time
         until(lambda: not _left(number), lambda: f"left behind: {_left(number)}", every_s=0.1)
         space.http.close()
@@ -290,9 +290,6 @@ def _left(number: int) -> list[str]:
     return [pid for root in roots for pid in root.read_text().split()]
 
 
-def test_a_cluster_that_ends_leaves_nothing(cluster: Cluster):
-    links = json.loads(subprocess.check_output(["ip", "-j", "link"], text=True))
-    mine = [link["ifname"] for link in links if link["ifname"].startswith("vedette")]
-    assert f"vedette{cluster.number}" in mine
+def test_mounts_of_containers_are_in_namespaces_of_their_own(cluster: Cluster):
     mounts = Path("/proc/self/mounts").read_text()
     assert str(cluster.pods_folder) not in mounts, "containers' mounts are in namespaces of their own"

@@ -86,10 +86,14 @@ def _serve(alive: str) -> None:
 def _answer(asker: socket.socket) -> NoReturn:
     """Run one command in a process of its own, and send how it ended. If the asker goes away, so does the command."""
     header, ancillary, _, _ = asker.recvmsg(8, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+    if not ancillary:
+        os._exit(0)
     with asker.makefile("rb", buffering=0) as reader:
         size, text = int.from_bytes(header, "big"), b""
         while len(text) < size:
-            text += reader.read(size - len(text))
+            if not (more := reader.read(size - len(text))):
+                os._exit(0)  # whoever asked is gone
+            text += more
     files = array.array("i")
     files.frombytes(ancillary[0][2])
     if (command := os.fork()) == 0:

@@ -85,17 +85,19 @@ def replica(tmp_path_factory):
     async def composed(settings):
         return await compose(settings, watched=[stream.metrics])
 
-    host = ReplicaHost(ServingSettings(http_port=0, grpc_port=0, store_dir=store.root, audit="async"), composed)
-    ports, is_up = host.start(), [True]
+    try:
+        host = ReplicaHost(ServingSettings(http_port=0, grpc_port=0, store_dir=store.root, audit="async"), composed)
+        ports, is_up = host.start(), [True]
 
-    def end():
-        if is_up:
-            is_up.clear()
-            host.stop()
+        def end():
+            if is_up:
+                is_up.clear()
+                host.stop()
 
-    yield ports, end
-    end()
-    subprocess.run(["umount", "-l", disk], check=True)
+        yield ports, end
+        end()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.fixture(scope="module")

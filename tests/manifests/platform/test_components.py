@@ -1,8 +1,10 @@
 """What components promise: lists merge by name, one place for placement, topics as the command makes them, one owner of each count."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS
 from tests.manifests.platform.pods import all_templates, containers
 from tests.manifests.platform.rendering import composed, whole
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 README = (MANIFESTS / "README.md").read_text(encoding="utf-8")
 
@@ -151,20 +153,31 @@ def test_who_archives_the_log_archives_once_more_when_told_to_end(tmp_path, mome
     python.write_text(f'#!/bin/sh\necho archives\nread -r _ < "{gate}"\n', encoding="utf-8")
     python.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOSTNAME": "pod"}
-    process = subprocess.Popen(["sh", "-c", *archiver["args"]], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        ["sh", "-c", *archiver["args"]], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    watchdog = threading.Timer(HANG_S, os.killpg, (process.pid, signal.SIGKILL))
+    watchdog.daemon = True
+    watchdog.start()
     assert process.stdout is not None
-    assert process.stdout.readline() == "archives\n"
-    if moment == "while it archives":
-        process.send_signal(signal.SIGTERM)
+    try:
+        assert process.stdout.readline() == "archives\n"
+        if moment == "while it archives":
+            process.send_signal(signal.SIGTERM)
+            gate.write_text("go\n")
+        else:
+            gate.write_text("go\n")
+            until(lambda: _has_child(process.pid, "sleep"), "it waits")
+            process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "archives\n", "what the replica wrote last is archived too"
         gate.write_text("go\n")
-    else:
-        gate.write_text("go\n")
-        until(lambda: _has_child(process.pid, "sleep"), "it waits")
-        process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "archives\n", "what the replica wrote last is archived too"
-    gate.write_text("go\n")
-    assert process.wait(30) == 0
-    process.stdout.close()
+        assert process.wait(30) == 0
+    finally:
+        watchdog.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
 
 
 def _has_child(pid: int, name: str) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from operators.labs.simple_model import build_simple
 from serving.models.store import BundleStore
 from tests import quick_yaml as yaml
+from tests.cluster.kubelet.networking import bridge
 from tests.manifests.conftest import ROOT
 from tests.manifests.platform.rendering import whole
 from tests.waiting import until
@@ -41,6 +42,14 @@ class Nodes:
         self._environment |= {"PYTHONPATH": str(ROOT), "VEDETTE_STORE_DIR": str(folder / "store"), "VEDETTE_HOST": "0.0.0.0"}
 
     def __enter__(self) -> "Nodes":
+        try:
+            self._connect()
+        except BaseException:
+            self._delete()
+            raise
+        return self
+
+    def _connect(self) -> None:
         a, b = self._of.values()
         for name in (a, b):
             _ip("netns", "add", name)
@@ -50,7 +59,10 @@ class Nodes:
             _ip("-n", name, "addr", "add", f"{address}/24", "dev", name)
             for link in ("lo", name):
                 _ip("-n", name, "link", "set", link, "up")
-        return self
+
+    def _delete(self) -> None:
+        for name in self._of.values():
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20, check=False)
 
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._running):
@@ -61,7 +73,7 @@ class Nodes:
             for pid in _ip("netns", "pids", name).split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-            _ip("netns", "del", name)
+        self._delete()
 
     def start(self, address: str, *words: str) -> None:
         command = ["ip", "netns", "exec", self._of[address], *words]
@@ -115,8 +127,8 @@ def _options(group: dict, **more: str) -> list[str]:
 
 
 def test_head_and_worker_use_no_port_that_the_policies_close(folder):
-    if os.geteuid() or not shutil.which("ip") or not shutil.which("curl"):
-        pytest.skip("network namespaces need root, ip and curl")
+    if why := bridge.why_not() or ("" if shutil.which("curl") else "curl is not installed"):
+        pytest.skip(why)
     (service,) = [r for r in whole("overlays/local") if r["kind"] == "RayService"]
     cluster = service["spec"]["rayClusterConfig"]
     head, (group,) = cluster["headGroupSpec"], cluster["workerGroupSpecs"]

@@ -33,6 +33,8 @@ def why_not() -> str:
         return "pods are run in namespaces of Linux, which takes root"
     if not shutil.which("ip"):
         return "pods are run in network namespaces, which takes the program `ip` (Debian: iproute2)"
+    if not shutil.which("unshare"):
+        return "pods are run in namespaces, which takes the program `unshare` (Debian: util-linux)"
     tried = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-c", _TRIAL],
         capture_output=True, text=True, check=False,
@@ -51,6 +53,16 @@ def reserve() -> tuple[int, IO[str]]:
             continue
         return number, held
     raise RuntimeError("every network of 198.18.0.0/16 is in use")
+
+
+def interface_of(number: int) -> str:
+    """The name of the machine's end of a network."""
+    return f"vedette{number}"
+
+
+def delete(number: int) -> None:
+    """Take a network's interface away, if it is there."""
+    subprocess.run(["ip", "link", "delete", interface_of(number)], stderr=subprocess.DEVNULL, check=False)
 
 
 class Network:
@@ -96,10 +108,10 @@ class Network:
 
     @property
     def _interface(self) -> str:
-        return f"vedette{self.number}"
+        return interface_of(self.number)
 
     def _delete(self) -> None:
-        subprocess.run(["ip", "link", "delete", self._interface], stderr=subprocess.DEVNULL, check=False)
+        delete(self.number)
 
     def stop(self) -> None:
         self._delete()

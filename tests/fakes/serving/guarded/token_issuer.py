@@ -66,10 +66,13 @@ def unsigned(header: dict[str, Any], payload: dict[str, Any], signature: bytes =
 
 
 class KeyServer:
-    """A JWKS over HTTP. answer: status, body. delay: an event that holds the answer back until it is set."""
+    """A JWKS over HTTP. answer: status, body.
+
+    shown: the header `authorization` of each request. release: an event that holds the answer back until it is set."""
 
     def __init__(self) -> None:
         self.status, self.body, self.asked = 200, key_set(("RS256", "one")), 0
+        self.shown: list[str | None] = []
         self.release = threading.Event()
         self.release.set()
         self.port = 0
@@ -87,6 +90,7 @@ def open_key_server() -> Iterator[KeyServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.asked += 1
+            state.shown.append(self.headers["authorization"])
             state.release.wait(30)
             self.send_response(state.status)
             self.send_header("content-length", str(len(state.body)))

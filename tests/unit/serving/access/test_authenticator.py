@@ -123,6 +123,13 @@ async def test_an_issuer_that_was_never_there_is_503_and_no_401(world):
     assert refused.value.retry_after_s
 
 
+async def test_an_issuer_that_is_away_makes_nobody_a_flooder(world):
+    world.issuer.answer = OSError("away")
+    for n in range(200):
+        with pytest.raises(Unavailable):
+            await asks(world, bearer(token(world.now_s, jti=f"{n}")))
+
+
 async def test_thousands_of_wrong_tokens_cost_a_bounded_number_of_looks_and_a_bounded_memory(world):
     good = bearer(token(world.now_s), "10.0.0.7")
     await asks(world, good)

@@ -47,6 +47,13 @@ def turns(count, condition=""):
     return node("Loop", [count, condition, "x"], body=body)
 
 
+def branch(captured):
+    """A branch that gives a value of the graph around it."""
+    return helper.make_graph(
+        [node("Identity", [captured], ["given"])], "b", [], [helper.make_tensor_value_info("given", INT64, None)]
+    )
+
+
 OPSET = helper.make_opsetid("", 17)
 COUNT = ("k", INT64, [1])
 BY_VALUE = {
@@ -64,6 +71,10 @@ BY_VALUE = {
     ),
     "Loop": graph(turns("k"), inputs=[("x", FLOAT, ["n"]), ("k", INT64, [])]),
     "Loop, until a condition": graph(turns("", "go"), inputs=[("x", FLOAT, ["n"]), ("go", BOOL, [])]),
+    "a branch that captures it": graph(
+        node("If", ["always"], ["to"], then_branch=branch("k"), else_branch=branch("k")), node("ConstantOfShape", ["to"]),
+        inputs=[COUNT], constants=[("always", BOOL, [True])],
+    ),
     "a function of the model": graph(
         helper.make_node("grow", ["x", "k"], ["y"], domain="own"),
         inputs=[("x", FLOAT, ["n"]), COUNT],
