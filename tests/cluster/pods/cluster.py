@@ -14,8 +14,9 @@ from tests.cluster.kubelet.networking import bridge
 from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, free_ports, guard, unavailable
 
 Json = dict[str, Any]
-NICENESS: Final = "-10"
-"""Of pods: Ray gives up a node whose agents need more than 15 s to start, as they do beside other tests."""
+FIRST: Final = -10
+"""The niceness of pods that run Ray: it gives up a node whose agents need more than 15 s to start, as they do beside other work. Not for
+pods in the ordinary suite: other tests start Ray beside them."""
 SCHEDULER: Final = "kube-scheduler"
 MANAGER: Final = "kube-controller-manager"
 CONTROLLERS: Final = ",".join(
@@ -45,7 +46,7 @@ def why_not() -> str:
 class Cluster(RealApiServer):
     """nodes: names. capacity: of each. store: the folder with `.vedette` that the image vedette-bundles is made of.
 
-    eviction_s: how long a pod stays bound to a node that went silent, once that was noticed (grace_s)."""
+    eviction_s: how long a pod stays bound to a node that went silent, once that was noticed (grace_s). niceness: of the pods."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Cluster(RealApiServer):
         *,
         grace_s: int = 8,
         eviction_s: int = 2,
+        niceness: int = 0,
     ) -> None:
         if why := why_not():
             raise RuntimeError(why)
@@ -83,6 +85,7 @@ class Cluster(RealApiServer):
             "node-monitor-grace-period": f"{grace_s}s",
         }
         self.pods_folder = self.folder / "pods"
+        self._niceness = niceness
         self._kubelet: subprocess.Popen[bytes] | None = None
         self._second_guard: subprocess.Popen[bytes] | None = None
         self.machine = f"198.18.{self.number}.2"
@@ -105,7 +108,7 @@ class Cluster(RealApiServer):
         command = [
             "nice",
             "-n",
-            NICENESS,
+            str(self._niceness),
             sys.executable,
             "-m",
             "tests.cluster.kubelet",

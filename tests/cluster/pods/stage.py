@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from tests.cluster.pods import installed
-from tests.cluster.pods.cluster import Cluster
+from tests.cluster.pods.cluster import FIRST, Cluster
 from tests.fakes.operator.operator_world import API, MERGE
 
 Json = dict[str, Any]
@@ -124,7 +124,7 @@ def staged(
     def say(line: str) -> None:
         tell(f"{time.monotonic() - began:6.1f} s  {line}")
 
-    with Cluster(store=context) as cluster, cluster.http() as http:
+    with Cluster(store=context, niceness=FIRST) as cluster, cluster.http() as http:
         stage = Stage(cluster, http)
         say(f"etcd, kube-apiserver, its controllers and scheduler run; {len(cluster.nodes)} nodes")
         installed.install_kuberay(cluster)
