@@ -12,6 +12,7 @@ from tests.cluster.kubelet.control_groups import ControlGroups
 from tests.cluster.kubelet.images import ROOT
 from tests.cluster.kubelet.networking import bridge
 from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, free_ports, guard, unavailable
+from tests.waiting import until
 
 Json = dict[str, Any]
 FIRST: Final = -10
@@ -98,6 +99,7 @@ class Cluster(RealApiServer):
             self._run(SCHEDULER, [*options, "--bind-address=127.0.0.1", f"--secure-port={port}"])
             self._second_guard = guard([self._started[-1].pid])
             self._start_kubelet()
+            until(self._nodes_take_pods, "the nodes take pods", every_s=0.1)
         except BaseException:
             self.stop()
             raise
@@ -123,6 +125,15 @@ class Cluster(RealApiServer):
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, start_new_session=True
             )
         self._told()
+
+    def _nodes_take_pods(self) -> bool:
+        """Whether every node is ready and free of the taints of a node that is not: until then pods are not spread over all."""
+        with self.http() as http:
+            found = http.get("/api/v1/nodes").json()["items"]
+        ready = [
+            n for n in found if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", ()))
+        ]
+        return len([n for n in ready if not n["spec"].get("taints")]) == len(self.nodes)
 
     def _told(self) -> Json:
         """The next line that the kubelet says."""
