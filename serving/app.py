@@ -49,7 +49,7 @@ from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, MetricSource, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
-from serving.telemetry.tracing import Tracer
+from serving.telemetry.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
     from ray import serve

@@ -29,7 +29,9 @@ from serving.scoring.scorer import Scorer
 from serving.scoring.variant_set import VARIANT, VariantSet
 from serving.spec import ServingSpec
 from serving.telemetry.metrics import ServingMetrics, outcome_of
-from serving.telemetry.tracing import Trace, Tracer
+from serving.telemetry.tracing import names
+from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing.tracer import Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
 REFRESH_EVERY_S: Final = 5.0
@@ -175,7 +177,7 @@ class ModelServer:
         arrived_ns = request.arrived_ns or None
         trace = self._tracer.begin(request.traceparent, f"{request.door} infer", start_ns=arrived_ns)
         if trace is not None and arrived_ns is not None:
-            trace.span("decode", arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
+            trace.span(names.DECODE, arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
         return trace
 
     def _requested_variant(self, variants: VariantSet, request: InferRequest, requested: object) -> VariantSet:

@@ -38,7 +38,7 @@ from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
 from serving.telemetry.evidence import VariantEvidence
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing import Trace
+from serving.telemetry.tracing.trace import Trace
 
 _CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors of the request or of the load; no evidence against a variant."""

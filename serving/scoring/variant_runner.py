@@ -33,7 +33,8 @@ from serving.scoring.rules.raising import raise_by_rules
 from serving.scoring.rules.suppressing import suppress
 from serving.scoring.triage.outcomes import counted
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing import Trace
+from serving.telemetry.tracing import names
+from serving.telemetry.tracing.trace import Trace
 
 Feed = Mapping[str, NDArray[Any]]
 TENANT: Final = "tenant"
@@ -134,7 +135,7 @@ class VariantRunner:
         found = await reader.read(service, rows.keys, rows.fields, rows.at_us, budget_s)
         group.feature_s = self._clock.monotonic_s() - start
         if state.trace is not None:
-            self._span(state.trace, "features", group, group.feature_s, {"feature_service": service})
+            self._span(state.trace, names.FEATURES, group, group.feature_s, {"feature_service": service})
         if found.defaulted:
             values = found.defaulted.values()
             count = len(values) if rows.rows == 1 else sum(int(np.count_nonzero(m)) for m in values)
@@ -261,7 +262,7 @@ class VariantRunner:
                 f"model {group.variant.revision.name!r} answered {end_s - state.deadline_s:.3f} s after the deadline; allow more time"
             )
         if state.trace is not None:
-            self._span(state.trace, "model", group, group.model_s, {"model": group.variant.revision.name})
+            self._span(state.trace, names.MODEL, group, group.model_s, {"model": group.variant.revision.name})
 
     def _span(self, trace: Trace, name: str, group: RowGroup, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
         end_ns = self._clock.now_us() * 1000

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from serving.telemetry.tracing import Tracer
+from serving.telemetry.tracing.tracer import Tracer
 from tests.waiting import HANG_S, ends
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ from serving.replica.inference_service import ModelServer
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.spec import ModelSpec, RevisionSpec
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing import Tracer
+from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.clock import ManualClock
 from tests.fakes.serving.audit import MemoryAudit
 

@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
-from serving.telemetry.tracing import MemorySpans, Tracer, parse_traceparent
+from serving.telemetry.tracing.memory_spans import MemorySpans
+from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing.traceparent import parse_traceparent
+from serving.telemetry.tracing.tracer import Tracer
 from tests.counting import calls_in
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -86,3 +89,25 @@ def test_an_unsampled_request_pays_almost_nothing_and_allocates_nothing():
     for _ in range(1000):
         tracer.begin(None, "x")
     assert sys.getallocatedblocks() - before < 100
+
+
+def test_a_part_may_be_open_and_call_others_in_its_own_name():
+    spans = MemorySpans()
+    request = Tracer(1.0, None, exporter=spans.exporter).begin(None, "process events", kind="consumer")
+    assert isinstance(request, Trace)
+    sending = request.begin("send verdicts", kind="producer", links=(SAMPLED, "nonsense"))
+    header = sending.traceparent
+    sending.end(error="the broker is away")
+    request.end()
+    sent, processed = spans.finished()
+    assert parse_traceparent(header) == (request.trace_id, format(sent.context.span_id, "016x"), True)
+    assert (sent.kind.name, processed.kind.name, sent.status.description) == ("PRODUCER", "CONSUMER", "the broker is away")
+    assert sent.parent.span_id == processed.context.span_id
+    assert [format(link.context.trace_id, "032x") for link in sent.links] == [TRACE_ID]
+
+
+def test_the_caller_s_tracestate_goes_on():
+    trace = Tracer(0.0, None, exporter=MemorySpans().exporter).begin(SAMPLED, "http infer", tracestate="vendor=1,other=2")
+    assert trace is not None
+    assert (trace.trace_id, trace.tracestate) == (TRACE_ID, "vendor=1,other=2")
+    assert trace.begin("model").tracestate == "vendor=1,other=2"
