@@ -64,9 +64,10 @@ profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.sv
 demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again; ARGS=--cluster: on a Kubernetes whose pods run here
 	$(if $(filter --cluster,$(ARGS)),$(BIN)/python -m tests.cluster.pods.demo $(filter-out --cluster,$(ARGS)),$(BIN)/vedette demo $(ARGS))
 
-services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven, Apicurio Registry; h2spec if Go is there. CLUSTER=1: cluster-tools too
+services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven, Apicurio Registry; h2spec and the OpenTelemetry Collector if Go is there. CLUSTER=1: cluster-tools too
 	sh tests/install_services.sh
 	sh tests/install_h2spec.sh
+	sh tests/install_otelcol.sh
 	sh tests/install_kafka.sh
 	sh tests/install_apicurio.sh
 	$(if $(CLUSTER),sh tests/cluster/tools/build.sh)

@@ -1,0 +1,78 @@
+"""A request over HTTP is one connected trace in an OpenTelemetry Collector; a collector that dies takes nothing but spans with it."""
+
+import http.client
+import json
+
+import pytest
+
+from serving.app import compose
+from serving.audit.reader import read_records
+from serving.models.store import BundleStore
+from serving.replica.host import ReplicaHost
+from serving.replica.served_file import ServedFile
+from serving.settings import ServingSettings
+from tests.fakes.tracing.collected import SERVER, loose_ends, of_trace
+from tests.fakes.tracing.otel_collector import OtelCollector
+from tests.unit.serving.scoring.variants import spec, threat
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def collector():
+    collector = OtelCollector()
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture
+def port(collector, tmp_path):
+    """Of a replica that sends its spans there."""
+    bundle = threat(tmp_path / "bundle", "1")
+    BundleStore(tmp_path / "store").add(bundle)
+    ServedFile(tmp_path / "store").write(spec(bundle))
+    settings = ServingSettings(
+        store_dir=tmp_path / "store", http_port=0, grpc_port=0, cache="off", otlp_endpoint=collector.url, trace_ratio=0.0
+    )
+    replica = ReplicaHost(settings, compose)
+    yield replica.start().http
+    replica.stop()
+
+
+def post(port, caller=None):
+    inputs = [
+        {"name": "host", "datatype": "BYTES", "shape": [1], "data": ["a"]},
+        {"name": "level", "datatype": "FP32", "shape": [1], "data": [3.0]},
+    ]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    headers = {} if caller is None else {"traceparent": caller}
+    connection.request("POST", "/v2/models/threat/infer", json.dumps({"inputs": inputs}), headers)
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    assert answer.status == 200, body
+    return body
+
+
+def test_a_request_is_one_connected_trace(collector, port):
+    assert post(port, CALLER)["parameters"]["trace_id"] == CALLER.split("-")[1]
+    assert "trace_id" not in post(port)["parameters"]
+    until(lambda: any(not span.parent or span.parent == CALLER.split("-")[2] for span in collector.spans()))
+    spans = of_trace(collector.spans(), CALLER)
+    assert spans == collector.spans()
+    assert loose_ends(spans, CALLER) == []
+    (root,) = [span for span in spans if span.parent == CALLER.split("-")[2]]
+    assert root.kind == SERVER
+    assert {span.name for span in spans} >= {"decode", "model"}
+
+
+def test_without_the_collector_answers_and_records_go_on_and_with_the_next_one_spans(collector, port, tmp_path):
+    collector.kill()
+    traces = [f"{number + 1:032x}" for number in range(50)]
+    for trace in traces:
+        assert post(port, f"00-{trace}-00f067aa0ba902b7-01")["parameters"]["trace_id"] == trace
+    until(lambda: set(traces) <= {record.trace_id for record in read_records(tmp_path / "store" / "audit")})
+    collector.start()
+    until(lambda: post(port, CALLER) and of_trace(collector.spans(), CALLER), every_s=0.2)
