@@ -2,7 +2,7 @@
 
 Promoting, aborting, approving, a threshold, a suppression, an erasure, a registry stage, a legal hold: each is one record here. An act is
 recorded before it is carried out, and it is durable when `record` returns. Several processes may write: each holds the log's lock while it
-does. The chain itself is in serving.audit.segments."""
+writes. serving.audit.segments keeps the chain."""
 
 import errno
 import fcntl
@@ -49,7 +49,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode_act(entry: bytes, where: str) -> Act:
-    """The act of one line. Raises NoteError for a line that is none; it says where."""
+    """Decode one line of the log. Raises NoteError, which names `where`, if the line is not an act."""
     try:
         return msgspec.json.decode(entry, type=Act)
     except (ValueError, RecursionError) as problem:  # no JSON, no act, no UTF-8, or nested without end
@@ -59,22 +59,25 @@ def decode_act(entry: bytes, where: str) -> Act:
 
 
 def is_about(act: Act, models: Collection[str], bundles: Collection[str]) -> bool:
-    """Whether an act is about one of these models: its service in any namespace, or a bundle (digests, `sha256:...`)."""
+    """Whether an act's subject is the service of one of these models, in any namespace, or one of these bundles (`sha256:...` digests)."""
     kind, _, name = act.subject.partition("/")
     return (kind == "modelservice" and name.rpartition("/")[2] in models) or (kind == "bundle" and name in bundles)
 
 
 class ActsLog:
-    """The acts of one store, in `FOLDER/segment-*.jsonl`. signer: the key of its checkpoints."""
+    """The log of governed acts of one store, in `FOLDER/segment-*.jsonl`.
+
+    signer: gives the key that signs the checkpoints; None leaves them unsigned. now_us: the clock, microseconds since the epoch, UTC."""
 
     def __init__(self, folder: Path, *, signer: Callable[[], Signer | None], now_us: Callable[[], int]) -> None:
         self.folder = folder
         self._signer, self._now_us = signer, now_us
 
     def record(self, act: Act) -> str:
-        """Append one act, synced and with a signed checkpoint; the checkpoint's note.
+        """Append one act, sync it to disk with a checkpoint over it, and return the checkpoint's note.
 
-        Raises OSError if it cannot be kept, NoteError if the log does not hold what its last checkpoint says: then do not act."""
+        Raises OSError if the act cannot be stored, NoteError if the log does not match its last checkpoint. The caller must not act
+        then."""
         with self._locked():
             chain = ChainedSegments(
                 self.folder,
@@ -101,7 +104,8 @@ class ActsLog:
         return tuple(one for name in (PREDICTIONS, LABELS) for one in newest_of_others(store / name, LOG, self._knows))
 
     def _knows(self, note: str) -> bool:
-        """Whether a key of this store signed a checkpoint; only such ones are witnessed. Any, while there is no key."""
+        """Whether a key of this store signed a checkpoint. Only such checkpoints are witnessed. While there is no key, every checkpoint
+        is."""
         signer = self._signer()
         try:
             pinned = read_pinned(trusted_folder(self.folder.parent))
@@ -110,7 +114,8 @@ class ActsLog:
             return False
 
     def read(self) -> Iterator[Act]:
-        """Every act, oldest first. Proves nothing: `vedette audit verify` does. Raises NoteError for a line that is none."""
+        """Yield every act, oldest first. The chain is not verified: `vedette audit verify` does that. Raises NoteError for a line that
+        is not an act."""
         for files in segments_in(self.folder):
             if files.records.exists():
                 yield from (

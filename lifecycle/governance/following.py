@@ -1,4 +1,6 @@
-"""Follows a log as it grows: its newest lines, and what is appended later, in whatever segment. Proves nothing: verification does."""
+"""Follows a log as it grows: its newest records first, then the records that are appended later, in any segment.
+
+Nothing is verified here: lifecycle.governance.verify does that."""
 
 import heapq
 import os
@@ -15,7 +17,7 @@ _BLOCK: Final = 64 * 1024
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """What a reader of many records wants of each; other fields are passed over. The arrays have one element a row."""
+    """The fields of a record that a reader of many records needs. Other fields are skipped. `verdicts` has one element per row."""
 
     time_us: int
     receipt: str = ""
@@ -31,20 +33,22 @@ _DECODER: Final = msgspec.json.Decoder(LogLine)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which records: of one model, with one verdict in any row; None means all."""
+    """A filter of records: by model, and by a verdict that at least one row has. None matches everything."""
 
     model: str | None = None
     verdict: str | None = None
 
     def holds(self, line: LogLine) -> bool:
-        """Whether the record is wanted."""
+        """Whether the record passes the filter."""
         is_model = self.model is None or line.model == self.model
         return is_model and (self.verdict is None or self.verdict in line.verdicts)
 
 
 @dataclass(slots=True)
 class LogFollower:
-    """A reader of a folder's logs that knows how far it has read. broken: lines so far that are no records."""
+    """Reads the logs of a folder and remembers how far it has read.
+
+    wanted: which records to give. broken: how many lines so far were not records."""
 
     folder: Path
     wanted: Wanted = Wanted()
@@ -52,7 +56,8 @@ class LogFollower:
     _read: dict[Path, int] = field(default_factory=dict)
 
     def newest(self, count: int) -> list[tuple[LogLine, bytes]]:
-        """The last `count` wanted records by time, oldest first, each with its line; later lines are for `appended`."""
+        """The newest `count` records that pass the filter, oldest first, each with its line. `appended` gives the lines that are written
+        later."""
         backwards = []
         for path in sorted(self.folder.glob(PATTERN)):
             end = _end_of_lines(path)
@@ -62,7 +67,8 @@ class LogFollower:
         return [found for found, _ in zip(newest_first, range(count), strict=False)][::-1]
 
     def appended(self) -> list[tuple[LogLine, bytes]]:
-        """The wanted records that were appended since the last look; a torn last line waits for its end."""
+        """The records that pass the filter and were appended since the last call, by time. A last line without its newline is read next
+        time."""
         found: list[tuple[LogLine, bytes]] = []
         for path in sorted(self.folder.glob(PATTERN)):
             start = self._read.get(path, 0)
@@ -103,7 +109,7 @@ def _end_of_lines(path: Path) -> int:
 
 
 def _lines_backwards(path: Path, end: int) -> Iterator[bytes]:
-    """The whole lines before `end`, last first, without their newline."""
+    """The complete lines before `end`, last first, without their newlines."""
     with path.open("rb") as file:
         rest = b""
         while end > 0:

@@ -1,6 +1,6 @@
-"""The files behind approvals: who there is, and the log of governed acts, read again when they change. What they mean is for the core.
+"""Reads the files behind approvals: the people file and the log of governed acts, again whenever they change. The core judges them.
 
-A log that cannot be read, or does not hold what its last checkpoint says, is told of and never taken for an empty one."""
+A log that cannot be read, or that does not match its last checkpoint, is reported as a problem. It is never taken for an empty log."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,13 +18,14 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 class ActNotRecorded(Exception):
-    """A governed act could not be recorded, so it must not happen. The message says why, and the way out."""
+    """A governed act could not be recorded, so it must not be carried out. The message says why, and the way out."""
 
 
 class ApprovalDesk:
-    """One for each process that runs rollouts.
+    """Reads people and acts, and records acts. One for each process that runs rollouts.
 
-    folder: of the log; None: no log is kept. people: the file of people; it may be missing. signer: the key of the log's checkpoints."""
+    folder: the log's folder; None keeps no log. people: the people file; it may be missing. signer: gives the key of the log's
+    checkpoints. now_us: the clock, microseconds since the epoch. check_step: raises ValueError for an approval step that is not valid."""
 
     def __init__(
         self,
@@ -53,10 +54,10 @@ class ApprovalDesk:
         checked: Iterable[str] = (),
         made_by: Mapping[str, str] | None = None,
     ) -> GovernanceView:
-        """What a look at a service should know. Where the file of people was never read, no approval is taken.
+        """What one look at a service needs to judge approvals. If the people file could never be read, no approval counts.
 
-        bundles: digests, whose makers must not approve. checked: ids of requests whose speaker was checked. made_by: further makers,
-        and what they did."""
+        bundles: digests; whoever trained, pushed or promoted one of them must not approve. checked: ids of requests whose sender was
+        authenticated. made_by: further people who must not approve, and what they did."""
         with self._lock:
             self.problem = None
             people = self._read_people()
@@ -71,7 +72,8 @@ class ApprovalDesk:
         return GovernanceView(service, people or NOBODY, found, {**(made_by or {}), **made}, frozenset(checked), unknown)
 
     def record(self, acts: Sequence[Act]) -> None:
-        """Keep acts before they happen; one that a look recorded before it failed is not kept twice. Raises ActNotRecorded."""
+        """Record acts before they are carried out. An act that an earlier, interrupted look recorded is not recorded again. Raises
+        ActNotRecorded."""
         if self._log is None:
             return
         with self._lock:
@@ -86,12 +88,13 @@ class ApprovalDesk:
                 ) from problem
 
     def acts(self) -> tuple[Act, ...]:
-        """Every act that a checkpoint speaks of, oldest first. Raises OSError, NoteError."""
+        """Every act that a checkpoint covers, oldest first. Raises OSError, or NoteError if the log does not match its checkpoints."""
         with self._lock:
             return self._read_acts()
 
     def _read_people(self) -> People | None:
-        """A file that cannot be followed leaves the people as they were. None: they were never known."""
+        """The people file, read again if it changed. If it cannot be used, the people known so far stay valid. None: they were never
+        known."""
         if self.people_file is None:
             return NOBODY
         try:
@@ -122,7 +125,7 @@ class ApprovalDesk:
 
 
 def _proven(folder: Path) -> Iterable[Act]:
-    """The acts that a checkpoint speaks of, each segment held to its last one. Raises NoteError, OSError."""
+    """The acts that checkpoints cover. Each segment is compared with its last checkpoint first. Raises NoteError, OSError."""
     for files in segments_in(folder):
         last = newest_checkpoint(files)
         if last is None:
@@ -134,7 +137,8 @@ def _proven(folder: Path) -> Iterable[Act]:
 
 
 def _identity(act: Act) -> tuple[Any, ...]:
-    """What makes an act the same one, decided again by a look that was cut off before it acted."""
+    """The fields that identify an act. A look that was cut off before it acted is repeated, and then decides an act of the same
+    identity."""
     seen = act.evidence
     is_of_its_moment = not seen.get("attempt") or act.action == "rollout.status-edit"
     once = seen.get("request") or (act.time_us if is_of_its_moment else None)

@@ -1,7 +1,7 @@
-"""Whether an approval counts, and whether enough of them are there. Pure: time comes in.
+"""Judges whether an approval counts, and whether there are enough of them. Pure: the time is an argument.
 
-An approval is of one revision at one step of one start of a rollout. It counts if the person may give it, did not bring the revision
-about, is who they say, gave it for this very thing, and it has not lapsed."""
+An approval is for one revision at one step of one attempt of a rollout. It counts if the approver may give it, did not help to make the
+revision, is who they claim to be, and gave it for exactly this subject, and if it has not expired."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,20 @@ from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_o
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCKS_APART: Final = timedelta(minutes=5)
-"""How far the clocks of an approver and of whoever runs the rollout may differ."""
+"""How far the clock of an approver may be ahead of the clock of the process that runs the rollout."""
 
 
 class ApprovalRefused(Exception):
-    """An approval does not count. The message says why, and who or what would."""
+    """An approval does not count. The message says why, and who or what would count."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRule:
-    """What a step asks for. approvers: different people. groups: only their members; empty: anybody. roles: one approval in each,
-    besides. role_groups: by role, the groups whose members have it. valid_for: when an approval lapses; None: never.
-    break_glass_roles: who may pass the step alone in an emergency."""
+    """What an approval step requires.
+
+    approvers: how many different people. groups: only their members may approve; empty: anybody may. roles: one approval in each of them
+    must be among the approvals. role_groups: role -> the groups whose members have it. valid_for: how long an approval counts; None: it
+    does not expire. break_glass_roles: who may pass the step alone in an emergency."""
 
     approvers: int = 1
     groups: tuple[str, ...] = ()
@@ -39,9 +41,11 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalClaim:
-    """What somebody said. groups: those they name. note: the signed note; empty: none. is_checked: somebody checked that `by` and
-    `groups` are theirs: the admission webhook, or the owner of the file on this machine. evidence: what they saw, whose hash the note
-    has; None: not known any more."""
+    """An approval as it was sent, before it is judged.
+
+    groups: the groups that the sender names. note: the signed note; empty: there is none. is_checked: the admission webhook, or the
+    ownership of the file on this machine, confirmed `by` and `groups`. evidence: what the sender saw; the note holds its hash. None: it
+    is not known any more."""
 
     by: str
     at: datetime
@@ -55,7 +59,7 @@ class ApprovalClaim:
 
 @dataclass(frozen=True, slots=True)
 class GivenApproval:
-    """An approval that counted when it was given. expires: None: it does not lapse."""
+    """An approval that counted when it was given. expires: None if it does not expire."""
 
     by: str
     at: datetime
@@ -74,9 +78,9 @@ def accept(
     given: Iterable[GivenApproval],
     now: datetime,
 ) -> GivenApproval:
-    """The approval, if it counts. involved: who must not approve, and what they did. given: those that count already.
+    """Judge a claim and return the approval, if it counts. Raises ApprovalRefused if it does not.
 
-    Raises ApprovalRefused."""
+    involved: who must not approve -> what they did. given: the approvals that count already."""
     given = tuple(given)
     note = proven(subject, claim, people, APPROVE, must_sign=rule.needs_signature)
     if claim.by in involved:
@@ -102,7 +106,7 @@ def accept(
 def accept_break_glass(
     rule: ApprovalRule, subject: ApprovalSubject, claim: ApprovalClaim, people: People, now: datetime
 ) -> GivenApproval:
-    """The emergency approval of one person, if the step allows it; also of who started the rollout. Raises ApprovalRefused."""
+    """Judge the emergency approval of one person. The people involved in the revision are not excluded. Raises ApprovalRefused."""
     if not rule.break_glass_roles:
         raise ApprovalRefused("this step allows no break-glass (approval.breakGlassRoles); it needs its approvals")
     note = proven(subject, claim, people, BREAK_GLASS, must_sign=rule.needs_signature)
@@ -121,7 +125,8 @@ def accept_break_glass(
 def proven(
     subject: ApprovalSubject, claim: ApprovalClaim, people: People, decision: str, *, must_sign: bool = False
 ) -> ApprovalNote | None:
-    """The note behind a claim, checked; None: it has none and needs none. Raises ApprovalRefused for one that is forged or missing."""
+    """The checked note behind a claim; None if the claim has no note and needs none. Raises ApprovalRefused if the note is forged or
+    missing."""
     key = people.key_of(claim.by)
     if not claim.note:
         if key is not None:
@@ -169,7 +174,7 @@ def counting(
     involved: Mapping[str, str],
     now: datetime,
 ) -> tuple[tuple[GivenApproval, ...], Mapping[str, str]]:
-    """Those that count now, and of those that never did or no longer do, by name, why. One that lapsed is only left out."""
+    """The approvals that count now, and why others do not count, by the approver's name. An expired approval is in neither."""
     good: list[GivenApproval] = []
     false: dict[str, str] = {}
     for approval in given:
@@ -189,7 +194,7 @@ def counting(
 
 
 def missing(rule: ApprovalRule, given: Iterable[GivenApproval]) -> str:
-    """What approvals there are and which are still needed, for people; empty: enough."""
+    """Which approvals there are and which are still needed, in words; empty if there are enough."""
     given = tuple(given)
     people = len({a.by for a in given})
     roles = [role for role in rule.roles if role not in {a.role for a in given}]
@@ -204,7 +209,8 @@ def missing(rule: ApprovalRule, given: Iterable[GivenApproval]) -> str:
 def _role(
     rule: ApprovalRule, claim: ApprovalClaim, note: ApprovalNote | None, people: People, taken: set[str | None]
 ) -> str | None:
-    """The role in which it counts: the one that was said, else the first that is missing. Raises ApprovalRefused."""
+    """The role that an approval counts for: the one it names, else the first role of the approver that is missing. Raises
+    ApprovalRefused."""
     if not rule.roles:
         return claim.role
     if note is None and not claim.is_checked:
@@ -221,7 +227,7 @@ def _role(
 
 
 def _roles(rule: ApprovalRule, claim: ApprovalClaim, people: People) -> frozenset[str]:
-    """Groups count where somebody checked them."""
+    """The roles of a claim's sender. Groups count only if somebody checked them."""
     return people.roles_of(claim.by, claim.groups if claim.is_checked else frozenset(), rule.role_groups)
 
 
@@ -239,7 +245,7 @@ def _unproven(by: str) -> str:
 
 
 def _time(microseconds: int) -> datetime:
-    """Raises ApprovalRefused for a time outside the calendar."""
+    """Microseconds since the epoch as a datetime. Raises ApprovalRefused for a time outside the calendar."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError as problem:

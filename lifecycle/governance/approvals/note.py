@@ -2,15 +2,15 @@
 
 vedette-approval
 service modelservice/NAMESPACE/NAME
-rollout ATTEMPT                 which start of it: an approval of an earlier rollout does not count for a later one
+rollout ATTEMPT                 the attempt: an approval of an earlier attempt does not count for a later one
 revision sha256:...             digest of the revision
 step N                          number of the approval step, from 1
 decision approve                or break-glass, or review
 approver NAME
-role ROLE                       in which they decide, or `-`
+role ROLE                       the role in which the approver decides, or `-`
 time_us T                       microseconds since the epoch, UTC
-expires_us T                    when it lapses, or `-`
-evidence HASH                   base64 of SHA-256 of the evidence that they saw, or `-`
+expires_us T                    when the approval expires, or `-`
+evidence HASH                   base64 of SHA-256 of the evidence that the approver saw, or `-`
 reason WORDS                    in one line"""
 
 import base64
@@ -41,7 +41,7 @@ _FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ApprovalSubject:
-    """What is approved. service: `modelservice/NAMESPACE/NAME`. attempt: which start of the rollout. revision: digest. step: from 1."""
+    """What is approved. service: `modelservice/NAMESPACE/NAME`. attempt: id of the rollout attempt. revision: its digest. step: from 1."""
 
     service: str
     attempt: str
@@ -51,7 +51,8 @@ class ApprovalSubject:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNote:
-    """The content of a note. Times are microseconds since the epoch, UTC. evidence: see `evidence_hash`; `-`: none was seen."""
+    """The content of a signed approval. Times are microseconds since the epoch, UTC; expires_us None: never. evidence: see
+    `evidence_hash`."""
 
     subject: ApprovalSubject
     decision: str
@@ -63,7 +64,7 @@ class ApprovalNote:
     reason: str
 
     def text(self) -> str:
-        """The text that is signed."""
+        """The text that the approver signs, one line per field, as the module's docstring shows it."""
         values = (
             self.subject.service,
             self.subject.attempt,
@@ -81,7 +82,7 @@ class ApprovalNote:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text. Raises NoteError."""
+        """Parse such a text. Raises NoteError for any other form."""
         first, *lines = text.removesuffix("\n").split("\n")
         try:
             names, values = zip(*(line.split(" ", 1) for line in lines), strict=True)
@@ -104,10 +105,10 @@ class ApprovalNote:
 
 
 def one_line(reason: str) -> str:
-    """A reason as it stands in a note."""
+    """A reason as the note holds it: in one line, with single spaces; `-` if there is none."""
     return " ".join(reason.split()) or "-"
 
 
 def evidence_hash(evidence: str) -> str:
-    """What a note says of the evidence that was seen; `-` for none."""
+    """Base64 of the SHA-256 of the evidence that was seen, as the note holds it; `-` if none was."""
     return base64.b64encode(sha256(evidence.encode()).digest()).decode() if evidence else "-"

@@ -1,4 +1,4 @@
-"""Who there is, in which roles, and by which keys they sign; which services need approvals whatever their steps say. Pure.
+"""The people file: who may approve, in which roles and with which keys, and which services always need an approval. Pure.
 
 `STORE/governance/people.yaml` on this machine; in a cluster a file that a ConfigMap or Secret mounts:
 
@@ -28,12 +28,12 @@ Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
 class PeopleFileError(Exception):
-    """The file of people cannot be followed; the message says where and what."""
+    """The people file cannot be used; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """key: the one their approvals are signed with; None: they sign none."""
+    """One person of the people file. key: verifies their approvals; None: they sign none."""
 
     name: str
     roles: frozenset[str]
@@ -42,19 +42,19 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class RequiredApproval:
-    """An approval step that rollouts of some services need. services: patterns of names. step: as a policy writes it."""
+    """An approval step that every rollout of some services needs. services: patterns of names. step: as a policy writes it."""
 
     services: tuple[str, ...]
     step: Mapping[str, Any]
 
     def is_for(self, service: str) -> bool:
-        """Whether a service of this name needs it."""
+        """Whether a service of this name needs the step."""
         return any(fnmatch.fnmatchcase(service, pattern) for pattern in self.services)
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everybody who is known. groups: by role, the groups whose members have it. digest: of the file; empty: there is none."""
+    """The content of the people file. groups: role -> the groups whose members have it. digest: of the file; empty: there is none."""
 
     by_name: Mapping[str, Person] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -62,13 +62,14 @@ class People:
     digest: str = ""
 
     def key_of(self, name: str) -> VerifierKey | None:
-        """The key that this person signs with; None: they have none."""
+        """The key that verifies this person's approvals; None if they have none."""
         person = self.by_name.get(name)
         return None if person is None else person.key
 
     def roles_of(self, name: str, groups: frozenset[str], role_groups: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-        """Roles of a person: their own, and by groups. role_groups: a policy's; of a role that this file gives groups to, it is
-        the file that counts."""
+        """The roles of a person: their own, and those that their groups give.
+
+        role_groups: role -> groups, as a policy says. If the people file lists groups for the same role, only the file counts."""
         person = self.by_name.get(name)
         by_group = {**role_groups, **self.groups}
         found = {role for role, members in by_group.items() if groups & set(members)}
@@ -100,9 +101,9 @@ class _PeopleFile(_Part):
 
 
 def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]], object] = lambda step: step) -> People:
-    """The people of a file's text. where: for messages. check_step: raises ValueError for an approval step that does not hold.
+    """Parse the text of a people file. Raises PeopleFileError.
 
-    Raises PeopleFileError."""
+    where: the file, for messages. check_step: raises ValueError for an approval step that is not valid."""
     try:
         document = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99

@@ -1,7 +1,7 @@
-"""What the log of governed acts says about one service: which revisions were ever stable by a recorded act, and what the rollout
-under way was started with, by whom, and who approved it. Pure.
+"""What the log of governed acts says about one service: which revisions became stable by a recorded act, and who started the current
+rollout, approved it and passed its steps. Pure.
 
-A status that claims more than this was changed by hand."""
+A resource status that claims more than this was edited by hand."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,11 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OpenRollout:
-    """The rollout under way, as recorded. revisions: digests of its candidate, as asked for and as calibrated. policy: as JSON.
-    starters: who started it. passed: indexes of steps that were passed by an act. approvals: (name, step) of those accepted. analyses:
-    indexes of analysis steps that an act must pass; None: of a rollout that began before these were recorded. full_by: who said that it
-    goes on without evidence."""
+    """The current rollout of a service, as the log of acts records it.
+
+    revisions: digests of its candidate, as asked for and as calibrated. policy: as JSON. starters: who started it. passed: indexes, from
+    0, of the steps that an act passed. approvals: (name, step from 1) of those accepted. analyses: indexes of the analysis steps that an
+    act must pass; None if it began before these were recorded. full_by: who decided to go on without evidence."""
 
     attempt: str
     revisions: frozenset[str]
@@ -32,9 +33,11 @@ class OpenRollout:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """stable: the revision that was settled last, as JSON. settled: digests of all that ever were. floor: the policy of the last
-    rollout that was promoted: the next one is approved by no less. is_new: nothing is recorded of the service. variants: digests of the
-    experiment under way."""
+    """What the recorded acts of a service add up to.
+
+    stable: the revision that became stable last, as JSON. settled: digests of all revisions that ever did. floor: the policy of the last
+    promoted rollout; the next rollout must not need fewer approvals. is_new: no act of the service is recorded. variants: digests of the
+    current experiment."""
 
     stable: Json | None = None
     settled: frozenset[str] = frozenset()
@@ -49,9 +52,11 @@ NOTHING_RECORDED: Final = Standing()
 
 @dataclass(frozen=True, slots=True)
 class GovernanceView:
-    """What a look knows about who may approve. service: `modelservice/NAMESPACE/NAME`. standing: None: no log is kept, or it cannot be
-    read. involved: who must not approve besides the starters, and what they did. checked: ids of requests whose `by` and groups
-    somebody checked. people_problem: why nobody can tell who there is; then no approval is taken. Empty: it is known."""
+    """What one look at a service knows about who may approve.
+
+    service: `modelservice/NAMESPACE/NAME`. standing: None if no log is kept or it cannot be read. involved: who must not approve besides
+    the starters -> what they did. checked: ids of requests whose `by` and groups somebody checked. people_problem: why the people file
+    is unknown, so that no approval counts; empty: it is known."""
 
     service: str = ""
     people: People = NOBODY
@@ -73,20 +78,20 @@ _MADE: Final = {
 
 
 def and_then(view: GovernanceView, acts: Iterable[Act]) -> GovernanceView:
-    """The view with further acts recorded."""
+    """The view after further acts were recorded."""
     if view.standing is None:
         return view
     return replace(view, standing=standing(acts, view.service, view.standing))
 
 
 def makers(acts: Iterable[Act], bundles: frozenset[str]) -> Mapping[str, str]:
-    """Who trained, pushed or promoted one of these bundles (digests), and what they did."""
+    """Who trained, pushed or promoted one of these bundles (digests) -> what they did."""
     subjects = {f"bundle/{digest}" for digest in bundles}
     return {a.actor: _MADE[a.action] for a in acts if a.subject in subjects and a.action in _MADE and a.outcome == "accepted"}
 
 
 def standing(acts: Iterable[Act], service: str, before: Standing = NOTHING_RECORDED) -> Standing:
-    """The acts of one service, folded; oldest first. before: what earlier acts came to."""
+    """Fold the acts of one service, oldest first. before: what earlier acts add up to."""
     found = before
     for act in acts:
         if act.subject == service and act.outcome == "accepted":
@@ -137,7 +142,7 @@ def _adopted(before: Standing, seen: Json) -> Standing:
 
 
 def _digests(seen: Json) -> frozenset[str]:
-    """Of the variants of an experiment: [name, digest, weight] each."""
+    """Digests of an experiment's variants, which are recorded as [name, digest, weight]."""
     return frozenset(str(digest) for _, digest, _ in seen.get("variants") or ())
 
 
