@@ -1,4 +1,4 @@
-"""What goes into an audit package: which segments, records, acts and checkpoints. Pure, but for reading lines that it is given."""
+"""Chooses what goes into an audit package: segments, records, acts and checkpoints. Pure: it reads only the lines that it is given."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from serving.audit.segment_files import SegmentFiles
 from serving.audit.signed_note import NoteError, text_of
 
 EARLY_US: Final = 3600 * 1_000_000
-"""A record may be this much older than the name of its segment says: requests that were long under way, a clock that was set."""
+"""How much older a record may be than its segment's name says: the request took long, or somebody set the clock."""
 MOST_CHECKPOINTS: Final = 100
-"""Checkpoints of a whole segment that go along: checking a signature takes Python milliseconds. The last is always one of them."""
+"""About the most checkpoints of a whole segment that a package holds. Checking a signature takes Python milliseconds."""
 
 
 class _Head(msgspec.Struct):
@@ -29,9 +29,10 @@ _ACT: Final = msgspec.json.Decoder(Act)
 
 @dataclass(frozen=True, slots=True)
 class ExportChoice:
-    """Which answers: by time in microseconds since the epoch (from inclusive, to exclusive) and by model; no model means all.
+    """Which answers to export: by time in microseconds since the epoch (from inclusive, to exclusive) and by model; no model means all.
 
-    is_whole: whole segments, which show that nothing is missing, other models' records among them; else the chosen records, with proofs."""
+    is_whole: export whole segments, which prove that nothing is missing but include the records of other models. Otherwise export only
+    the chosen records, with their proofs."""
 
     from_us: int = 0
     to_us: int = 1 << 62
@@ -39,13 +40,13 @@ class ExportChoice:
     is_whole: bool = True
 
     def may_hold(self, files: SegmentFiles, newest: Checkpoint | None) -> bool:
-        """Whether a segment may have records of that time. newest: its last checkpoint; None or an open segment may go on for ever."""
+        """Whether a segment may hold records of that time. newest: its last checkpoint; a segment without a final one has no known end."""
         start_us = int(files.stem.split("-")[1])
         end_us = newest.time_us if newest is not None and newest.is_final else 1 << 62
         return start_us - EARLY_US < self.to_us and end_us >= self.from_us
 
     def wants_record(self, entry: bytes) -> bool:
-        """Whether a record is chosen; a line that is none is not."""
+        """Whether a record is chosen. A line that is not a record is not."""
         try:
             head = _HEAD.decode(entry)
         except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
@@ -53,7 +54,7 @@ class ExportChoice:
         return self._is_then(head.time_us) and (not self.models or head.model in self.models)
 
     def wants_act(self, entry: bytes, bundles: Collection[str]) -> bool:
-        """Whether an act is of that time and about these models: their service, or a bundle of theirs (`sha256:...`)."""
+        """Whether an act is of that time and about these models: about their service, or about one of `bundles` (`sha256:...` digests)."""
         try:
             act = _ACT.decode(entry)
         except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
@@ -65,7 +66,8 @@ class ExportChoice:
 
 
 def last_signed(notes: Sequence[str], trust: Trust) -> tuple[str, Checkpoint] | None:
-    """The last checkpoint that a trusted key signed; where no key is trusted, the last."""
+    """The note and content of the last checkpoint that a trusted key signed, or of the last one if no key is trusted. None: there is
+    none."""
     for note in reversed(notes):
         try:
             if not trust.keys or trust.signers(note):
@@ -76,7 +78,8 @@ def last_signed(notes: Sequence[str], trust: Trust) -> tuple[str, Checkpoint] | 
 
 
 def thinned(notes: Sequence[str], most: int) -> Iterator[str]:
-    """At most about `most` of a segment's checkpoints, evenly; the last one, and the first and last of its own writer, always."""
+    """About `most` of a segment's checkpoints at the most, evenly spread. Always kept: the last, and the first and last of its own
+    writer."""
     own = [index for index, note in enumerate(notes) if "\nsealed_by " not in note]
     kept = {*own[:1], *own[-1:], *range(len(notes))[-1:], *range(0, len(notes), max(1, len(notes) // max(most, 1)))}
     yield from (note for index, note in enumerate(notes) if index in kept)

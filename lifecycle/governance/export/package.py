@@ -1,13 +1,13 @@
-"""Makes an audit package: a folder, or a .tar.gz of one, that a single script checks without Vedette. What is in it: README.txt there.
+"""Makes an audit package: a folder, or a .tar.gz of one, that a single script checks without Vedette. Its README.txt explains it.
 
-README.txt  verify.py          how to check it, and what checks it
+README.txt  verify.py          how to check the package, and the script that does
 manifest.json  manifest.note   the digest of every file, and the signed digest of that
-keys/trusted.txt  notes.jsonl  public keys, and the notes by which they vouched for one another; never a private one
+keys/trusted.txt  notes.jsonl  public keys, and the notes by which one vouched for the next; never a private key
 audit/...                      segments as in the log's own folder (whole), or their last checkpoints only
-records/LOG-N.jsonl            chosen records: the first line a signed checkpoint, then {index, record, inclusion} each
+records/LOG-N.jsonl            chosen records: a line with a signed checkpoint, then one {index, record, inclusion} per line
 acts/LOG-N.jsonl               governed acts of that time, about these models, in the same form
 bundles/DIGEST.json            what the models were, as their bundles say
-anchors.jsonl                  what anchors hold of these segments"""
+anchors.jsonl                  checkpoints of these segments that anchors hold"""
 
 import json
 import tarfile
@@ -43,8 +43,11 @@ class PackageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExportSource:
-    """What is exported. log, acts: folders. bundles: by digest (`sha256:...`), the manifest's bytes. pinned: keys that the store trusts.
-    revoked: by key, the last time at which it may sign."""
+    """What is exported.
+
+    log, acts: the folders of the two logs. bundles: digest (`sha256:...`) -> the manifest's bytes. pinned: keys that the store trusts.
+    anchored: names of anchors and notes that they hold. archived: gives the records of a segment that is in the archive. revoked: key ->
+    the last time at which it may sign, microseconds since the epoch."""
 
     log: Path
     acts: Path
@@ -55,7 +58,7 @@ class ExportSource:
     revoked: Mapping[VerifierKey, int] = field(default_factory=dict)
 
     def trust_of(self, folder: Path) -> Trust:
-        """Whose checkpoints count in the log of a folder. Raises OSError."""
+        """The keys whose checkpoints count in the log of a folder. Raises OSError."""
         return Trust.read(folder, self.pinned, self.revoked)
 
 
@@ -73,7 +76,7 @@ class ExportedPackage:
 
 @dataclass(slots=True)
 class PackageMaker:
-    """One package in the making. signer: signs its manifest, if there is a key. advance: told of each segment that is done."""
+    """Makes one package. signer: signs its manifest; None leaves it unsigned. advance: called after each segment."""
 
     source: ExportSource
     choice: ExportChoice
@@ -85,7 +88,8 @@ class PackageMaker:
     _left_out: int = field(default=0, init=False)
 
     def make(self, out: Path) -> ExportedPackage:
-        """Write the package. Raises PackageError if something is there already, OSError, NoteError."""
+        """Write the package. Raises PackageError if `out` exists and is not an empty folder or a record does not match, OSError,
+        NoteError."""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise PackageError(f"{out}: exists already; give another name")
         if out.name.endswith((".tar.gz", ".tgz")):
@@ -98,7 +102,7 @@ class PackageMaker:
         return ExportedPackage(out, segments, self._records, self._acts, self._left_out, self.signer is not None)
 
     def segments(self) -> list[SegmentFiles]:
-        """The segments of that time; what retention removed among them."""
+        """The segments that may hold records of the chosen time, also those whose records retention removed."""
         found = reading.find_segments(self.source.log)[0]
         return [files for files in found if self.choice.may_hold(files, newest_checkpoint(files))]
 
@@ -126,7 +130,7 @@ class PackageMaker:
         return len(chosen)
 
     def _whole(self, files: SegmentFiles, folder: Path, trust: Trust) -> None:
-        """Copy a segment up to its last signed checkpoint; what comes later is not protected yet."""
+        """Copy a segment up to its last signed checkpoint. Later records are not protected yet."""
         notes = _notes_of(files)
         _write_notes(folder, files, list(thinned(notes, MOST_CHECKPOINTS)))
         signed = last_signed(notes, trust)
@@ -173,7 +177,7 @@ class PackageMaker:
     def _write_proved(
         self, files: SegmentFiles, entries: Iterable[bytes], target: Path, trust: Trust, wants: Callable[[bytes], bool]
     ) -> int:
-        """The records that are wanted, each with its inclusion proof under the segment's last signed checkpoint; how many."""
+        """Write the wanted records, each with its inclusion proof under the segment's last signed checkpoint; how many were written."""
         chosen, leaves = [], []
         for index, entry in enumerate(entries):
             leaves.append(sha256(b"\x00" + entry).digest())
@@ -247,7 +251,7 @@ def _write_notes(folder: Path, files: SegmentFiles, notes: Sequence[str]) -> Non
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file of a log; never what a link leads to, which may be a private key."""
+    """Copy a file of a log. Links are not followed: they may lead to a private key."""
     try:
         with open_to_read(source) as file:
             target.write_bytes(file.read())
@@ -268,7 +272,7 @@ def _digest(path: Path) -> str:
 
 
 def _pack(folder: Path, out: Path) -> None:
-    """A .tar.gz whose content does not say on which machine, or by whom, it was made."""
+    """Make a .tar.gz that does not tell on which machine, or by whom, it was made."""
 
     def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = 0

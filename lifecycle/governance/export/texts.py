@@ -1,4 +1,4 @@
-"""The texts of an audit package: its README, and verify.py, put together from its two halves."""
+"""The texts of an audit package: its README, and verify.py, which is joined from two modules."""
 
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ _BEGIN, _END = "from lifecycle.governance.export.script.proofs import (\n", ")\n
 
 
 def script() -> str:
-    """verify.py: the proofs, then what checks a package with them, in one file that imports the standard library only."""
+    """The text of verify.py: the proofs, then the checks that use them, in one file that imports only the standard library."""
     proofs = (_SCRIPT / "proofs.py").read_text(encoding="utf-8")
     package = (_SCRIPT / "package.py").read_text(encoding="utf-8")
     begin = package.index(_BEGIN)

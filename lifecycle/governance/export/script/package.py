@@ -1,4 +1,4 @@
-"""The second half of verify.py: what an audit package holds, checked file by file. Standard library only."""
+"""The second half of verify.py: checks the content of an audit package file by file. Standard library only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BY_HAND = ("manifest.json", "manifest.note")
 
 
 class Found(NamedTuple):
-    """One finding: what was done, where, and how it shows."""
+    """One finding: what was done, where, and what shows it."""
 
     kind: str
     where: str
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def read_bytes(*parts: str) -> bytes:
-    """A file's content; empty where there is none, where it is no file, or where the path leads out of the folder, the first part."""
+    """A file's content. Empty if it is missing, is not a regular file, or is outside the folder that the first part names."""
     path = os.path.join(*parts)
     try:
         is_inside = len(parts) == 1 or os.path.realpath(path).startswith(os.path.join(os.path.realpath(parts[0]), ""))
@@ -65,7 +65,7 @@ def names_in(*parts: str) -> list[str]:
 
 
 def read_notes(*parts: str) -> list[str]:
-    """The signed notes of a file, one a line; a line that is none is left as it is, and no signature fits it."""
+    """The signed notes of a file, one per line. A line that holds no note is returned as it is, and no signature fits it."""
     notes = []
     for line in read_bytes(*parts).split(b"\n"):
         if line:
@@ -77,7 +77,10 @@ def read_notes(*parts: str) -> list[str]:
 
 
 class Package:
-    """A package and what was found in it. whole: whether it has whole segments, or chosen records with their proofs."""
+    """A package, and what was found in it.
+
+    pinned: the keys to believe; empty: those that the package names. revoked: further revocations, as lines. is_whole: the package has
+    whole segments rather than chosen records with proofs."""
 
     def __init__(self, folder: str, pinned: list[Key], revoked: str = "") -> None:
         self.folder = folder
@@ -103,7 +106,7 @@ class Package:
         self.found.append(Found(kind, where, what))
 
     def check(self) -> None:
-        """Everything; the findings are in `found`, the first is the first bad record."""
+        """Check everything. The findings are then in `found`; the first one names the first bad record."""
         for note in self.trust.unknown:
             self.add("forged key", "keys/notes.jsonl", f"no trusted key signed, or it had a successor: {note[:160]!r}")
         segments = self.segments()
@@ -119,7 +122,7 @@ class Package:
         self.check_files()
 
     def segments(self) -> dict[tuple[str, int], str]:
-        """The segments of which there is any file, by log and number."""
+        """The segments that have any file: (log, number) -> the stem of its files, in order."""
         found = {}
         names = [name.partition(".")[0] for part in ("audit", "audit/chain") for name in names_in(self.folder, part)]
         for stem in sorted(set(names)):
@@ -129,12 +132,12 @@ class Package:
         return dict(sorted(found.items()))
 
     def hashes_of(self, stem: str) -> list[bytes]:
-        """Leaf hashes of a segment's records."""
+        """Leaf hashes of a segment's records, 32 bytes each."""
         lines = read_bytes(self.folder, "audit", stem + ".jsonl").split(b"\n")
         return [sha256(b"\x00" + line) for line in lines[:-1]]
 
     def read_stones(self) -> None:
-        """The tombstones that a trusted key signed."""
+        """Read the tombstones that a trusted key signed."""
         for note in read_notes(self.folder, "audit", "chain", "removed.jsonl"):
             try:
                 words = words_of(text_of(note), "vedette-audit-removed")
@@ -146,7 +149,7 @@ class Package:
                 self.add("forged tombstone", "audit/chain/removed.jsonl", str(error))
 
     def check_segment(self, segment: tuple[str, int], stem: str) -> list[dict[str, Any]]:
-        """One segment's checkpoints, and its records against them; the checkpoints that a trusted key signed."""
+        """Check a segment's checkpoints, and its records against them. Returns the checkpoints that a trusted key signed."""
         good: list[dict[str, Any]] = []
         where = f"audit/chain/{stem}.checkpoints"
         notes = read_notes(self.folder, where)
@@ -184,7 +187,7 @@ class Package:
         return good
 
     def check_records(self, segment: tuple[str, int], stem: str, good: list[dict[str, Any]]) -> None:
-        """The records of a segment against its checkpoints: the first bad one is named."""
+        """Compare a segment's records with its checkpoints, and report the first bad record."""
         leaves = self.leaves[segment]
         tree = Tree(leaves)
         wrong = next((c for c in good if not tree.fits(c)), None)
@@ -210,12 +213,13 @@ class Package:
         self.add(kind, f"{where} {intact + 1} to {wrong['size']}", "the stored hashes were changed too")
 
     def elsewhere(self, segment: tuple[str, int]) -> dict[bytes, str]:
-        """Where other segments of the package have which record."""
+        """Leaf hash -> the place of that record in another segment of the package."""
         others = [other for other in self.leaves if other != segment]
         return {leaf: f"{name_of(o)}, line {i + 1}" for o in others for i, leaf in enumerate(self.leaves[o])}
 
     def check_links(self, judged: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
-        """Each segment names the one before; none is missing between the first and the last of a log, as the manifest lists them."""
+        """Check that each segment names the one before it, and that no segment between the first and the last of a log is missing. The
+        manifest lists the segments too."""
         for log in sorted({log for log, _ in {*judged, *self.logs}}):
             numbers = {number for name, number in {*judged, *self.logs} if name == log}
             numbers |= {number + 1 for number in numbers if number < max(numbers)}  # the first of each gap
@@ -242,7 +246,7 @@ class Package:
                     )
 
     def check_claims(self, judged: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
-        """What signed checkpoints, and anchors, say of other logs that are here whole."""
+        """Compare the segments that are here whole with what signed checkpoints of other logs, and anchors, say of them."""
         for line in read_bytes(self.folder, "anchors.jsonl").split(b"\n"):
             if line:
                 try:
@@ -267,7 +271,7 @@ class Package:
                 self.add("rewritten", f"{log}, segment {number}", f"{source} contradicts its records")
 
     def check_chosen(self, folder: str, name: str, count: str) -> None:
-        """A file of chosen records: the first line has the checkpoint, each other line a record and its proof."""
+        """Check a file of chosen records: its first line has the checkpoint, each other line a record and its proof."""
         where = f"{folder}/{name}"
         head, *lines = read_bytes(self.folder, folder, name).split(b"\n")
         try:
@@ -292,7 +296,7 @@ class Package:
                 return
 
     def check_files(self) -> None:
-        """Every file is as the manifest says; the manifest is as its note says; bundles are what their names say."""
+        """Check every file against the manifest, the manifest against its note, and every bundle against its name."""
         for path, listed in sorted(self.listed.items()):
             raw = read_bytes(self.folder, *path.split("/"))
             if not os.path.exists(os.path.join(self.folder, path)):
@@ -317,7 +321,7 @@ class Package:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line; its exit code: 0 sound, 1 not sound."""
     parser = argparse.ArgumentParser(description="Checks an audit package, or the proof of a receipt, without Vedette.")
     parser.add_argument(
         "folder", nargs="?", default=os.path.dirname(os.path.abspath(__file__)), help="package (default: this folder)"

@@ -1,8 +1,8 @@
 """Checks an audit package without Vedette: Python 3.8 or later, standard library only. `python3 -I verify.py --help`.
 
-It reads the files beside it and decides for itself; it believes no file that no key signed. Which key to believe is yours to say: compare
-the key that it prints with one that you have from elsewhere, or pass that one with --key. Formats: RFC 9162 (Merkle trees), C2SP signed
-notes and checkpoints, RFC 8032 (Ed25519). Exit code 0: sound; 1: something was found; 2: the command was wrong."""
+It reads the files beside it and believes only what a key signed. You decide which key to believe: compare the key that it prints with one
+that you have from elsewhere, or pass that one with --key. Formats: RFC 9162 (Merkle trees), C2SP signed notes and checkpoints, RFC 8032
+(Ed25519). Exit code 0: sound; 1: something was found; 2: the command was wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE_Y = 4 * pow(5, PRIME - 2, PRIME) % PRIME
 
 
 class Wrong(Exception):
-    """Something does not hold; the message says what."""
+    """A check failed; the message says why."""
 
 
 def point_add(p: tuple[int, int, int, int], q: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
@@ -33,7 +33,7 @@ def point_add(p: tuple[int, int, int, int], q: tuple[int, int, int, int]) -> tup
 
 
 def point_decode(raw: bytes) -> tuple[int, int, int, int] | None:
-    """A point from its 32 bytes; None where it is none. RFC 8032, section 5.1.3."""
+    """The curve point that 32 bytes encode; None if they encode none. RFC 8032, section 5.1.3."""
     y = int.from_bytes(raw, "little")
     sign, y = y >> 255, y & (2**255 - 1)
     if y >= PRIME:
@@ -81,7 +81,7 @@ def sha256(raw: bytes) -> bytes:
 
 
 def unbase64(text: str) -> bytes:
-    """Strict base64. Raises Wrong."""
+    """Decode strict base64. Raises Wrong."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -89,7 +89,7 @@ def unbase64(text: str) -> bytes:
 
 
 class Tree:
-    """The Merkle tree over leaf hashes, and the root of each of its beginnings. RFC 9162, section 2.1.1."""
+    """The Merkle tree over leaf hashes, and the root of each of its prefixes. RFC 9162, section 2.1.1."""
 
     def __init__(self, leaves: list[bytes]) -> None:
         self.levels = [leaves]
@@ -110,12 +110,12 @@ class Tree:
         return root
 
     def fits(self, checkpoint: dict[str, Any]) -> bool:
-        """Whether a checkpoint speaks of a beginning of this tree."""
+        """Whether a checkpoint has the size and root of a prefix of this tree."""
         return bool(checkpoint["size"] <= len(self.levels[0]) and self.root_at(checkpoint["size"]) == checkpoint["root"])
 
 
 def check_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> None:
-    """RFC 9162, section 2.1.3.2. Raises Wrong."""
+    """Check that `leaf` is entry `index`, from 0, of a tree with this size and root. RFC 9162, section 2.1.3.2. Raises Wrong."""
     at, last, node = index, size - 1, leaf
     if not 0 <= index < size:
         raise Wrong(f"entry {index} cannot be one of {size}")
@@ -134,7 +134,7 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root
 
 
 def check_consistency(first: int, first_root: bytes, second: int, second_root: bytes, proof: list[bytes]) -> None:
-    """RFC 9162, section 2.1.4.2. Raises Wrong."""
+    """Check that a tree of `first` entries is a prefix of a tree of `second` entries. RFC 9162, section 2.1.4.2. Raises Wrong."""
     if first == second and not proof and first_root == second_root:
         return
     path = ([first_root] if first & (first - 1) == 0 else []) + proof
@@ -159,7 +159,7 @@ def check_consistency(first: int, first_root: bytes, second: int, second_root: b
 
 
 def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes, str]) -> tuple[str, int, str]:
-    """What was done first, where (from 0), and how it shows."""
+    """The first difference: what was done, at which index (from 0), and what shows it. elsewhere: leaf -> its place in another segment."""
     at = next((i for i in range(min(len(expected), len(found))) if expected[i] != found[i]), min(len(expected), len(found)))
     if at == len(found):
         return "cut off", at, f"{len(expected) - at} records are cut off at the end"
@@ -178,7 +178,7 @@ def difference(expected: list[bytes], found: list[bytes], elsewhere: dict[bytes,
 
 
 def shown(text: str) -> str:
-    """Text as it may be printed: a file's name may hold what moves a terminal's cursor."""
+    """Text that is safe to print: a file's name may hold control characters of a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -200,7 +200,7 @@ class Key(NamedTuple):
 
 
 def read_key(text: str) -> Key:
-    """Raises Wrong."""
+    """Parse a public key, NAME+ID+KEY. Raises Wrong."""
     parts = text.strip().split("+", 2)
     if len(parts) != 3:
         raise Wrong(f"not a public key (NAME+ID+KEY): {text[:80]!r}")
@@ -224,7 +224,10 @@ def read_revoked(text: str) -> dict[Key, int]:
 
 
 class Trust:
-    """The keys that count, each with the time from and to which it may sign. revoked: by key, the last time at which it may."""
+    """The keys that count, each with the span of time in which it may sign, in microseconds since the epoch.
+
+    notes: by these a trusted key vouches for its successor. revoked: key -> the last time at which it may sign. unknown: notes that no
+    trusted key signed."""
 
     def __init__(self, pinned: list[Key], notes: list[str], revoked: dict[Key, int]) -> None:
         self.revoked = revoked
@@ -240,7 +243,7 @@ class Trust:
             waiting = later
 
     def _accept(self, note: str) -> bool:
-        """Take in a note by which a trusted key vouches for the next one."""
+        """Accept a note by which a trusted key vouches for its successor; False if it is not one (yet)."""
         try:
             words = words_of(text_of(note), "vedette-audit-key")
             new, old, time_us = read_key(words["key"]), read_key(words["replaces"]), whole_number(words["time_us"])
@@ -258,7 +261,7 @@ class Trust:
         return True
 
     def check(self, note: str) -> list[Key]:
-        """Who signed the note and may at its time. Raises Wrong if nobody did."""
+        """The keys that signed the note and might sign at its time. Raises Wrong if there are none."""
         times = re.findall(r"^time_us ([0-9]{1,16})$", text_of(note), re.MULTILINE)
         if len(times) != 1:
             raise Wrong(f"the note does not say one time: {note[:80]!r}")
@@ -274,7 +277,7 @@ class Trust:
 
 
 def text_of(note: str) -> str:
-    """What a note's signatures are about. Raises Wrong."""
+    """The text of a note, without its signatures. Raises Wrong."""
     text, separator, _ = note.partition("\n\n")
     if not separator or any("\ud800" <= c <= "\udfff" for c in text):
         raise Wrong(f"not a signed note: {note[:80]!r}")
@@ -282,7 +285,7 @@ def text_of(note: str) -> str:
 
 
 def signers(note: str, keys: list[Key]) -> list[Key]:
-    """Which of the keys signed; a signature under a known key's name and id that does not fit raises Wrong."""
+    """Which of the keys signed. Raises Wrong if a signature has the name and id of one of them but does not fit."""
     text, found = text_of(note), []
     lines = note[len(text) + 1 :].splitlines()
     if len(lines) > 100:
@@ -308,7 +311,7 @@ def whole_number(text: str) -> int:
 
 
 def words_of(text: str, kind: str) -> dict[str, str]:
-    """The lines after the first, each a word and its value. Raises Wrong."""
+    """The lines after the first, as word -> value. Raises Wrong if the first line is not `kind`."""
     first, *rest = text.rstrip("\n").split("\n")
     if first != kind:
         raise Wrong(f"not a {kind}: {text[:80]!r}")
@@ -316,13 +319,13 @@ def words_of(text: str, kind: str) -> dict[str, str]:
 
 
 def segment_of(origin: str) -> tuple[str, int]:
-    """LOG/NUMBER. Raises Wrong."""
+    """Split LOG/NUMBER. Raises Wrong."""
     log, _, number = origin.rpartition("/")
     return log, whole_number(number)
 
 
 def read_checkpoint(note: str) -> dict[str, Any]:
-    """What a checkpoint says. Raises Wrong."""
+    """The fields of a checkpoint. Raises Wrong."""
     lines = text_of(note).rstrip("\n").split("\n")
     try:
         log, _, number = lines[0][len("vedette-audit/") :].rpartition("/")
@@ -343,7 +346,7 @@ def read_checkpoint(note: str) -> dict[str, Any]:
 
 
 def read_json(raw: bytes | str) -> Any:
-    """A JSON document. Raises ValueError."""
+    """Parse a JSON document. Raises ValueError, also for one that is nested too deeply."""
     try:
         return json.loads(raw)
     except RecursionError as error:
@@ -351,7 +354,7 @@ def read_json(raw: bytes | str) -> Any:
 
 
 def check_receipt(raw: bytes, pinned: list[Key], revoked: dict[Key, int]) -> str:
-    """Check one receipt's proof off line; what it shows. Raises Wrong."""
+    """Check the proof of one receipt off line, and say in words what it proves. Raises Wrong."""
     try:
         receipt = read_json(raw)
         found = []
