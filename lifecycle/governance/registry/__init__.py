@@ -1,3 +1,3 @@
-"""The registry: where bundles come from, by digest; stages and aliases with who, when and why; signatures beside them.
+"""The registry: where bundles come from, by digest; their stages and aliases, with who, when and why; their signatures.
 
-What a replica has on its own disk is serving.models.store's; which bundle is rolled out is the control plane's."""
+serving.models.store holds the bundles on a replica's own disk. The control plane decides which bundle is rolled out."""

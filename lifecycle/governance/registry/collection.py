@@ -1,4 +1,4 @@
-"""Which bundles of a registry nobody needs any more, and why the others are kept. Pure; the shell counts and removes.
+"""Decides which bundles of a registry can be removed, and why the others are kept. Pure: the shell counts and removes.
 
 A bundle is kept while it is in staging or production, has an alias, was pushed or staged lately, or is named by what is served, by a
 service document or by a record that is younger than the retention."""
@@ -14,7 +14,7 @@ DAY_US: Final = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A bundle, and why it is kept; empty: nobody needs it."""
+    """A bundle, and why it is kept. An empty `why`: nothing needs it."""
 
     bundle: RegisteredBundle
     why: str
@@ -29,9 +29,10 @@ def needs(
     grace_us: int,
     retention_us: int,
 ) -> list[Need]:
-    """Of each bundle, why it is kept.
+    """Why each bundle is kept.
 
-    named: digests that documents name, and where. recorded: time of the newest answer of each (model, version)."""
+    named: digest -> the document that names it. recorded: (model, version) -> time of its newest answer, microseconds since the epoch.
+    grace_us, retention_us: durations in microseconds."""
     return [
         Need(bundle, _why(bundle, named, recorded, now_us=now_us, grace_us=grace_us, retention_us=retention_us))
         for bundle in bundles

@@ -1,10 +1,10 @@
 """The errors of the registry.
 
     RegistryError
-    |- NoSuchBundle     the reference names nothing that is there
-    |- Refused          the change is against the rules; it is recorded as refused
-    |- Damaged          what is stored is not what it should be
-    `- Unreachable      the store does not answer, or does not let us in
+    |- NoSuchBundle     the reference names no bundle of the registry
+    |- Refused          the change breaks a rule; it is recorded as refused
+    |- Damaged          stored data does not match its digest, or its history has a gap
+    `- Unreachable      the store does not answer, or denies access
 
 Trying again helps with Unreachable only."""
 
@@ -14,16 +14,16 @@ class RegistryError(Exception):
 
 
 class NoSuchBundle(RegistryError):
-    """The reference names nothing that is there."""
+    """The reference names no bundle of the registry."""
 
 
 class Refused(RegistryError):
-    """The change is against the rules."""
+    """The change breaks a rule of the registry."""
 
 
 class Damaged(RegistryError):
-    """What is stored is not what it should be."""
+    """Stored data does not match its digest, or its history has a gap."""
 
 
 class Unreachable(RegistryError):
-    """The store does not answer, or does not let us in."""
+    """The store does not answer, or denies access."""

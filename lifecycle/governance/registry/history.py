@@ -1,7 +1,8 @@
-"""What happened to the bundles of one model in the registry, and what follows from it: versions, stages, aliases. Pure.
+"""The history of one model's bundles in the registry, and the state that follows from it: versions, stages, aliases. Pure.
 
-Each change is an entry; the state is what the entries add up to. An entry holds the SHA-256 of the one before it, so that none can be
-taken out or changed unseen, and the checkpoint of the log of governed acts, where it was recorded before it took effect."""
+Each change is an entry, and the state is computed from all entries. An entry holds the SHA-256 of the one before it, so that nobody can
+remove or change one unnoticed. It also holds the checkpoint of the log of governed acts, where the change was recorded before it took
+effect."""
 
 import hashlib
 import re
@@ -17,7 +18,7 @@ Stage = Literal["none", "staging", "production", "archived"]
 Action = Literal["push", "stage", "alias", "unalias", "remove"]
 STAGES: Final[tuple[str, ...]] = get_args(Stage)
 HELD: Final = ("staging", "production")
-"""Stages that one bundle of a model can be in. Who takes the place sends the one before into the archive."""
+"""Stages that only one bundle of a model holds. A bundle that enters one of them archives the bundle that held it before."""
 _ALIAS: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _RESERVED: Final = frozenset({*STAGES, "latest"})
 
@@ -46,7 +47,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 @dataclass(frozen=True, slots=True)
 class RegisteredBundle:
-    """A bundle of the model as it stands now. time_us, by and reason: of its newest change of stage, or of its push."""
+    """A bundle of the model as it stands now. time_us, by, reason: of its newest change of stage, or of its push if there was none."""
 
     name: str
     version: str
@@ -60,13 +61,13 @@ class RegisteredBundle:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether people made it one that others may refer to."""
+        """Whether it is in staging or production or has an alias, so that others may refer to it."""
         return self.stage in HELD or bool(self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHistory:
-    """A model's entries, and what they add up to. bundles: by digest, in the order of their pushes; removed ones are not in it."""
+    """A model's entries, and the state they add up to. bundles: by digest, in the order of their pushes, without those removed."""
 
     name: str
     entries: tuple[HistoryEntry, ...] = ()
@@ -77,7 +78,7 @@ class ModelHistory:
     """SHA-256 of the newest entry's file, in hex."""
 
     def with_entry(self, entry: HistoryEntry, body: bytes) -> "ModelHistory":
-        """With one entry more. body: the bytes of its file. Raises Damaged if it does not follow the one before."""
+        """The history with one more entry. body: the bytes of its file. Raises Damaged if the entry does not follow the newest one."""
         if entry.previous != self.head:
             raise Damaged(
                 f"entry {len(self.entries) + 1} of the registry's history of {self.name!r} does not follow the one before it: an entry "
@@ -87,7 +88,7 @@ class ModelHistory:
         return _ADDED[entry.action](after, entry)
 
     def bundle(self, digest: str) -> RegisteredBundle:
-        """Raises NoSuchBundle."""
+        """The bundle with this digest. Raises NoSuchBundle."""
         try:
             return self.bundles[digest]
         except KeyError:
@@ -103,7 +104,7 @@ class ModelHistory:
 
 
 def decode(name: str, bodies: Sequence[bytes]) -> ModelHistory:
-    """A model's history from the files of its entries, oldest first. Raises Damaged."""
+    """Build a model's history from the files of its entries, oldest first. Raises Damaged."""
     history = ModelHistory(name)
     for number, body in enumerate(bodies, start=1):
         try:
@@ -115,7 +116,7 @@ def decode(name: str, bodies: Sequence[bytes]) -> ModelHistory:
 
 
 def changes(history: ModelHistory, wanted: HistoryEntry) -> bool:
-    """Whether the entry would change anything. Raises Refused if it must not be made, NoSuchBundle."""
+    """Whether an entry would change anything. Raises Refused if a rule forbids it, NoSuchBundle if its bundle is unknown."""
     if wanted.action == "push":
         known = history.versions.get(wanted.version, wanted.digest)
         if known != wanted.digest:

@@ -1,6 +1,7 @@
-"""Where this machine names bundles: what is served, service documents with their status, and the prediction log with its archive.
+"""Finds the bundles that this machine names: in what is served, in service documents with their status, and in the prediction log with
+its archive.
 
-Reads only. Digests are looked for as text, so that a document of any version counts."""
+Reads only. Digests are searched as text, so documents of every version count."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +18,7 @@ _FOLDERS: Final = ("served*.json", "control/**/*")
 
 
 class UnreadableRecord(RegistryError):
-    """A line of a log is no record, so nobody knows which version answered."""
+    """A line of a log is not a record, so the version that answered is unknown."""
 
 
 class _Answered(msgspec.Struct):
@@ -27,7 +28,7 @@ class _Answered(msgspec.Struct):
 
 
 def named_bundles(store_dir: Path) -> dict[str, str]:
-    """Digests that are served or that a service document or its status names: digest -> the file that does, within the store."""
+    """Digests that are served, or that a service document or its status names: digest -> the file that names it, relative to the store."""
     found: dict[str, str] = {}
     for pattern in _FOLDERS:
         for path in sorted(store_dir.glob(pattern)):
@@ -38,17 +39,17 @@ def named_bundles(store_dir: Path) -> dict[str, str]:
 
 
 def digests_in(text: bytes, where: str) -> dict[str, str]:
-    """Digests that a text of any form names, as `kubectl get modelservices -A -o json` prints it: digest -> where."""
+    """Digests that a text of any form names, e.g. the output of `kubectl get modelservices -A -o json`: digest -> `where`."""
     return {digest.decode(): where for digest in _DIGEST.findall(text)}
 
 
 def answered_versions(
     log: RecordLog, *, since_us: int, progress: Callable[[int], None] = lambda size: None
 ) -> dict[tuple[str, str], int]:
-    """Time of the newest record of each (model, version) in a prediction log and its archive, in microseconds since the epoch.
+    """(model, version) -> time of its newest record in a prediction log and its archive, in microseconds since the epoch.
 
-    since_us: segments that ended before it are passed over. progress: told the bytes read. Raises OSError, ArchiveError, and
-    UnreadableRecord for a line that is no record: then nobody knows what is needed."""
+    since_us: segments that ended before it are skipped. progress: called with the bytes of each line. Raises OSError, ArchiveError, and
+    UnreadableRecord for a line that is not a record, because nobody can tell then which bundles are needed."""
     newest: dict[tuple[str, str], int] = {}
     decoder = msgspec.json.Decoder(_Answered)
     for segment in log.segments():

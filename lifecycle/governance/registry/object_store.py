@@ -1,8 +1,8 @@
-"""Files under one address: a folder, or anything that fsspec knows (S3, GCS, Azure, memory). The one user of fsspec in this room.
+"""Files under one address: a folder, or any store that fsspec supports (S3, GCS, Azure, memory). The one user of fsspec in this room.
 
-Three promises, on every kind: a file is there whole or not at all; `create` gives a name to one writer only; what was written is what
-is listed next. A folder keeps them by a rename, a hard link and fsync, S3 by atomic PUTs and `If-None-Match`. Listings are not cached: a
-file that another thread listed before it was written would seem to be missing."""
+Every kind keeps three promises: a file is complete or absent; `create` gives a name to one writer only; a listing shows every file
+written before it. A folder keeps them by a rename, a hard link and fsync, S3 by atomic PUTs and `If-None-Match`. Listings are not
+cached: a cached listing would miss a file that another thread wrote after it."""
 
 import errno
 import os
@@ -21,13 +21,13 @@ from lifecycle.governance.registry.errors import Damaged, RegistryError, Unreach
 
 _DRAFT: Final = ".draft-"
 _DRAFT_AGE_S: Final = 3600.0
-"""A draft that is older belongs to nobody: a writer needs seconds."""
+"""A draft that is older was left by a killed writer: writing takes seconds."""
 _TAKEN: Final = frozenset({errno.EEXIST, errno.EINVAL})
-"""How a failed If-None-Match comes back: s3fs turns S3's 412 into EINVAL."""
+"""Error numbers that mean a failed If-None-Match: s3fs turns S3's 412 into EINVAL."""
 
 
 class ObjectStore:
-    """Files by path, `/` between its parts, relative to the address."""
+    """Files by path, relative to the address, with `/` between the parts. Raises RegistryError if this kind of store is not installed."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -41,14 +41,15 @@ class ObjectStore:
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def read(self, path: str, limit: int | None = None) -> bytes:
-        """The bytes of a file. limit: the most it may have. Raises FileNotFoundError, Damaged, Unreachable."""
+        """The bytes of a file. limit: the largest accepted size, bytes. Raises FileNotFoundError, Damaged for a larger file,
+        Unreachable."""
         with self._asked(path):
             if limit is not None and self._fs.size(self._at(path)) > limit:
                 raise Damaged(f"{self.url}/{path}: is larger than {limit} bytes")
             return bytes(self._fs.cat_file(self._at(path)))
 
     def write(self, path: str, body: bytes) -> None:
-        """Write a file, in the place of the one that is there. Raises Unreachable."""
+        """Write a file, and replace one that exists. Raises Unreachable."""
         with self._asked(path, writes=True):
             if self._is_local:
                 self._settle(path, body, os.replace)
@@ -56,7 +57,7 @@ class ObjectStore:
                 self._fs.pipe_file(self._at(path), body)
 
     def create(self, path: str, body: bytes) -> bool:
-        """Write a file that nobody wrote before; False if somebody did. Of several who try at once one succeeds. Raises Unreachable."""
+        """Write a file unless it exists; False if it does. Of several writers at once exactly one succeeds. Raises Unreachable."""
         with self._asked(path, writes=True):
             try:
                 if self._is_local:
@@ -72,7 +73,7 @@ class ObjectStore:
             return True
 
     def upload(self, path: str, source: Path) -> None:
-        """Write a file from this machine. Raises Unreachable."""
+        """Copy a file of this machine into the store. Raises Unreachable."""
         with self._asked(path, writes=True):
             if self._is_local:
                 self.write(path, source.read_bytes())
@@ -80,7 +81,7 @@ class ObjectStore:
                 self._fs.put_file(str(source), self._at(path))
 
     def download(self, path: str, target: Path) -> None:
-        """Write a file to this machine; its folder is made. Raises FileNotFoundError, Unreachable."""
+        """Copy a file to this machine, and make its folder if needed. Raises FileNotFoundError, Unreachable."""
         with self._asked(path):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fs.get_file(self._at(path), str(target))
@@ -92,7 +93,7 @@ class ObjectStore:
             return bool(self._fs.isfile(self._at(path)))
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Every file below a folder and its size in bytes: by its path within the folder, in order. Drafts are left out.
+        """Every file below a folder: path within the folder -> size in bytes, sorted by path. Drafts are left out.
 
         Raises Unreachable."""
         with self._asked(folder):
@@ -106,7 +107,7 @@ class ObjectStore:
         return {path: size for path, size in sorted(inside.items()) if not path.rpartition("/")[2].startswith(_DRAFT)}
 
     def read_all(self, folder: str) -> dict[str, bytes]:
-        """Every file below a folder, read side by side: by its path within the folder, in order. Raises Unreachable."""
+        """Every file below a folder, read concurrently: path within the folder -> content, sorted by path. Raises Unreachable."""
         names = list(self.sizes(folder))
         with self._asked(folder):
             paths = [self._at(f"{folder}/{name}") for name in names]
@@ -119,7 +120,7 @@ class ObjectStore:
             return dict(zip(names, map(bytes, bodies), strict=True))
 
     def folders(self, folder: str) -> list[str]:
-        """Names of the folders directly within one. Raises Unreachable."""
+        """Names of the folders directly within a folder, sorted. Raises Unreachable."""
         with self._asked(folder):
             self._fs.invalidate_cache()
             try:
@@ -129,13 +130,13 @@ class ObjectStore:
             return sorted({str(e["name"]).rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory"})
 
     def modified(self, path: str) -> datetime:
-        """When a file was written. Raises FileNotFoundError, Unreachable."""
+        """When a file was written, with its time zone. Raises FileNotFoundError, Unreachable."""
         with self._asked(path):
             at: datetime = self._fs.modified(self._at(path))
             return at if at.tzinfo else at.replace(tzinfo=UTC)
 
     def remove(self, path: str) -> None:
-        """Remove a file, if it is there. Raises Unreachable."""
+        """Remove a file if it exists. Raises Unreachable."""
         with self._asked(path):
             try:
                 self._fs.rm_file(self._at(path))
@@ -143,9 +144,9 @@ class ObjectStore:
                 return
 
     def remove_empty(self, folder: str) -> None:
-        """Remove what is left of a folder without files; object stores have nothing left.
+        """Remove a folder that holds no files, with its empty folders. Object stores have no empty folders.
 
-        Drafts that a killed writer left go too; a folder in which somebody writes stays. Raises Unreachable."""
+        Old drafts of killed writers are removed too. A folder in which somebody writes stays. Raises Unreachable."""
         if not self._is_local:
             return
         with self._asked(folder):
@@ -163,7 +164,8 @@ class ObjectStore:
         return f"{self._root}/{path}" if path else self._root
 
     def _settle(self, path: str, body: bytes, take_place: Any) -> None:
-        """A draft beside the file, synced, then put into place in one step. take_place: of a draft's path and the file's."""
+        """Write and sync a draft beside the file, then put it in place in one step. take_place: called with the draft's path and the
+        file's."""
         target = Path(self._at(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{_DRAFT}{secrets.token_hex(8)}")

@@ -6,7 +6,7 @@
     flows/3            this version
     flows              the newest version
 
-A reference is resolved to a digest once; what is served names the digest."""
+A reference is resolved to a digest once. What is served names the digest, so it does not change when an alias or stage does."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _KINDS: Final[dict[str, Literal["stage", "alias", "version"]]] = {"@": "stage", 
 
 @dataclass(frozen=True, slots=True)
 class BundleReference:
-    """A reference as it was written. name: empty for a digest."""
+    """A parsed reference. name: the model; empty for a digest. value: the digest, stage, alias or version; empty for the newest."""
 
     name: str
     kind: Literal["digest", "stage", "alias", "version", "newest"]
@@ -54,7 +54,7 @@ def parse_reference(text: str) -> BundleReference:
 
 
 def find(reference: BundleReference, history: ModelHistory) -> RegisteredBundle:
-    """The bundle of a model that a reference by name means. Raises NoSuchBundle, which says what there is."""
+    """The bundle of this model that a reference by name means. Raises NoSuchBundle, which lists the bundles there are."""
     found: RegisteredBundle | None
     if reference.kind == "stage":
         found = history.in_stage(reference.value)

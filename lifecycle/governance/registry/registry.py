@@ -1,11 +1,11 @@
-"""The registry of bundles: push, pull, stages, aliases, signatures; over a folder or any store of objects.
+"""The registry of bundles: push, pull, stages, aliases and signatures, over a folder or an object store.
 
-    bundles/HEX/...                a bundle's files; bundle.json is written last, so a bundle is there whole or not at all
+    bundles/HEX/...                a bundle's files; bundle.json is written last, so a bundle is complete or absent
     signatures/HEX/KEY.sig         its signatures, one of each signer
     models/NAME/history/N.json     what was done to this model's bundles (lifecycle.governance.registry.history)
 
-Nothing is changed in place but a signature by one of the same key. Of two who change a model at once, one takes the next number of
-its history and the other looks again. A change is recorded in the log of governed acts before it takes effect."""
+No file is changed in place, except that a key's new signature replaces its old one. If two writers change a model at once, one of them
+creates the next entry of its history and the other tries again. A change is recorded in the log of governed acts before it takes effect."""
 
 import hashlib
 import shutil
@@ -31,20 +31,22 @@ from serving.models.store import MOST_SIGNATURES, BundleStore, signature_name
 
 _ATTEMPTS: Final = 50
 CarryProgress = Callable[[str, int], None]
-"""Told of each file that was carried: its path and bytes."""
+"""Called after each file that was transferred, with its path and its size in bytes."""
 
 
 class RecordsActs(Protocol):
-    """Where an act is recorded before it is carried out (lifecycle.governance.acts.ActsLog)."""
+    """Records an act before it is carried out, as lifecycle.governance.acts.ActsLog does."""
 
     def record(self, act: Act) -> str:
-        """Record it, durably; the log's checkpoint. Raises OSError: then do not act."""
+        """Record the act durably; the note of the log's checkpoint. Raises OSError, NoteError: the caller must not act then."""
         ...
 
 
 class Registry:
-    """One registry. acts: recorded before anything changes. actor: who acts. trusted: if given, what goes into staging or production
-    must be signed by one of these keys."""
+    """One registry.
+
+    acts: records each act before anything changes. actor: who acts. now_us: the clock, microseconds since the epoch. trusted: if given,
+    a bundle enters staging or production only with a signature by one of these keys."""
 
     def __init__(
         self,
@@ -62,18 +64,18 @@ class Registry:
     # What is there
 
     def names(self) -> list[str]:
-        """Every model. Raises Unreachable."""
+        """The names of all models. Raises Unreachable."""
         return self.objects.folders("models")
 
     def history(self, name: str) -> ModelHistory:
-        """What was done to a model's bundles; empty if nothing was. Raises Damaged, Unreachable."""
+        """What was done to a model's bundles; empty if the model is unknown. Raises Damaged, Unreachable."""
         files = self.objects.read_all(f"models/{name}/history")
         if list(files) != [_number(i) for i in range(1, len(files) + 1)]:
             raise Damaged(f"{self.objects.url}: the history of {name!r} has a gap: an entry was removed")
         return decode(name, list(files.values()))
 
     def bundles(self) -> list[RegisteredBundle]:
-        """Every bundle, by model, in the order of their pushes. Raises Damaged, Unreachable."""
+        """Every bundle, by model, and within a model in the order of the pushes. Raises Damaged, Unreachable."""
         return [bundle for name in self.names() for bundle in self.history(name).bundles.values()]
 
     def resolve(self, text: str) -> str:
@@ -99,13 +101,13 @@ class Registry:
         return manifest
 
     def signatures(self, digest: str) -> list[tuple[str, bytes]]:
-        """The signatures of a bundle, at most the first 16: the name of each and its bytes. Raises Unreachable."""
+        """The signatures of a bundle, at most 16: (file name, bytes) each. Raises Unreachable."""
         folder = f"signatures/{_hex(digest)}"
         names = [n for n, size in self.objects.sizes(folder).items() if n.endswith(".sig") and size <= LIMIT_BYTES]
         return [(name, self.objects.read(f"{folder}/{name}")) for name in names[:MOST_SIGNATURES]]
 
     def prove(self, digest: str, trusted: TrustedKeys) -> Proof:
-        """The signature of a trusted key. Raises UntrustedBundle, Unreachable."""
+        """The proof that a trusted key signed the bundle. Raises UntrustedBundle, Unreachable."""
         return trusted.prove(digest, self.signatures(digest))
 
     # What is changed
@@ -113,9 +115,10 @@ class Registry:
     def push(
         self, bundle: Bundle, signatures: list[tuple[str, bytes]], reason: str, *, again: bool = False
     ) -> RegisteredBundle:
-        """Put a verified bundle in. Twice is as good as once. again: write every file anew, over what is damaged there.
+        """Store a verified bundle and its signatures. A second push changes nothing. again: write every file anew, to repair damaged
+        ones.
 
-        Raises Refused if its version is another bundle, Unreachable."""
+        Raises Refused if its version names another bundle already, Unreachable."""
         manifest = bundle.manifest
         wanted = self._entry("push", bundle.digest, reason, version=manifest.version)
         changes(self.history(manifest.name), wanted)  # refused before a byte is carried
@@ -128,9 +131,9 @@ class Registry:
         return after.bundle(bundle.digest)
 
     def set_stage(self, text: str, stage: Stage, reason: str) -> RegisteredBundle:
-        """Put a bundle into a stage; the one that held staging or production before goes into the archive.
+        """Put a bundle into a stage. The bundle that held staging or production before is archived.
 
-        Raises Refused, UntrustedBundle where signatures are required, NoSuchBundle, Unreachable."""
+        Raises UntrustedBundle where signatures are required, NoSuchBundle, Unreachable."""
         bundle = self.find(text)
         wanted = self._entry("stage", bundle.digest, reason, stage=stage)
         history = self.history(bundle.name)
@@ -141,7 +144,7 @@ class Registry:
         return self._change(bundle.name, wanted, evidence).bundle(bundle.digest)
 
     def set_alias(self, text: str, alias: str, reason: str) -> RegisteredBundle:
-        """Let an alias mean this bundle, whatever it meant before. Raises Refused, NoSuchBundle, Unreachable."""
+        """Point an alias to this bundle, away from any other. Raises Refused if the word cannot be an alias, NoSuchBundle, Unreachable."""
         bundle = self.find(text)
         before = self.history(bundle.name).aliased(alias)
         wanted = self._entry("alias", bundle.digest, reason, alias=alias)
@@ -149,13 +152,14 @@ class Registry:
         return self._change(bundle.name, wanted, evidence).bundle(bundle.digest)
 
     def drop_alias(self, name: str, alias: str, reason: str) -> RegisteredBundle:
-        """Let an alias mean nothing. Raises NoSuchBundle, Unreachable."""
+        """Remove an alias from the model. Raises NoSuchBundle, Unreachable."""
         bundle = find(BundleReference(name, "alias", alias), self.history(name))
         wanted = self._entry("unalias", bundle.digest, reason, alias=alias)
         return self._change(name, wanted, {"alias": alias}).bundle(bundle.digest)
 
     def add_signature(self, digest: str, signature: bytes, reason: str, evidence: Mapping[str, Any]) -> str:
-        """Keep a signature; the name it is kept under. Raises NoSuchBundle, UntrustedBundle if it is none, Unreachable."""
+        """Store a signature and return its file name. Raises NoSuchBundle, UntrustedBundle if the bytes are not a signature,
+        Unreachable."""
         self._manifest_bytes(digest)
         name = signature_name(signature)
         self.record_signature(digest, signature, reason, evidence)
@@ -163,20 +167,20 @@ class Registry:
         return name
 
     def record_signature(self, digest: str, signature: bytes, reason: str, evidence: Mapping[str, Any]) -> None:
-        """Record that somebody signs a bundle, wherever the signature is kept. Raises OSError: then do not keep it."""
+        """Record that somebody signs a bundle, wherever the signature is stored. Raises OSError, NoteError: do not store it then."""
         self._record("sign", digest, reason, {**evidence, "signature": hashlib.sha256(signature).hexdigest()})
 
     def record_exchange(self, action: str, digest: str, reason: str, evidence: Mapping[str, Any]) -> None:
-        """Record that a bundle goes to another registry or comes from there. Raises OSError: then do neither."""
+        """Record that a bundle goes to or comes from another registry. Raises OSError, NoteError: do not transfer it then."""
         self._record(action, digest, reason, evidence)
 
     def remove(self, bundle: RegisteredBundle, reason: str, evidence: Mapping[str, Any]) -> None:
-        """Remove a bundle and its signatures for good. Raises Refused if it is in use, Unreachable."""
+        """Remove a bundle and its signatures for ever. Raises Refused if it is in use, Unreachable."""
         self._change(bundle.name, self._entry("remove", bundle.digest, reason), evidence)
         self.remove_files(bundle.digest)
 
     def remove_files(self, digest: str) -> None:
-        """Remove what is stored under a digest, bundle.json first: from then on it is not there. Raises Unreachable."""
+        """Remove all files of a digest, bundle.json first: without it the bundle is absent. Raises Unreachable."""
         folders = (_folder(digest), f"signatures/{_hex(digest)}")
         self.objects.remove(f"{_folder(digest)}/{MANIFEST}")
         for folder in folders:
@@ -185,7 +189,7 @@ class Registry:
             self.objects.remove_empty(folder)
 
     def strays(self) -> list[str]:
-        """Digests under which files stand that no history knows: pushes that were interrupted. Raises Damaged, Unreachable."""
+        """Digests that have files and no history: pushes that were interrupted. Raises Damaged, Unreachable."""
         known = {bundle.digest for bundle in self.bundles()}
         return [digest for name in self.objects.folders("bundles") if (digest := f"sha256:{name}") not in known]
 
@@ -196,17 +200,17 @@ class Registry:
         return self._now_us() - int(newest * 1e6)
 
     def remove_stray(self, digest: str, reason: str) -> None:
-        """Remove files that no history knows. Raises Unreachable."""
+        """Remove the files of a digest that has no history. Raises Unreachable."""
         self._record("remove", digest, reason, {"stray": True})
         self.remove_files(digest)
 
     # What is carried
 
     def pull(self, text: str, store: BundleStore) -> Bundle:
-        """Bring a bundle and its signatures into a store of this machine, verified. Twice is as good as once.
+        """Copy a bundle and its signatures into a store of this machine, verified. A second pull changes nothing.
 
-        Raises RegistryError; BundleError if what arrived is not what the digest says; UntrustedBundle if the store requires a
-        signature: then nothing but the signatures has been taken in."""
+        Raises RegistryError; BundleError if the files do not match the digest; UntrustedBundle if the store requires a signature and
+        there is none: only the signatures were copied then."""
         reference = parse_reference(text)
         digest = reference.value if reference.kind == "digest" else self.resolve(text)
         for _, body in self.signatures(digest):
@@ -239,7 +243,7 @@ class Registry:
             self._progress(name, (folder / name).stat().st_size)
 
     def _upload(self, bundle: Bundle, *, again: bool) -> None:
-        """Every file that is not there in its size; bundle.json last."""
+        """Upload every file that is missing or has another size; bundle.json last."""
         folder = _folder(bundle.digest)
         there = {} if again else self.objects.sizes(folder)
         for name in (*bundle.manifest.files, MANIFEST):
@@ -289,7 +293,7 @@ class Registry:
         return self._acts.record(act)
 
     def _change(self, name: str, wanted: HistoryEntry, evidence: Mapping[str, Any]) -> ModelHistory:
-        """Append an entry to a model's history, after it was recorded. An entry that changes nothing is not made."""
+        """Record a change, then append it to the model's history. An entry that changes nothing is not made."""
         checkpoint = ""
         for _ in range(_ATTEMPTS):
             history = self.history(name)

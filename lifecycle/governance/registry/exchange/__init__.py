@@ -1,1 +1,1 @@
-"""Bundles to and from other registries: MLflow, Weights & Biases. Each is an adapter of one port, imported when it is asked for."""
+"""Sends bundles to other registries and fetches them: MLflow, Weights & Biases. Each is an adapter of one port, imported on demand."""

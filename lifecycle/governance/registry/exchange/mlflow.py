@@ -39,14 +39,14 @@ _LONGEST: Final = 5000
 
 
 class MlflowExchange:
-    """Port ModelExchange over a tracking server, or any address that MLflow takes."""
+    """A ModelExchange over an MLflow tracking server, or any address that MLflow accepts."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._client = MlflowClient(uri, uri)
 
     def send(self, bundle: Bundle, known: RegisteredBundle, signatures: list[tuple[str, bytes]]) -> str:
-        """Make a model version of this bundle, or bring the one that is there up to date. Raises RegistryError."""
+        """Make a model version of this bundle, or update the one that exists. Raises RegistryError."""
         name, tags = bundle.manifest.name, tags_of(bundle, known, signatures)
         with reported(self.uri, MlflowException):
             version = self._version_of(name, {"vedette.digest": bundle.digest})
@@ -59,7 +59,7 @@ class MlflowExchange:
         return f"{self.uri}: {name} version {version.version}"
 
     def fetch(self, reference: BundleReference, folder: Path) -> ExchangedBundle:
-        """Bring a bundle's files into a folder. Raises NoSuchBundle, RegistryError."""
+        """Download a bundle's files into a folder. Raises NoSuchBundle, RegistryError."""
         with reported(self.uri, MlflowException):
             version = self._find(reference)
             if version is None or "vedette.digest" not in version.tags:
@@ -114,7 +114,7 @@ class MlflowExchange:
                 self._client.log_artifact(run_id, str(path), SIGNATURES)
 
     def _name(self, name: str, version: str, known: RegisteredBundle) -> None:
-        """Let the aliases there be ours, and no more than ours."""
+        """Give the model version the bundle's stage and aliases, and remove all others."""
         wanted = {*known.aliases, *([known.stage] if known.stage in HELD else [])}
         for alias in set(self._client.get_model_version(name, version).aliases) - wanted:
             self._client.delete_registered_model_alias(name, alias)

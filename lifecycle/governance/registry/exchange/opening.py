@@ -1,4 +1,4 @@
-"""Which other registry a text names. Its adapter, and the client that it needs, are imported when it is asked for."""
+"""Opens the other registry that a text names. Its adapter, and the client that the adapter needs, are imported on demand."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from lifecycle.governance.registry.exchange.port import ModelExchange
 
 
 def open_exchange(text: str) -> ModelExchange:
-    """The other registry that `mlflow=URL` or `wandb=FOLDER` names. Raises RegistryError."""
+    """The other registry that `mlflow=URL` or `wandb=FOLDER` names. Raises RegistryError, also if its client is not installed."""
     kind, _, where = text.partition("=")
     if kind not in ("mlflow", "wandb") or not where:
         raise RegistryError(f"{text!r}: expected mlflow=URL, e.g. mlflow=http://127.0.0.1:5000, or wandb=FOLDER")

@@ -1,6 +1,6 @@
-"""What another registry must do for bundles to go there and come back, and what is said of a bundle there.
+"""The port for other registries: what they must do, and how a bundle is described there.
 
-Only names and numbers are believed of another registry: what comes back is verified by its digest."""
+What another registry says is not trusted. A bundle that comes back is verified by its digest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,8 @@ SIGNATURES: Final = "signatures"
 
 @dataclass(frozen=True, slots=True)
 class ExchangedBundle:
-    """A bundle that came from another registry: its files, not verified yet, and what is said of it there."""
+    """A bundle that came from another registry: its files, not verified yet, and what that registry says of it. where: its place there,
+    in words."""
 
     folder: Path
     signatures: tuple[tuple[str, bytes], ...]
@@ -36,17 +37,17 @@ class ModelExchange(Protocol):
     """Another registry of models."""
 
     def send(self, bundle: Bundle, known: RegisteredBundle, signatures: list[tuple[str, bytes]]) -> str:
-        """Put a bundle there with its stage and aliases; where it is then, for people. Twice is as good as once where the other side
-        can tell. Raises RegistryError."""
+        """Store a bundle there with its stage and aliases; its place there, in words. A second send adds nothing if the other registry
+        can tell that it has the bundle. Raises RegistryError."""
         ...
 
     def fetch(self, reference: BundleReference, folder: Path) -> ExchangedBundle:
-        """Bring a bundle's files into a folder. Raises NoSuchBundle, RegistryError."""
+        """Download a bundle's files into a folder. Raises NoSuchBundle, RegistryError."""
         ...
 
 
 def tags_of(bundle: Bundle, known: RegisteredBundle, signatures: list[tuple[str, bytes]]) -> dict[str, str]:
-    """What is said of a bundle, as tags."""
+    """The tags that describe a bundle in another registry: name -> value."""
     return {
         "vedette.digest": bundle.digest,
         "vedette.version": bundle.manifest.version,
@@ -58,7 +59,7 @@ def tags_of(bundle: Bundle, known: RegisteredBundle, signatures: list[tuple[str,
 
 
 def origin_of(manifest: Manifest) -> dict[str, Any]:
-    """Where the model comes from, flat: names and plain values."""
+    """Where the model comes from: flat names and plain values. Empty if the bundle does not say."""
     lineage = manifest.lineage
     if lineage is None:
         return {}
@@ -67,7 +68,7 @@ def origin_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def figures_of(manifest: Manifest) -> dict[str, float]:
-    """What training measured, flat: `validation.recall` and so on; numbers only."""
+    """The numbers that training measured, under flat names such as `validation.recall`."""
     found: dict[str, float] = {}
 
     def walk(prefix: str, value: Any) -> None:
@@ -83,7 +84,7 @@ def figures_of(manifest: Manifest) -> dict[str, float]:
 
 @contextmanager
 def reported(where: str, errors: type[Exception]) -> Iterator[None]:
-    """Turn the other side's errors into ours, with where they come from."""
+    """Turn the other registry's errors into RegistryError, which names its address."""
     try:
         yield
     except errors as problem:

@@ -40,7 +40,7 @@ _NAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class WandbExchange:
-    """Port ModelExchange over a folder of offline runs."""
+    """A ModelExchange over a folder of offline runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -77,7 +77,7 @@ class WandbExchange:
         return str(where)
 
     def fetch(self, reference: BundleReference, folder: Path) -> ExchangedBundle:
-        """Bring the newest artifact that the reference means into a folder. Raises NoSuchBundle, Damaged."""
+        """Copy the newest artifact that the reference means into a folder. Raises NoSuchBundle, Damaged."""
         superseded: set[str] = set()  # digests whose newest metadata was seen: older runs do not count
         for path in sorted(self.folder.rglob("*.wandb"), key=lambda p: (p.stat().st_mtime_ns, p.name), reverse=True):
             for artifact in artifacts_in(path):
@@ -119,7 +119,7 @@ class WandbExchange:
 
     @contextmanager
     def _everything_here(self) -> Iterator[None]:
-        """wandb keeps staged files, caches and settings in the home otherwise."""
+        """Make wandb keep staged files, caches and settings in this folder; otherwise it writes them to the home folder."""
         told = {f"WANDB_{name}_DIR": str(self.folder / place) for name, place in _PLACES.items()}
         told |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
         before = {name: os.environ.get(name) for name in told}
@@ -134,7 +134,7 @@ class WandbExchange:
 
 
 def artifacts_in(path: Path) -> Iterator[Any]:
-    """The artifacts that a run's file speaks of. A part that cannot be read ends it: a run that was killed leaves a torn end."""
+    """The artifacts that a run's file names. Reading stops at the first part that cannot be read: a killed run leaves a torn end."""
     for body in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         try:
