@@ -1,1 +1,1 @@
-"""Answers again, from their records and bundles, and the comparison with what was answered. No Ray, no feature is read."""
+"""Recomputes answers from their records and bundles, and compares them with what was answered. No Ray; no feature store is read."""

@@ -1,7 +1,7 @@
-"""Why a recorded answer was as it was: its rows explained again, from the record and the bundle that answered.
+"""Explains a recorded answer: its rows are explained again, from the record and the bundle that answered.
 
-The explanation is of the recorded scores and verdicts. Nothing of it is in the log: the record says at most which one the client was given.
-What is known of the entity before that moment is counted over earlier records of the model (EntityPast)."""
+The explanation is of the recorded scores and verdicts. The log holds no explanations: a record says at most which method explained the
+answer to the client. EntityPast counts what earlier records of the model say of an entity."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ from serving.scoring.triage.outcomes import ENDED, OUTCOMES
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 
 PAST_RECORDS: Final = 10_000
-"""Records of the model before the answer that are looked at for the entity's past."""
+"""How many earlier records of the model are searched for the entity's past."""
 MOST_EXPLAINED_ROWS: Final = 256
 Hidden = frozenset[str]
 
@@ -39,7 +39,8 @@ Hidden = frozenset[str]
 class EntityPast:
     """What earlier records say of a row's entity.
 
-    looked_at: records of the model that were read. columns: column -> its values, newest last."""
+    looked_at: how many records were read. answers: rows of the entity in them. first_us, last_us, last_alert_us: microseconds since the
+    epoch. columns: column -> its numbers, newest last."""
 
     entity: str
     looked_at: int = 0
@@ -53,8 +54,8 @@ class EntityPast:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRow:
-    """row: of the request, from 0. explanation: as a client gets it. past: of its entity; None where the request names none that can be
-    read."""
+    """One explained row. row: its number in the request, from 0. explanation: as a client gets it. past: of its entity; None if the
+    request names no entity that can be read."""
 
     row: int
     explanation: Mapping[str, Any]
@@ -63,7 +64,7 @@ class ExplainedRow:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedAnswer:
-    """One record with its rows explained. is_same: whether the model gave the recorded scores again, to the bit."""
+    """One record with its explained rows. is_same: whether the model gave the recorded scores again, to the bit."""
 
     record: AuditRecord
     rows: tuple[ExplainedRow, ...]
@@ -80,7 +81,10 @@ def explain_receipt(
     row: int | None = None,
     budget_s: float = 60.0,
 ) -> list[ExplainedAnswer]:
-    """Every record of a receipt, explained. row: only this row of the request. Raises NotReplayable."""
+    """Explain every record of a receipt. Raises NotReplayable if there is none, or one cannot be explained.
+
+    method: of the explanation, as a client names it. keys: decrypt personal values. row: only this row of the request, from 0. budget_s:
+    how long the explanation of one record may take."""
     lines = list(log.chosen(RecordChoice(receipt=receipt)))
     if not lines:
         raise NotReplayable(
@@ -142,12 +146,12 @@ def _explained(
 
 
 def _ended(record: AuditRecord, at: int) -> dict[str, Any]:
-    """Of a row that triage ended: the model did not run, so there is nothing to explain."""
+    """The explanation of a row that triage ended: the model did not run, so there are no contributions."""
     return {"method": TRIAGE_ENDED, "verdict": record.verdicts[at], "rules": list(record.rules[at]) if record.rules else []}
 
 
 def _judged(revision: LoadedRevision, record: AuditRecord, wanted: Sequence[int]) -> tuple[JudgedRows, bool]:
-    """The rows as the model had them, with what was recorded of them."""
+    """The rows as the model saw them, with the recorded scores and verdicts; and whether the model gave the same scores again."""
     recorded, spec = decode_array(record.scores).astype(np.float32), revision.manifest.score
     point = record.operating_point
     if spec is None or point is None:
@@ -191,7 +195,7 @@ def _row_numbers(record: AuditRecord) -> list[int]:
 def _pasts(
     log: RecordLog, book: RevisionBook, record: AuditRecord, gone: Hidden, wanted: Sequence[int], keys: SubjectKeys
 ) -> dict[int, EntityPast]:
-    """What earlier records say of the entities of these rows; empty where the request names none that can be read."""
+    """What earlier records say of the entities of these rows. Empty if the request names no entity that can be read."""
     revision = book.revision(record)
     names = [] if isinstance(revision, Unexplained) else [key.name for key in revision.manifest.entity_keys]
     entities = _entities(record, names, gone)
@@ -211,7 +215,7 @@ def _pasts(
 
 
 def _entities(record: AuditRecord, names: Sequence[str], gone: Hidden) -> list[tuple[Any, ...] | None]:
-    """The entity of each row, its keys as they were sent: None where one is hidden; empty if the request does not name it."""
+    """The entity of each row: its key values as they were sent, or None if one is hidden. Empty if the request does not name the keys."""
     if not names or any(name not in record.inputs for name in names):
         return []
     columns = [decode_array(record.inputs[name]).reshape(-1).tolist() for name in names]

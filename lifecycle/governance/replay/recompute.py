@@ -1,7 +1,7 @@
-"""The same rows through the same model again: from the records' inputs and features to scores, verdicts, rules and outputs.
+"""Runs recorded rows through the same model again: from the records' inputs and features to scores, verdicts, rules and outputs.
 
-Several records of one kind are run as one batch. A batch may give other bits than its rows did alone; whoever compares runs those that
-differ alone before they are called different."""
+Several records of one kind run as one batch. A batch may give other bits than its rows give alone. A caller that finds a difference
+therefore runs the record alone before it reports the difference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ from serving.scoring.variant_set import Variant
 
 MOST_ROWS: Final = 2**31
 MODEL_WIDTHS: Final = ("FP32", "FP64")
-"""What a feature with a fraction may have been; its record does not say."""
+"""Datatypes that a feature with a fraction may have had. Its record does not say which."""
 
 
 class NotReplayable(Exception):
-    """A record cannot be answered again; the message says why."""
+    """A record cannot be recomputed; the message says why."""
 
 
 def _nothing(codes: NDArray[np.intp]) -> list[SuppressionChange]:
@@ -43,7 +43,8 @@ def _nothing(codes: NDArray[np.intp]) -> list[SuppressionChange]:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What the rows of one record get now. scores: float32 (n,); codes: (n,); both None without a score. outputs: digests by name."""
+    """What the rows of one record get now. scores: float32, shape (n,). codes: verdict codes, shape (n,). Without a score both are None.
+    outputs: name -> digest."""
 
     scores: NDArray[np.float32] | None
     codes: NDArray[np.intp] | None
@@ -52,18 +53,18 @@ class Recomputed:
     groups: Sequence[str] | None = None
     """The rows' groups, where the bundle's verdict `unknown` depends on them."""
     beside: RuleVerdicts | None = None
-    """What rules beside the model say of the rows, where they may raise its verdicts."""
+    """What the bundle's rules say of the rows, if they may raise the model's verdicts."""
     suppress: Callable[[NDArray[np.intp]], list[SuppressionChange]] = _nothing
-    """What the revision's suppressions change, given the codes before."""
+    """Takes the verdict codes, and gives what the revision's suppressions change in them."""
     triage: Outcomes | None = None
-    """What triage did with each row; None where it is off, or was not asked."""
+    """What triage did with each row; None if it is off or did not run."""
 
 
 def recompute(revision: LoadedRevision, records: Sequence[AuditRecord], width: str = "FP32") -> list[Recomputed]:
-    """Answer records of one revision, kind of input and operating point in one run. Raises NotReplayable.
+    """Recompute records of one revision, kind of input and operating point in one run: one result for each. Raises NotReplayable.
 
-    width: what the features with a fraction were, FP32 or FP64. The record has their shortest digits and not their datatype; it matters
-    only where the graph takes FP64."""
+    width: datatype of the features with a fraction, FP32 or FP64. The record has their shortest digits and not their datatype, which
+    matters only if the graph takes FP64."""
     first = records[0]
     try:
         group = group_of(revision, records, width)
@@ -110,7 +111,7 @@ def _suppressing(group: RowGroup, record: AuditRecord, start: int) -> Callable[[
 
 
 def _beside(group: RowGroup) -> RuleVerdicts | None:
-    """What the rules say of rows that the model judged, if they may raise its verdicts."""
+    """What the bundle's rules say of rows that the model judged, if they may raise its verdicts; else None."""
     rules = group.variant.revision.rules
     if rules is None or rules.use != "verdict":
         return None
@@ -119,8 +120,10 @@ def _beside(group: RowGroup) -> RuleVerdicts | None:
 
 
 def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str, *, has_features: bool) -> Recomputed:
-    """What the bundle's rules say of a record. has_features: whether they saw its features: they do not while the features are out, and the
-    record does not say what was out. Raises NotReplayable."""
+    """What the bundle's rules say of a record. Raises NotReplayable.
+
+    has_features: whether the rules saw the record's features. They do not see them while the feature store is unavailable, and the
+    record does not say whether it was."""
     if revision.rules is None:
         raise NotReplayable("rules answered, and the bundle has none")
     try:
@@ -130,22 +133,24 @@ def recompute_by_rules(revision: LoadedRevision, record: AuditRecord, width: str
 
 
 def batch_key(record: AuditRecord) -> tuple[object, ...]:
-    """Records of one key may be one batch."""
+    """A key that is equal for records that may run as one batch."""
     shapes = tuple((name, tuple(value["shape"][1:])) for name, value in record.inputs.items())
     how = (record.source == RULES, is_bypassed(record.triage))
     return record.revision, record.operating_point, how, shapes, tuple(record.features)
 
 
 def is_by_row(revision: LoadedRevision) -> bool:
-    """Whether rows of several records may be one batch: each input has a free first dimension that is the rows'."""
+    """Whether rows of several records may run as one batch: the model gives scores, and each input has a free first dimension that
+    counts rows."""
     inputs = revision.manifest.inputs
     are_free = all(spec.shape and spec.shape[0] == -1 and -1 not in spec.shape[1:] for spec in inputs)
     return are_free and revision.manifest.score is not None and not revision.inputs.non_row_inputs
 
 
 def group_of(revision: LoadedRevision, records: Sequence[AuditRecord], width: str) -> RowGroup:
-    """The rows of some records as the Scorer had them, before the model ran. width: see `recompute`. Raises NotReplayable, BadRequest,
-    KeyError, ValueError."""
+    """The rows of some records as the Scorer had them before the model ran. width: see `recompute`.
+
+    Raises NotReplayable, BadRequest, KeyError, ValueError."""
     first = records[0]
     tensors = tuple(_tensor(name, [record.inputs[name] for record in records]) for name in first.inputs)
     request = InferRequest(first.model, first.version, tensors)

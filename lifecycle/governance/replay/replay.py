@@ -1,7 +1,8 @@
 """Replay: recompute the answers of records and say which are the same to the bit.
 
-Pure but for the models that it runs. Scores are compared by their bits where the record was made on this processor family; elsewhere
-within the tolerance that the bundle states. Verdicts are held against the recorded scores and the revision's thresholds, always exactly."""
+Pure, except that it runs models. A record made on this processor family must have the same scores to the bit. A record of another family
+may differ by the tolerance that its bundle states. Verdicts are always compared exactly, with those that the recorded scores and the
+revision's thresholds give."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,9 +37,9 @@ from serving.scoring.rules.suppressing import changed
 from serving.scoring.triage.outcomes import with_ended, words_of
 
 BATCH_ROWS: Final = 1024
-"""Rows run at once."""
+"""Rows in one run of the model."""
 MOST_BATCHED_ROWS: Final = 64
-"""Records of more rows are a batch of their own."""
+"""A record of more rows runs alone."""
 _NO_KEYS: Final = SubjectKeys(Path("no-such-folder"))
 
 IDENTICAL: Final = "identical"
@@ -50,7 +51,7 @@ NOT_REPLAYABLE: Final = "not replayable"
 
 @dataclass(frozen=True, slots=True)
 class ReplayDifference:
-    """One field of one row that is not what was recorded. row: of the record, from 0; None where it is about the record."""
+    """One field that is not as it was recorded. row: of the record, from 0; None if the field is not of one row."""
 
     receipt: str
     row: int | None
@@ -61,26 +62,24 @@ class ReplayDifference:
 
 @dataclass(slots=True)
 class ReplayReport:
-    """Records by outcome, and what differs. why_not: reasons why records could not be replayed, and how many records each."""
+    """Records by outcome, and the differences. why_not: reason -> how many records could not be replayed for it."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     differences: list[ReplayDifference] = field(default_factory=list)
     why_not: Counter[str] = field(default_factory=Counter)
     other_processors: Counter[str] = field(default_factory=Counter)
-    """Processor families other than this one that had answered, and how many records each."""
+    """Other processor family -> how many of its records are the same within the tolerance."""
     worst: float = 0.0
-    """Largest difference of a score that is within the tolerance."""
+    """Largest difference of a score within the tolerance."""
 
     @property
     def is_same(self) -> bool:
-        """Whether every record that is not erased gave what was recorded, and some did."""
+        """Whether there were records, and none of them differs or could not be replayed. Erased records do not count against it."""
         return set(self.outcomes) <= {IDENTICAL, WITHIN_TOLERANCE, ERASED} and self.outcomes.total() > 0
 
 
 class Replayer:
-    """Replays records. subject_keys: decrypt what is personal, as far as the keys are there.
-
-    processor: the family of this machine."""
+    """Replays records. subject_keys: decrypt personal values whose keys still exist. processor: the family of this machine's processor."""
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class Replayer:
         self.report = ReplayReport()
 
     def replay(self, lines: Iterable[bytes], on_progress: Callable[[int], None] = lambda count: None) -> ReplayReport:
-        """Replay every line. on_progress: called with the number of records that were just done."""
+        """Replay every line. on_progress: called with how many records were just finished."""
         for revision, records in self._batches(lines, on_progress):
             self._replay_batch(revision, records)
             on_progress(len(records))
@@ -131,7 +130,7 @@ class Replayer:
                 yield revision, batch
 
     def _open(self, line: bytes) -> tuple[AuditRecord, frozenset[str]]:
-        """The record with what can be decrypted, and the columns of which something is gone."""
+        """The record with its personal values decrypted if their keys exist, and the columns of which something is lost."""
         record = decode_record(line)
         if not is_redacted(line):
             return record, frozenset()
@@ -169,7 +168,7 @@ class Replayer:
         self._judge(revision, record, *closest)
 
     def _judge(self, revision: LoadedRevision, record: AuditRecord, found: list[ReplayDifference], got: Recomputed) -> None:
-        """Other bits: of another processor, within the tolerance, they are no difference."""
+        """Count other bits as no difference if another processor answered and they are within the tolerance."""
         if record.processor != self._processor and {d.field for d in found} == {"scores"} and got.scores is not None:
             tolerance = revision.manifest.golden.tolerance if revision.manifest.golden is not None else DEFAULT_TOLERANCE
             recorded = _scores(record)
@@ -187,7 +186,7 @@ class Replayer:
 
 
 def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str]) -> bool:
-    """Whether the answer needs a column that is gone: the model its own columns and tensors, rules any."""
+    """Whether the answer depends on a lost column. A model depends on its own columns and tensors, rules on any column."""
     columns = {column for part in revision.assembly for column in part.columns} | revision.inputs.tensors.keys()
     columns |= {revision.unknown.group} if revision.unknown is not None and revision.unknown.group is not None else set()
     if revision.suppressions is not None and not gone.isdisjoint(revision.suppressions.columns):
@@ -197,7 +196,7 @@ def is_needed(revision: LoadedRevision, record: AuditRecord, gone: frozenset[str
 
 
 def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) -> list[ReplayDifference]:
-    """Where a record and its recomputation differ. Scores by their bits; verdicts as the recorded scores give them."""
+    """Where a record and its recomputation differ. Scores are compared by their bits, verdicts with those that the recorded scores give."""
     found: list[ReplayDifference] = []
     if got.outputs is not None:
         pairs = [(name, record.outputs.get(name), digest) for name, digest in got.outputs.items()]
@@ -238,12 +237,12 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
 
 
 def _told(*entries: Sequence[SuppressedRow]) -> list[dict[str, str]]:
-    """Suppressed rows for people: row -> id and the verdict before."""
+    """Suppressed rows in words: row -> id of the suppression and the verdict before it."""
     return [{str(entry.row): f"{entry.id} ({entry.before})" for entry in some} for some in entries]
 
 
 def _attempts(revision: LoadedRevision, record: AuditRecord) -> Iterator[Recomputed]:
-    """Every way in which the record may have been answered; what it does not say is whether rules saw features, and how wide these were."""
+    """Every way in which the record may have been answered. It does not say whether rules saw features, nor which datatype those had."""
     has_fractions = any(_has_fraction(column) for column in record.features.values())
     for width in MODEL_WIDTHS if has_fractions else MODEL_WIDTHS[:1]:
         if record.source == RULES:

@@ -1,4 +1,4 @@
-"""Which revision a record names, explained from the store, and loaded to answer again."""
+"""Finds in the store which revision a record names, and loads it to answer again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from serving.spec import RevisionSpec
 
 @dataclass(frozen=True, slots=True)
 class Unexplained:
-    """A revision that the store cannot explain or load; why, and the way out."""
+    """A revision that the store does not know or cannot load. reason: why, and the way out."""
 
     reason: str
 
 
 class RevisionBook:
-    """The revisions of one store, each loaded once. threads: of one model session, as the replicas have them."""
+    """The revisions of one store, each loaded once. threads: of each model session, as many as the replicas use."""
 
     def __init__(self, store: Path, threads: int = 1) -> None:
         self._store, self._threads = BundleStore(store), threads
@@ -30,7 +30,7 @@ class RevisionBook:
         self._known: dict[str, LoadedRevision | Unexplained] = {}
 
     def revision(self, record: AuditRecord) -> LoadedRevision | Unexplained:
-        """The revision that answered, loaded."""
+        """The loaded revision that answered a record, or why it is not available."""
         found = self._known.get(record.revision)
         if found is None:
             found = self._known[record.revision] = self._load(record)
@@ -59,7 +59,7 @@ class RevisionBook:
         return next((spec for spec in self._candidates(record) if spec.digest == record.revision), None)
 
     def _candidates(self, record: AuditRecord) -> Iterator[RevisionSpec]:
-        """What could have been served under this name: what is served now, and the store's bundles as they are."""
+        """Revisions that may have been served under this name: those served now, and the store's bundles as they are."""
         try:
             served = ServedFile(self._store.root).read()
         except ModelError:
