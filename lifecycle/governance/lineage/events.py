@@ -1,6 +1,7 @@
 """OpenLineage events of a training run, for data catalogues (Marquez, DataHub, ...). The one user of the `openlineage` client.
 
-Two events a bundle: the run that trained it is complete, with the data and the feature service as inputs and the bundle as output.
+Each bundle gives two events of the run that trained it, START and COMPLETE. The data and the feature service are the run's inputs, the
+bundle is its output.
 Source: OpenLineage 2-0-2 (openlineage.io/spec). Facets of our own are under the key `vedette`."""
 
 import uuid
@@ -21,7 +22,7 @@ from lifecycle.governance.lineage.facts import BundleFact, provenance_of
 PRODUCER: Final = "https://vedette.dev/lineage"
 NAMESPACE: Final = "vedette"
 _RUNS: Final = uuid.uuid5(uuid.NAMESPACE_URL, PRODUCER)
-"""Run ids are made from the bundle's digest: sending the same events twice describes the same run."""
+"""Run ids are made from the bundle's digest, so events that are sent twice describe the same run."""
 
 
 _RETRY: Final = {
@@ -30,7 +31,7 @@ _RETRY: Final = {
     "status_forcelist": [500, 502, 503, 504],
     "allowed_methods": ["HEAD", "POST"],
 }
-"""Somebody waits for the command: an endpoint that is not there is told within a second."""
+"""Few retries, because a person waits for the command: it fails within about a second if the endpoint is not there."""
 
 
 class LineageSendError(Exception):
@@ -39,20 +40,20 @@ class LineageSendError(Exception):
 
 @attr.define
 class FactsFacet(RunFacet):
-    """Facts of a run that no facet of the standard has."""
+    """Facts of a run for which the standard has no facet."""
 
     facts: dict[str, Any]
 
 
 @attr.define
 class DataFactsFacet(DatasetFacet):
-    """Facts of a data set that no facet of the standard has."""
+    """Facts of a data set for which the standard has no facet."""
 
     facts: dict[str, Any]
 
 
 def training_events(bundle: BundleFact, when: str) -> list[RunEvent]:
-    """START and COMPLETE of the run that trained the bundle. when: ISO 8601. Raises ValueError for a bundle made elsewhere."""
+    """START and COMPLETE of the run that trained the bundle. when: of both, ISO 8601. Raises ValueError for a bundle made elsewhere."""
     manifest, lineage = bundle.manifest, bundle.manifest.lineage
     if lineage is None:
         raise ValueError(f"bundle {manifest.name} {manifest.version} was made elsewhere and does not describe its training")
@@ -83,7 +84,7 @@ def training_events(bundle: BundleFact, when: str) -> list[RunEvent]:
 
 
 def send(events: Sequence[RunEvent], to: str) -> None:
-    """Deliver events: `http(s)://...` is an OpenLineage endpoint, anything else a file that lines are appended to.
+    """Deliver events. to: `http(s)://...` is an OpenLineage endpoint; anything else is a file to which lines are appended.
 
     Raises LineageSendError."""
     if urlsplit(to).scheme in ("http", "https"):

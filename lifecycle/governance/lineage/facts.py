@@ -1,7 +1,7 @@
-"""The facts that a lineage graph is drawn from, and how each becomes nodes and edges. Pure.
+"""The facts of a lineage graph, and how each becomes nodes and edges. Pure.
 
-Bundles say where they come from (bundle.json), the control plane which revisions it rolled out, the prediction log what was answered, the
-log of acts who decided. Reading them is lifecycle.governance.lineage.store's."""
+A bundle says what it was made of (bundle.json), the control plane which revisions it rolled out, the prediction log what was answered,
+and the log of acts who decided. lifecycle.governance.lineage.store reads them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class BundleFact:
 
 @dataclass(frozen=True, slots=True)
 class RolloutMove:
-    """One move of a rollout. at: ISO 8601. move: start, mirror, setWeight, promote, abort, ... weight: after it, in percent."""
+    """One move of a rollout. at: ISO 8601. move: start, mirror, setWeight, promote, abort, ... weight: percent, after the move."""
 
     at: str
     move: str
@@ -36,7 +36,7 @@ class RolloutMove:
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The move in words."""
         return f"{self.move} by {self.by}: {self.reason}"
 
 
@@ -58,7 +58,7 @@ class RolloutFact:
 
 @dataclass(frozen=True, slots=True)
 class AnswersFact:
-    """Answers of one revision: how many records, and the time of the first and last, microseconds since the epoch."""
+    """The answers of one revision. records: how many. first_us, last_us: times of the first and last, microseconds since the epoch."""
 
     model: str
     version: str
@@ -81,7 +81,7 @@ class AnswerFact:
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """Everything that is known of a store."""
+    """Everything that is known about a store."""
 
     bundles: tuple[BundleFact, ...] = ()
     revisions: tuple[RevisionSpec, ...] = ()
@@ -92,7 +92,7 @@ class StoreFacts:
 
 
 def graph_of(facts: StoreFacts, answer: AnswerFact | None = None) -> LineageGraph:
-    """The whole graph. answer: one answer that gets a node of its own."""
+    """The whole graph. answer: one answer that gets its own node."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for bundle in facts.bundles:
@@ -165,7 +165,7 @@ def _add_bundle(bundle: BundleFact, nodes: list[Node], edges: list[Edge]) -> Non
 
 
 def provenance_of(lineage: Lineage) -> Mapping[str, Any]:
-    """Where the training data comes from, as the detector declares it; of generated rows nothing that is declared holds."""
+    """Where the training data comes from, as the detector declares it. For generated rows the declared origin does not hold."""
     if lineage.data.get("is_generated"):
         return {"source": "rows made by the detector's generator; the declared origin does not apply to them"}
     return lineage.detector.get("provenance") or {}
@@ -214,7 +214,7 @@ def _add_answers(answers: AnswersFact, nodes: list[Node], edges: list[Edge]) -> 
 
 
 def _add_act(number: int, act: Act, nodes: list[Node], edges: list[Edge]) -> None:
-    """Acts are drawn beside what they are about: a bundle, or the rollouts of a service."""
+    """Draw an act, with edges to what it is about: a bundle, or the revision that its evidence names."""
     node_id = f"act/{number}"
     label = f"{act.action} by {act.actor}" + (f" ({act.outcome})" if act.outcome != "accepted" else "")
     facts = {"time_us": act.time_us, "reason": act.reason, "evidence": dict(act.evidence), "subject": act.subject}
@@ -233,7 +233,8 @@ def _pipeline_edges(acts: tuple[Act, ...]) -> list[Edge]:
 
 
 def _unknown_revision(digest: str) -> Node:
-    """Stands in where no specification of the store explains the digest; one that does comes first in the graph."""
+    """Stands in for a digest that no specification of the store explains. If one does, its node comes first and the graph keeps that
+    one."""
     facts = {"digest": digest, "origin": "no specification of this store has this digest"}
     return Node(_revision(digest), NodeKind.REVISION, f"revision {short(digest)}, not known to this store", facts)
 
@@ -249,10 +250,10 @@ def _revision(digest: str) -> str:
 
 
 def short(digest: str) -> str:
-    """The first characters of a digest or commit, for people."""
+    """The first 12 characters of a digest or commit, for people."""
     return digest.removeprefix("sha256:")[:_SHORT]
 
 
 def distinct(specs: Iterable[RevisionSpec]) -> tuple[RevisionSpec, ...]:
-    """Each revision once, in the order found."""
+    """Each revision once, in the order given."""
     return tuple({spec.digest: spec for spec in specs}.values())

@@ -1,7 +1,7 @@
 """A lineage graph: what was made of what, from data to answers. Pure.
 
-Edges lead from what was used to what it became part of, as in W3C PROV's derivation, read backwards: data -> training -> bundle ->
-revision -> rollout -> answers. Where the facts come from is in facts.py, how it is shown in tree.py and svg.py."""
+An edge leads from what was used to what was made of it: data -> training -> bundle -> revision -> rollout -> answers. This is W3C PROV's
+derivation, read backwards. facts.py says where the facts come from; tree.py and svg.py show the graph."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class NodeKind(StrEnum):
-    """What a node is, in the order in which one is made of the other."""
+    """Kinds of nodes, from what is used to what is made of it."""
 
     ALARM = "alarm"
     TRIGGER = "trigger"
@@ -29,7 +29,7 @@ class NodeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One thing. id: unique in the graph, `KIND/NAME`. facts: what is known of it, plain JSON values."""
+    """One thing in the graph. id: unique, `KIND/NAME`. facts: what is known about it, plain JSON values."""
 
     id: str
     kind: NodeKind
@@ -39,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`source` was used to make `target`, in the way that `relation` names."""
+    """`source` was used to make `target`; `relation` says how."""
 
     source: str
     target: str
@@ -55,7 +55,7 @@ class LineageGraph:
 
     @classmethod
     def of(cls, nodes: Iterable[Node], edges: Iterable[Edge]) -> "LineageGraph":
-        """Put together; of nodes with one id the first is taken. Edges to what is not there are left out."""
+        """Build a graph. Of nodes with the same id the first is kept. Edges to missing nodes are dropped."""
         by_id: dict[str, Node] = {}
         for node in nodes:
             by_id.setdefault(node.id, node)
@@ -71,7 +71,7 @@ class LineageGraph:
         return tuple(edge for edge in self.edges if edge.source == node_id)
 
     def around(self, node_id: str) -> "LineageGraph":
-        """What this node was made of, and what was made of it. Raises KeyError if there is no such node."""
+        """The part of the graph that this node was made of, or that was made of it. Raises KeyError if there is no such node."""
         found = {self.nodes[node_id].id}
         found |= _reached(node_id, _neighbours(self.edges, backwards=True))
         found |= _reached(node_id, _neighbours(self.edges, backwards=False))
@@ -79,7 +79,7 @@ class LineageGraph:
         return LineageGraph.of(nodes, self.edges)
 
     def as_record(self) -> dict[str, Any]:
-        """For programs: plain JSON."""
+        """The graph for programs: plain JSON."""
         return {
             "nodes": [
                 {"id": n.id, "kind": n.kind.value, "label": n.label, "facts": dict(n.facts)} for n in self.nodes.values()

@@ -1,7 +1,7 @@
-"""Which node of a lineage graph a reference means. Pure.
+"""Finds the node of a lineage graph that a reference means. Pure.
 
-`bundle/DIGEST`, `rollout/SERVICE[/NUMBER]`, a digest or its first 8 digits or more, `MODEL`, `MODEL:VERSION`, or a receipt. Data is
-also known by the MD5 of its file."""
+A reference is `bundle/DIGEST`, `rollout/SERVICE[/NUMBER]`, a digest or at least its first 8 digits, `MODEL`, `MODEL:VERSION`, or a
+receipt. Data is also found by the MD5 of its file."""
 
 import re
 from typing import Final
@@ -12,11 +12,11 @@ _DIGITS: Final = re.compile(r"^(sha256:)?[0-9a-f]{8,64}$")
 
 
 class LineageError(Exception):
-    """There is no such thing in the lineage; the message says what there is."""
+    """A reference means nothing in the lineage, or several things; the message says what there is."""
 
 
 def resolve(graph: LineageGraph, reference: str) -> str:
-    """The id of the node that is meant. Raises LineageError if there is none, or several."""
+    """The id of the node that a reference means. Raises LineageError if there is none, or several."""
     if reference in graph.nodes:
         return reference
     if reference.startswith("rollout/"):
@@ -55,13 +55,13 @@ def _by_digest(graph: LineageGraph, reference: str) -> list[str]:
 
 
 def _file(node: Node) -> str:
-    """The MD5 of the file that rows came from, as dvc.lock has it; empty if they came from none."""
+    """The MD5 of the file that the rows came from, as dvc.lock has it; empty if they did not come from a file."""
     file = node.facts.get("file") or {}
     return str(file.get("md5", ""))
 
 
 def _by_name(graph: LineageGraph, reference: str) -> list[str]:
-    """Of a name alone the newest version."""
+    """Bundles of a name and version. A name alone means its newest version."""
     name, _, version = reference.partition(":")
     bundles = [n for n in graph.nodes.values() if n.kind is NodeKind.BUNDLE and n.facts.get("name") == name]
     if version:

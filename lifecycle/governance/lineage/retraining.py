@@ -1,6 +1,6 @@
-"""The story of a retraining as nodes and edges: alarms, what they triggered, the labels learnt from, the gate, the challenge. Pure.
+"""Draws a retraining as nodes and edges: alarms, what they triggered, the labels learnt from, the gate, the challenge. Pure.
 
-Alarms, triggers, challenges and rollouts are acts; which training a trigger led to, and on which labels, the bundle's own lineage says."""
+Alarms, triggers, challenges and rollouts are acts. The bundle's own lineage says which training a trigger led to, and on which labels."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -23,12 +23,12 @@ _SHORT: Final = 12
 
 
 def is_of_retraining(act: Act) -> bool:
-    """Whether an act is drawn here, and not as an act. A gate that a person ran has no trigger."""
+    """Whether this module draws an act. Other acts are drawn as acts, also a gate that a person ran: it has no trigger."""
     return act.action == "monitor.alarm" or (act.action in _DRAWN and isinstance(act.evidence.get("trigger"), str))
 
 
 def node_of(act: Act) -> str | None:
-    """The node that tells of an act of a retraining; None for other acts."""
+    """The id of the node that shows an act of a retraining; None for other acts."""
     if not is_of_retraining(act):
         return None
     seen, trigger = act.evidence, act.evidence.get("trigger")
@@ -48,7 +48,7 @@ def node_of(act: Act) -> str | None:
 
 
 def data_nodes(data: Mapping[str, Any], digest: str, run: str) -> tuple[list[Node], list[Edge]]:
-    """What a training run of base rows and labelled rows read; nothing for a run of base rows alone. run: its node."""
+    """What a training run read, if it read base rows and labelled rows; else nothing. digest: of both together. run: the id of its node."""
     base, labels = data.get("base"), data.get("labels")
     if not base or not labels:
         return [], []
@@ -62,7 +62,7 @@ def data_nodes(data: Mapping[str, Any], digest: str, run: str) -> tuple[list[Nod
 
 
 def asked_for(data: Mapping[str, Any], run: str) -> list[Edge]:
-    """From the trigger and the champion to the training run; none where people trained."""
+    """The edge from the trigger to the training run; none if people started the training."""
     told = data.get("retraining") or {}
     if not told.get("trigger"):
         return []
@@ -70,7 +70,7 @@ def asked_for(data: Mapping[str, Any], run: str) -> list[Edge]:
 
 
 def retraining_nodes(acts: Iterable[Act]) -> tuple[list[Node], list[Edge]]:
-    """The nodes of all these acts. Edges to what is not there are left out by the graph."""
+    """The nodes and edges of these acts. The graph drops edges to missing nodes."""
     nodes: list[Node] = []
     edges: list[Edge] = []
     for act in acts:
@@ -116,7 +116,7 @@ def _add_act(act: Act, trigger: str, nodes: list[Node], edges: list[Edge]) -> No
 
 
 def gate_words(act: Act) -> str:
-    """What the gate came to, in one line."""
+    """The outcome of the gate, in one line."""
     if act.outcome == "refused":
         return f"did not pass: {act.reason}"
     checks = act.evidence.get("checks")

@@ -1,6 +1,6 @@
 """Reads the facts of a lineage graph from a store: bundles, what is served, the prediction log, the log of acts.
 
-What the control plane knows of rollouts is handed in, because this plane does not know that one."""
+The caller hands in what the control plane knows of rollouts, because this plane does not import that one."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from serving.spec import RevisionSpec, ServingSpec
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """The part of a record that says whose answer it is; the rest of the line is skipped."""
+    """The fields of a record that say whose answer it is; the rest of the line is skipped."""
 
     receipt: str
     time_us: int
@@ -48,7 +48,8 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 
 
 def read_facts(store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] = ()) -> StoreFacts:
-    """Everything that the store's folder and its log tell. A bundle that does not hold what its digest says is left out."""
+    """Everything that the store's folder and its logs say. A bundle that does not match its digest is left out. Raises NoteError for a
+    line of the log of acts that is not an act."""
     return StoreFacts(
         bundles=tuple(_bundles(BundleStore(store_dir))),
         revisions=distinct((*_served(store_dir), *kept_revisions(store_dir))),
@@ -59,8 +60,9 @@ def read_facts(store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] 
 
 
 def count_answers(log: RecordLog, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
-    """Records by revision, live and archived, within a span of time. A line that is no record is left out: `vedette audit verify`
-    names it."""
+    """Count records by revision, live and archived, of a span of time: microseconds since the epoch, both ends included; None: no end.
+
+    Lines that are not records are skipped: `vedette audit verify` names them."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for head in _heads(log):
         if head.time_us < first_us or (last_us is not None and head.time_us > last_us):
@@ -103,7 +105,7 @@ def _heads(log: RecordLog) -> Iterator[_Head]:
 
 
 def _entries(log: RecordLog) -> Iterator[bytes]:
-    """The lines of all segments that can be read; what cannot is named by `vedette audit verify`."""
+    """The lines of all segments that can be read. `vedette audit verify` names the others."""
     for segment in log.segments():
         try:
             yield from segment.entries()

@@ -1,6 +1,6 @@
 """What happened around a thing, in order of time: alarms, labels, trainings, gates, challenges, and each move of a rollout. Pure.
 
-The graph says what was made of what; this says when, so that a retraining reads as a story from the alarm to the promotion."""
+The graph says what was made of what. The story says when, so that a retraining can be read from the alarm to the promotion."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ _KINDS: Final = {
 
 
 _RESTATED: Final = frozenset({"pass mirror", "pass setWeight"})
-"""Moves that only say that the move before has come into effect."""
+"""Moves that only say that the move before took effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoryLine:
-    """One thing that happened. what: the kind of thing. node: what it is drawn as. time_us: microseconds since the epoch."""
+    """One thing that happened. what: its kind. node: the id of the node that shows it. time_us: microseconds since the epoch."""
 
     time_us: int
     what: str
@@ -43,7 +43,7 @@ class StoryLine:
 
 
 def story_of(part: LineageGraph, facts: StoreFacts) -> tuple[StoryLine, ...]:
-    """The lines of what a part of the graph shows, the oldest first; of one time in the order of the log."""
+    """What happened to the nodes of a part of the graph, oldest first."""
     told = [rollout for rollout in facts.rollouts if _node(rollout) in part.nodes]
     lines = [
         *(line for bundle in facts.bundles if f"bundle/{bundle.digest}" in part.nodes for line in _labels(bundle)),
@@ -54,7 +54,7 @@ def story_of(part: LineageGraph, facts: StoreFacts) -> tuple[StoryLine, ...]:
 
 
 def story_text(lines: Sequence[StoryLine]) -> list[str]:
-    """For people: a heading, and a line each."""
+    """The story for people: a heading, and one line each."""
     if not lines:
         return []
     widest = max(len(line.what) for line in lines)
@@ -65,7 +65,7 @@ def story_text(lines: Sequence[StoryLine]) -> list[str]:
 
 
 def _acts(part: LineageGraph, acts: Iterable[Act], moves: set[str]) -> Iterable[StoryLine]:
-    """Acts that the part shows; a move of a rollout is told by the rollout itself."""
+    """The acts that the part shows, except the moves of a rollout, which the rollout tells itself."""
     for number, act in enumerate(acts, start=1):
         node = node_of(act) or f"act/{number}"
         is_told = (
@@ -89,7 +89,7 @@ def _words(act: Act) -> str:
 
 
 def _labels(bundle: BundleFact) -> Iterable[StoryLine]:
-    """The labels that a challenger was trained on, at the time of the last of them."""
+    """The labels that a challenger was trained on, at the time of the last one."""
     labels = bundle.manifest.lineage.data.get("labels") if bundle.manifest.lineage is not None else None
     if labels and labels.get("given_until_us"):
         words = f"{labels['rows']:,} labelled rows that version {bundle.manifest.version} is trained on, {labels['attacks']:,} attacks"

@@ -1,4 +1,4 @@
-"""A lineage graph as an SVG drawing: one column a kind of node, from data on the left to answers on the right. Pure."""
+"""Draws a lineage graph as SVG: one column for each kind of node, from alarms and data on the left to answers on the right. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -48,7 +48,7 @@ _STYLE: Final = (
 
 
 def draw(graph: LineageGraph, focus: str | None = None) -> str:
-    """The drawing. focus: the node with the strong border."""
+    """The SVG text. focus: id of the node that gets a strong border."""
     places = _places(graph)
     width = max((x for x, _ in places.values()), default=0) + WIDTH + MARGIN
     height = max((y for _, y in places.values()), default=0) + HEIGHT + MARGIN
@@ -65,7 +65,7 @@ def draw(graph: LineageGraph, focus: str | None = None) -> str:
 
 
 def _places(graph: LineageGraph) -> dict[str, tuple[int, int]]:
-    """Where each box stands. Columns without nodes take no room; a column's boxes stand beneath each other in the graph's order."""
+    """The top left corner of each box, in pixels. Columns without nodes take no room. Boxes of one column keep the graph's order."""
     column_of = {NodeKind.ANSWER: NodeKind.ANSWERS, NodeKind.ACT: NodeKind.ROLLOUT}
     columns: dict[NodeKind, list[str]] = {kind: [] for kind in _COLUMNS}
     for node in graph.nodes.values():
@@ -90,7 +90,7 @@ def _box(node: Node, place: tuple[int, int], *, is_focus: bool) -> str:
 
 
 def _wrapped(label: str) -> list[str]:
-    """At most two lines; what does not fit ends in an ellipsis."""
+    """At most two lines. A longer label ends in an ellipsis."""
     lines = [""]
     for word in label.split(" "):
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""A lineage graph as a tree of text lines: what a thing was made of above it, what was made of it below. Pure."""
+"""A lineage graph as a tree of text lines: first what a thing was made of, then what was made of it. Pure."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ from lifecycle.governance.lineage.graph import Edge, LineageGraph
 
 
 def tree_lines(graph: LineageGraph, focus: str) -> list[str]:
-    """Lines for people. A node that was drawn already is named again without what is beneath it."""
+    """Lines for people. A node that was drawn before is named again without its branches."""
     lines = [f"{graph.nodes[focus].kind.value}: {graph.nodes[focus].label}"]
     above = list(_branches(graph, focus, graph.sources, lambda edge: edge.source, {focus}))
     below = list(_branches(graph, focus, graph.targets, lambda edge: edge.target, {focus}))

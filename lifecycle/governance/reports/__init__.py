@@ -1,1 +1,1 @@
-"""Model cards and compliance reports: what is recorded, as a document for people."""
+"""Model cards and compliance reports: recorded facts as documents for people."""

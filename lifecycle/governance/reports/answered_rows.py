@@ -1,4 +1,4 @@
-"""The rows of the prediction log as fairness is judged of them: entity, verdict, and the label where an analyst gave one."""
+"""The rows of the prediction log that fairness is judged on: entity, verdict, and the label if an analyst gave one."""
 
 import csv
 import re
@@ -21,11 +21,11 @@ from serving.segments.mapping import SegmentMap
 
 _ROW: Final = re.compile(r"[0-9]{1,9}")
 _NOBODY: Final = "\x00"
-"""Begins the name of an entity that is not known; no key has it, so no mapping does."""
+"""First character of the name of an unknown entity. No key contains it, so no mapping does."""
 
 
 class LabelError(ValueError):
-    """A file of labels is not one; the message says which line, and what it should be."""
+    """A file of labels is not valid; the message says which line, and what is expected."""
 
 
 Labels = Mapping[tuple[str, int], bool]
@@ -34,7 +34,10 @@ Labels = Mapping[tuple[str, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class SegmentedAnswers:
-    """Arrays of shape (n,). labelled: rows with a label; attack: what it says. without_entity: rows that name none, or a redacted one."""
+    """The rows that got a verdict, as arrays of shape (n,).
+
+    entity: names, str. alert: the verdict was alert. labelled: the row has a label. attack: its label says attack. without_entity: how
+    many rows name no entity, or one that cannot be read."""
 
     entity: NDArray[np.object_]
     alert: Mask
@@ -43,7 +46,7 @@ class SegmentedAnswers:
     without_entity: int
 
     def segmented(self, mapping: SegmentMap) -> SegmentedRows:
-        """With the segments of the mapping."""
+        """The rows with the segments that the mapping gives their entities."""
         benign = self.labelled & ~self.attack
         return SegmentedRows(self.alert, benign, self.labelled & self.attack, self.entity, segments_of(mapping, self.entity))
 
@@ -69,9 +72,10 @@ def read_labels(path: Path) -> Labels:
 
 
 def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, labels: Labels) -> SegmentedAnswers:
-    """Every row that got a verdict. lines: of the log. key: the column of the entity; None: there is none. keys: open what is encrypted.
+    """Every row that got a verdict.
 
-    A line that is no whole record is passed over: verification names it."""
+    lines: of the log. key: the column of the entity, or None. keys: decrypt personal values. A line that is not a whole record is
+    skipped: verification names it."""
     entities: list[str] = []
     alerts: list[bool] = []
     known: list[bool | None] = []
@@ -102,7 +106,7 @@ def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, la
 
 
 def _entities(record: AuditRecord, key: str | None, keys: SubjectKeys) -> list[str] | None:
-    """The entity of each row; None where the record does not say."""
+    """The entity of each row; None if the record does not name them or they cannot be read."""
     if key is None or key not in record.inputs:
         return None
     shown, gone = reveal(record, keys)

@@ -1,6 +1,6 @@
-"""A compliance report: over a span of time, what was answered by which revisions, who decided what, and whether the logs are sound. Pure.
+"""A compliance report on a span of time: which revisions answered, who decided what, and whether the logs are sound. Pure.
 
-It says what is recorded here. Whether that meets SOX, HIPAA or ISO 27001 is for an auditor to judge."""
+It says what is recorded here. An auditor judges whether that meets SOX, HIPAA or ISO 27001."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +18,10 @@ _BREAK_GLASS = "rollout.break-glass"
 
 @dataclass(frozen=True, slots=True)
 class ComplianceFacts:
-    """What is known. first_us, last_us: the span, microseconds since the epoch. model: the only one that is meant; None: all.
+    """What the report is made of.
 
-    Of one model are the acts about its services and bundles; acts about people, keys and single records are of no model."""
+    first_us, last_us: the span, both ends included, microseconds since the epoch. model: report only this one; None: all. The report on
+    one model lists the acts about its services and bundles; acts about people, keys and single records belong to no model."""
 
     first_us: int
     last_us: int
@@ -33,7 +34,7 @@ class ComplianceFacts:
 
 
 def compliance_report(facts: ComplianceFacts) -> Document:
-    """The report of one span of time."""
+    """The report on one span of time."""
     bundles = {b.digest for b in facts.bundles if b.manifest.name == facts.model}
     acts = [a for a in facts.acts if facts.first_us <= a.time_us <= facts.last_us]
     acts = acts if facts.model is None else [a for a in acts if is_about(a, {facts.model}, bundles)]
@@ -67,7 +68,7 @@ def compliance_report(facts: ComplianceFacts) -> Document:
 
 
 def _soundness(reports: Sequence[Report]) -> Section:
-    """Whether the logs are as they were written, first of all: the rest of the report rests on them."""
+    """Whether the logs are as they were written. It comes first because the rest of the report relies on it."""
     rows, found = [], []
     for report in reports:
         for log in report.logs:
@@ -104,7 +105,7 @@ def _data_of(bundle: BundleFact) -> str:
 
 
 def _is_within(rollout: RolloutFact, facts: ComplianceFacts) -> bool:
-    """Whether a rollout was under way in the span. One whose times are not known counts."""
+    """Whether a rollout was under way in the span. A rollout with unknown times counts."""
     began, ended = microseconds(rollout.started), microseconds(rollout.ended or "")
     return (began is None or began <= facts.last_us) and (ended is None or ended >= facts.first_us)
 

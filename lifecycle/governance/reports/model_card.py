@@ -1,7 +1,7 @@
 """A model card: purpose, data, figures, operating points, limits, and who decided what about one bundle. Pure.
 
-Source of its headings: Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*. Every figure is taken from the bundle, from an
-evaluation that is handed in, or from the records of rollouts and acts; what nobody recorded is said to be missing."""
+Source of its headings: Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*. Every figure comes from the bundle, from an
+evaluation that is handed in, or from the records of rollouts and acts. The card says what nobody recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +26,8 @@ _ALARM = "monitor.alarm"
 def model_card(
     bundle: BundleFact, rollouts: Sequence[RolloutFact], acts: Sequence[Act], evaluation: Mapping[str, Any] | None = None
 ) -> Document:
-    """The card of one bundle. evaluation: what `vedette evaluate --json` printed, of the same detector. Raises ValueError if of another."""
+    """The card of one bundle. evaluation: what `vedette evaluate --json` printed about the same detector. Raises ValueError if it is
+    another's, or is not an object."""
     manifest = bundle.manifest
     if evaluation is not None and not isinstance(evaluation, Mapping):
         raise ValueError(f"the evaluation is a {type(evaluation).__name__}, expected a JSON object")
@@ -157,13 +158,13 @@ def _points(manifest: Manifest) -> Section:
 
 
 def _held(point: OperatingPoint, expected: Expected) -> str:
-    """What is promised; of a point for which nobody asked for a promise, whether the requirement was met on the validation rows."""
+    """What is promised. If no promise was asked for: whether the requirement was met on the validation rows."""
     promised = promise(point)
     return ("met, no promise" if expected.is_met else "NO") if promised == "-" else promised
 
 
 def validation_rates(expected: Expected) -> Rates:
-    """The counts behind the figures of an operating point, as nearly as the figures allow."""
+    """The counts behind the figures of an operating point, computed back from the shares and rounded."""
     attacks = round(expected.rows * expected.attack_share)
     hits, alarms = round(attacks * expected.recall), round((expected.rows - attacks) * expected.false_alarm_rate)
     return Rates(hits, attacks - hits, alarms, expected.rows - attacks - alarms)
@@ -251,7 +252,7 @@ def _rollouts(rollouts: Sequence[RolloutFact]) -> Section:
 
 
 def _without_rollout(bundle: BundleFact) -> set[str]:
-    """Digests of the bundle's revisions as they are served before there was a rollout: with the thresholds of the bundle."""
+    """Digests of the bundle's revisions that are served without a rollout: they have the bundle's own thresholds."""
     points = (None, *bundle.manifest.operating_points)
     return {RevisionSpec(bundle=bundle.digest, operating_point=point).digest for point in points}
 
@@ -273,12 +274,12 @@ def _drift(alarms: Sequence[Act]) -> Section:
 
 
 def rollout_record(rollout: RolloutFact) -> dict[str, Any]:
-    """A rollout as JSON has it."""
+    """A rollout as JSON."""
     record = {name: getattr(rollout, name) for name in ("service", "number", "started", "ended", "outcome", "by", "reason")}
     stable = rollout.stable.digest if rollout.stable else None
     return {**record, "candidate": rollout.candidate.digest, "stable": stable, "moves": [m.words for m in rollout.moves]}
 
 
 def act_record(act: Act) -> dict[str, Any]:
-    """An act as JSON has it."""
+    """An act as JSON."""
     return {name: getattr(act, name) for name in act.__struct_fields__}

@@ -1,4 +1,4 @@
-"""Moments as reports show them: always in UTC. Pure."""
+"""Times as reports show them, always in UTC. Pure."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -7,7 +7,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def when(time_us: int) -> str:
-    """A moment for people, UTC. One that no calendar has is shown as it is recorded.
+    """A time for people, UTC. A number outside the calendar is shown as it is recorded.
 
     >>> when(60_000_000)
     '1970-01-01 00:01:00 UTC'
@@ -19,7 +19,7 @@ def when(time_us: int) -> str:
 
 
 def when_iso(text: str) -> str:
-    """A moment of ISO 8601 for people, UTC. What names no moment, or no time zone, is shown as it is.
+    """An ISO 8601 time for people, UTC. Text that is not a time, or has no time zone, is returned as it is.
 
     >>> when_iso("2026-01-01T02:00:00+02:00")
     '2026-01-01 00:00:00 UTC'
@@ -29,7 +29,7 @@ def when_iso(text: str) -> str:
 
 
 def microseconds(text: str) -> int | None:
-    """A moment of ISO 8601 in microseconds since the epoch; None where it names no moment, or no time zone."""
+    """An ISO 8601 time in microseconds since the epoch; None if the text is not a time or has no time zone."""
     moment = _moment(text)
     return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
