@@ -1,1 +1,1 @@
-"""Verifies chained logs, proves single records, packs what an auditor takes away. The judges are pure: bytes and notes in, findings out."""
+"""Verifies chained logs and proves single records. The judges are pure: they take bytes and notes, and give findings."""

@@ -1,4 +1,5 @@
-"""One log judged as a whole: do its segments name one another, is each there or accounted for, and how far is it protected? Pure."""
+"""Judges one log as a whole: whether its segments name one another, whether each is there or accounted for, and how far the log is
+protected. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from lifecycle.governance.verify.statements import Statement, Statements
 from serving.audit.tombstones import Tombstone
 
 LONGEST_TAIL_US: Final = 60 * 1_000_000
-"""A writer makes a checkpoint each second; records without one that span more than this had one that is gone."""
+"""A writer makes a checkpoint each second. If records without one span more time than this, a checkpoint was removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentAccount:
-    """One segment as it was found. judgement: None where its records are gone. stone: a tombstone that is signed, or is taken unsigned.
+    """One segment as it was found.
 
-    tail_us: time between the first and the last record of which the log's own writer made no checkpoint. sealed_us: the same of those of
-    which it signed none and another writer did.
-    is_archived: its records are in an archive."""
+    judgement: None if its records are gone. stone: its tombstone, if that counts. tail_us: time from the first to the last record that
+    no checkpoint of the log's own writer covers. sealed_us: the same for records that only another writer signed. is_archived: the
+    records are in an archive."""
 
     number: int
     statements: Statements
@@ -32,7 +33,7 @@ class SegmentAccount:
 
 @dataclass(frozen=True, slots=True)
 class LogJudgement:
-    """What a log as a whole shows, besides what each segment does."""
+    """What a log as a whole shows, besides the judgements of its segments."""
 
     figures: LogFigures
     findings: tuple[Finding, ...]
@@ -40,7 +41,7 @@ class LogJudgement:
 
 
 def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Claim], *, must_sign: bool) -> LogJudgement:
-    """Judge a log. accounts: by number; claims: what others say of the log. must_sign: unsigned checkpoints protect nothing."""
+    """Judge a log. accounts: its segments, by number. claims: what others say of it. must_sign: unsigned checkpoints protect nothing."""
     by_number = {account.number: account for account in accounts}
     claims = [claim for claim in claims if claim.log == log]
     findings: list[Finding] = []
@@ -67,7 +68,7 @@ def judge_log(log: str, accounts: Sequence[SegmentAccount], claims: Sequence[Cla
 
 
 def _numbers(by_number: Mapping[int, SegmentAccount], claims: Sequence[Claim]) -> list[int]:
-    """The segments to look at: those that are here, the first of each gap between them, and those of which others speak."""
+    """The segments to look at: those here, the first of each gap between them, and later ones that others name."""
     newest = max(by_number, default=0)
     gaps = {number + 1 for number in (0, *by_number) if number < newest and number + 1 not in by_number}
     return sorted({*by_number, *gaps, *(claim.segment for claim in claims if claim.segment > newest)})
@@ -80,7 +81,7 @@ def _presence(
     by_number: Mapping[int, SegmentAccount],
     claims: Sequence[Claim],
 ) -> list[Finding]:
-    """Is the segment there, or accounted for by a tombstone?"""
+    """Is the segment here, or accounted for by a tombstone?"""
     if account is not None:
         if account.judgement is not None or account.stone is not None:
             return []
@@ -115,7 +116,7 @@ def _presence(
 
 
 def _link(log: str, account: SegmentAccount, before: SegmentAccount | None, links: frozenset[bytes | None]) -> list[Finding]:
-    """Does the segment name the one before as it is?"""
+    """Does the segment name the one before it correctly?"""
     wrong = next((s for s in account.statements.good if s.checkpoint.previous not in links), None)
     if wrong is None:
         return []
@@ -144,7 +145,7 @@ def _bad_predecessor(log: str, number: int, wrong: Statement, before: SegmentAcc
 
 
 def _links(account: SegmentAccount, links: frozenset[bytes | None] | None) -> frozenset[bytes | None] | None:
-    """What the next segment may name."""
+    """What the next segment may name as its predecessor."""
     if account.statements.good:
         own: frozenset[bytes | None] = frozenset(account.statements.links)
         is_sealed = all(s.checkpoint.sealed_by is not None for s in account.statements.good)
@@ -155,7 +156,7 @@ def _links(account: SegmentAccount, links: frozenset[bytes | None] | None) -> fr
 
 
 def _tombstone(log: str, account: SegmentAccount, claims: Sequence[Claim]) -> list[Finding]:
-    """Does the tombstone speak of the segment as its checkpoints, and others, do?"""
+    """Does the tombstone agree with the segment's checkpoints, and with what others say?"""
     stone, last = account.stone, account.statements.last
     if stone is None:
         return []
@@ -182,7 +183,7 @@ def _tombstone(log: str, account: SegmentAccount, claims: Sequence[Claim]) -> li
 
 
 def _tail(log: str, account: SegmentAccount) -> list[Finding]:
-    """Records that have waited for a checkpoint for longer than any writer takes."""
+    """Find records that have had no checkpoint for longer than any writer takes to make one."""
     if (
         account.tail_us <= LONGEST_TAIL_US
         or account.judgement is None
@@ -198,7 +199,8 @@ def _tail(log: str, account: SegmentAccount) -> list[Finding]:
 
 
 def _counting(accounts: Sequence[SegmentAccount], *, must_sign: bool) -> dict[int, list[Statement]]:
-    """By segment, the checkpoints that the records fit and that a trusted key signed, or that a signed one names, by way of others."""
+    """By segment, the checkpoints that match the records and count: a trusted key signed them, or a signed checkpoint names them,
+    directly or through others."""
     found: dict[int, list[Statement]] = {}
     named: set[bytes] = set()
     for account in reversed(accounts):
@@ -235,7 +237,7 @@ def _protection(log: str, account: SegmentAccount, protected: int) -> list[Findi
 
 
 def _sealing(log: str, account: SegmentAccount, counting: Sequence[Statement]) -> list[Finding | Remark]:
-    """Records that only a writer who ended the segment for another signed: whoever may write to the folder may have put them there."""
+    """Find records that only another writer signed when it ended the segment. Anybody who may write to the folder may have added them."""
     judged, statements = account.judgement, account.statements
     own = max((s.checkpoint.size for s in counting if s.checkpoint.sealed_by is None), default=None)
     sealed = max((s.checkpoint.size for s in counting), default=0)

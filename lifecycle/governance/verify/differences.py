@@ -1,4 +1,4 @@
-"""The first record that is not what it should be, and what was done to it: two lists of leaf hashes compared. Pure."""
+"""Compares two lists of leaf hashes: the first record that is not as expected, and what was done to it. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from lifecycle.governance.verify.findings import FindingKind
 
 Elsewhere = Callable[[bytes], str | None]
-"""Where another segment has a leaf, in words; None where none has."""
+"""Takes a leaf hash and says, in words, where another segment has it; None if none has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What was done at `index`, counted from 0, and to how many records. what: the rest of a sentence that begins with the place."""
+    """What was done at `index`, from 0, and to how many records. what: the rest of a sentence that begins with the place."""
 
     kind: FindingKind
     index: int
@@ -23,9 +23,9 @@ class Difference:
 def first_difference(
     expected: Sequence[bytes], found: Sequence[bytes], elsewhere: Elsewhere, *, is_whole: bool
 ) -> Difference | None:
-    """The first place where `found` is not as `expected`. is_whole: nothing may follow what is expected.
+    """The first place where `found` differs from `expected`; None if there is none. is_whole: nothing may follow what is expected.
 
-    expected may go on with hashes that are not proved: they only help to tell a removed record from a changed one."""
+    `expected` may end with hashes that are not proved. They only help to tell a removed record from a changed one."""
     at = _first_unequal(expected, found)
     if at == len(expected):
         return _too_many(expected, found, elsewhere) if is_whole and at < len(found) else None
@@ -48,7 +48,7 @@ def first_difference(
 
 
 def _gone(expected: Sequence[bytes], found: Sequence[bytes], at: int, elsewhere: Elsewhere) -> Difference:
-    """The expected record is nowhere."""
+    """The expected record is nowhere: was it removed, replaced or changed?"""
     here = found[at]
     if _is_copy(here, expected, found):
         return Difference(FindingKind.DUPLICATED, at, 1, f"{_copy(expected, here)}, in place of the record that was here")
@@ -73,7 +73,7 @@ def _foreign(leaf: bytes, at: int, count: int, elsewhere: Elsewhere, kind: Findi
 
 
 def _is_copy(leaf: bytes, expected: Sequence[bytes], found: Sequence[bytes]) -> bool:
-    """Whether there is one more of it than there should be of those that were written here."""
+    """Whether `found` has more of this leaf than were written."""
     wanted = Counter(expected)[leaf]
     return 0 < wanted < Counter(found)[leaf]
 

@@ -1,4 +1,4 @@
-"""Finds the records of a receipt in a log and proves them. Segments are searched as bytes; only lines with the receipt are parsed."""
+"""Finds the records of a receipt in a log and proves them. Segments are searched as bytes; only lines that hold the receipt are parsed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from serving.audit.segment_files import SegmentFiles, read_notes
 
 
 def find_receipt(folder: Path, receipt: str, *, newest_first: bool = True) -> Iterator[tuple[SegmentFiles, int, bytes]]:
-    """The records of a receipt in the live segments: the segment, the line's number from 0, the line. All records are in one log."""
+    """The records of a receipt in the live segments: (segment, line number from 0, line) each. All of them are in one log."""
     for files in sorted(reading.find_segments(folder)[0], key=lambda files: files.stem, reverse=newest_first):
         try:
             data = files.records.read_bytes()
@@ -26,7 +26,7 @@ def find_receipt(folder: Path, receipt: str, *, newest_first: bool = True) -> It
 
 
 def lines_with(data: bytes, receipt: str) -> Iterator[tuple[int, bytes]]:
-    """Lines of a segment that have this receipt, with their number from 0. data: the whole file."""
+    """The lines of a segment that have this receipt, with their number from 0. data: the whole file. A torn last line is not a record."""
     needle = msgspec.json.encode(receipt)
     at = data.find(needle)
     while at >= 0:
@@ -48,7 +48,10 @@ def prove_receipt(
     found: Iterable[tuple[SegmentFiles, int, bytes]] | None = None,
     archived: RecordSource = lambda _: None,
 ) -> ReceiptProof:
-    """Prove every record of a receipt. found: where they are, if somebody knows already. Raises ReceiptError, OSError, NoteError."""
+    """Prove every record of a receipt. Raises ReceiptError if there is none or it cannot be proved, OSError, NoteError.
+
+    trust: the keys that count. anchored: names of anchors and notes that they hold. found: where the records are, if that is known.
+    archived: gives the records of an archived segment."""
     records = list(found if found is not None else find_receipt(folder, receipt))
     if not records:
         searched = "live segments alone were searched" if found is None else "live and archived segments were searched"
@@ -77,7 +80,7 @@ def _prove(
 
 
 def _tree(files: SegmentFiles, archived: RecordSource) -> SegmentTree:
-    """Over the records, or where they are gone over the stored hashes. A wrong one fits no checkpoint."""
+    """The tree over the records, or over the stored hashes if the records are gone. A wrong hash matches no checkpoint."""
     leaves = reading.leaves_of(files, archived)
     if leaves is None:
         stored = reading.stored_hashes(files)

@@ -1,6 +1,6 @@
-"""What verification says: findings, remarks and the figures around them. Values only.
+"""The results of verification: findings, remarks and figures. Values only.
 
-A finding means that somebody changed something, or that it cannot be ruled out. A remark is worth knowing and no accusation."""
+A finding means that somebody changed something, or that this cannot be ruled out. A remark is worth knowing and accuses nobody."""
 
 import sys
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class FindingKind(StrEnum):
 
 
 class RemarkKind(StrEnum):
-    """What is worth knowing."""
+    """What the remark is about."""
 
     NOT_PROTECTED = "not yet protected"
     UNSIGNED = "unsigned"
@@ -51,7 +51,7 @@ class RemarkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where: a log, a segment of it, lines from `line` to `last_line`, counted from 1. file: which file of the segment, by suffix."""
+    """A place: a log, a segment of it, and its lines from `line` to `last_line`, from 1. file: which file of the segment, by suffix."""
 
     log: str
     segment: int | None = None
@@ -72,7 +72,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was done, and where. what: one sentence. receipt: of the record in question, or of the one before it (`is_after`)."""
+    """One thing that was done, and where. what: one sentence. receipt: of the record at that place, or of the one before it if
+    `is_after`."""
 
     kind: FindingKind
     place: Place
@@ -92,7 +93,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class LogFigures:
-    """One log, counted. protected: records below a signed checkpoint. removed: records that tombstones speak of."""
+    """The counts of one log. protected: records that a signed checkpoint covers. removed: records that tombstones account for."""
 
     log: str
     segments: int
@@ -103,13 +104,14 @@ class LogFigures:
 
     @property
     def unprotected(self) -> int:
-        """Records that no signed checkpoint speaks of yet."""
+        """Records that no signed checkpoint covers yet."""
         return self.records - self.protected
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the verification of one folder found. seconds: how long it took, of which records were hashed at `bytes_read`."""
+    """What the verification of one folder found. bytes_read: of records that were hashed. skipped: segments that an earlier run had
+    found right, whose stored hashes were used. seconds: how long it took."""
 
     folder: str
     logs: tuple[LogFigures, ...]
@@ -121,12 +123,12 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no findings."""
         return not self.findings
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """By log, segment and line: the first is the first bad record. What is in records comes before what is beside them."""
+    """Findings by log, segment and line, so that the first is the first bad record. Within a segment, records come before other files."""
     return tuple(sorted(findings, key=_order))
 
 

@@ -1,8 +1,8 @@
-"""Whether a store should have a log that is not there: what else of the store speaks of it. Looks at names only; nothing is read or proved.
+"""Finds out whether a log is missing that a store should have. It looks at names only: nothing is read or proved.
 
-Signed checkpoints of one log name the logs of the other folder (witness_beside), which is evidence and is judged in
-lifecycle.governance.verify.run. What is looked for here is for a store that has lost both: files that a store without a log does not have.
-Whoever removes the logs can remove these too; then only an anchor outside the store knows of them."""
+Signed checkpoints of one log name the logs of the store's other folders (witness_beside); lifecycle.governance.verify.run judges that
+evidence. If all of them are lost, this module looks for files that only a store with a log has. Whoever removes the logs can remove
+those too; then only an anchor outside the store knows of the logs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,22 +14,22 @@ from lifecycle.governance.acts import LOG as ACTS
 from lifecycle.governance.verify.findings import Finding, FindingKind, Place, Report
 
 FOLDERS: Final = (PREDICTIONS, ACTS, LABELS)
-"""Of a store's logs."""
+"""Folders of a store's logs."""
 _SERVED: Final = ("revisions/*", "served*.json")
 _GOVERNED: Final = ("control/*", "registry/models/*")
 
 
 def beside(folder: Path) -> list[Path]:
-    """The other folders of the store; none where this is no folder of a store."""
+    """The other log folders of the store; none if `folder` is not a log folder of a store."""
     if folder.name not in FOLDERS:
         return []
     return [other for name in FOLDERS if name != folder.name and (other := folder.parent / name).is_dir()]
 
 
 def with_missing(reports: Sequence[Report], store: Path, *, is_off: bool) -> list[Report]:
-    """The reports on the folders of a store, with those that should be there and are not. is_off: no prediction log is kept.
+    """The reports on a store's folders, with a finding for each log that should be there and is not. is_off: no prediction log is kept.
 
-    A folder that is not there, and of which nothing speaks, is left out."""
+    A folder that does not exist, and whose log nothing points to, is left out."""
     found = []
     for given in reports:
         report = given
@@ -43,7 +43,7 @@ def with_missing(reports: Sequence[Report], store: Path, *, is_off: bool) -> lis
 
 
 def _sign_of(folder: Path, store: Path, *, is_off: bool) -> str:
-    """What of the store speaks of a log in this folder, in words; empty where nothing does."""
+    """What in the store points to a log in this folder, in words; empty if nothing does."""
     if folder == store / PREDICTIONS:
         if _first(store, ["archive/segment-*.parquet"]):
             return "the store's archive has segments"
@@ -58,6 +58,6 @@ def _sign_of(folder: Path, store: Path, *, is_off: bool) -> str:
 
 
 def _first(store: Path, patterns: Sequence[str]) -> str:
-    """The first path that fits a pattern, within the store."""
+    """The first path that matches a pattern, relative to the store; empty if none does."""
     paths = (path for pattern in patterns for path in store.glob(pattern) if not path.name.startswith("."))
     return next((path.relative_to(store).as_posix() for path in paths), "")

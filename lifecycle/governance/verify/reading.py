@@ -1,7 +1,8 @@
-"""Reads what verification needs from a folder, in an order in which a living writer does no harm. No judgement here.
+"""Reads what verification needs from a folder, in an order that is safe while a writer appends. No judgement here.
 
-A writer appends records, then their hashes, then a checkpoint. So they are read the other way round: whatever a checkpoint or a stored hash
-speaks of is in the records that are read after it. Tombstones are written before records go, and are read after records were missed."""
+A writer appends records, then their hashes, then a checkpoint. They are read the other way round, so every record that a checkpoint or a
+stored hash covers is among the records that are read after it. A tombstone is written before its records go, so tombstones are read
+after records were found missing."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,15 +30,15 @@ from serving.audit.signed_note import NoteError, text_of
 from serving.audit.tombstones import Tombstone, tombstones_file
 
 RecordSource = Callable[[SegmentFiles], Iterable[bytes] | None]
-"""The records of a segment whose own file is gone, without their newlines, as an archive keeps them; None where it has none."""
+"""Gives the records of a segment whose own file is gone, without newlines, as an archive keeps them; None if it has none."""
 MOST_HASH_BYTES: Final = 512 * 1024 * 1024
-"""More stored hashes than a segment has room for records."""
+"""The most bytes of stored hashes that are read: more than the records of one segment need."""
 _WITNESS: Final = b"\\nwitness"
 _BESIDE: Final = b"\\nwitness_beside "
 
 
 class _Stamped(msgspec.Struct):
-    """What of a record tells when it was written and whose answer it is."""
+    """The fields of a record that say when it was written and whose answer it is."""
 
     time_us: int = 0
     receipt: str | None = None
@@ -47,7 +48,7 @@ _STAMP: Final = msgspec.json.Decoder(_Stamped)
 
 
 def find_segments(folder: Path) -> tuple[list[SegmentFiles], list[Finding]]:
-    """The segments of a folder, one for each log and number, and files that pass for segments and are none."""
+    """The segments of a folder, one for each log and number, and findings about files that look like segments and are not."""
     found: dict[tuple[str, int], SegmentFiles] = {}
     strays = []
     for files in segments_in(folder):
@@ -63,7 +64,7 @@ def find_segments(folder: Path) -> tuple[list[SegmentFiles], list[Finding]]:
 
 
 def _stray_files(folder: Path) -> Iterator[Finding]:
-    """Files that pass for files of a log and are none."""
+    """Findings about files that look like files of a log and are not."""
     known = {files.stem for files in segments_in(folder)}
     for place in (folder, folder / "chain"):
         for entry in sorted(_entries_in(place), key=lambda entry: entry.name):
@@ -88,12 +89,12 @@ def _entries_in(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _shown(name: str) -> str:
-    """A file's name as it may be printed: it may hold what moves a terminal's cursor."""
+    """A file's name that is safe to print: it may hold control characters of a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def note_lines(path: Path) -> list[bytes]:
-    """The whole lines of a file of notes; none where there is no file, or something that is no file and is found as such."""
+    """The whole lines of a file of notes. Empty if there is no such file, or it is not a regular file (that is a finding of its own)."""
     try:
         return read_note_lines(path)
     except IrregularFile:
@@ -101,7 +102,7 @@ def note_lines(path: Path) -> list[bytes]:
 
 
 def stored_hashes(files: SegmentFiles) -> bytes:
-    """The file of hashes; empty where there is none."""
+    """The stored leaf hashes of a segment, 32 bytes each; empty if there are none."""
     try:
         with open_to_read(files.hashes) as file:
             return file.read(MOST_HASH_BYTES)
@@ -110,7 +111,7 @@ def stored_hashes(files: SegmentFiles) -> bytes:
 
 
 def leaves_of(files: SegmentFiles, archived: RecordSource) -> list[bytes] | None:
-    """The leaf hashes of a segment's records, of its own file or of an archive; None where neither has them."""
+    """The leaf hashes of a segment's records, from its own file or an archive; None if neither has the records."""
     try:
         return read_leaves(files.records)[0]
     except (FileNotFoundError, IrregularFile):
@@ -119,9 +120,9 @@ def leaves_of(files: SegmentFiles, archived: RecordSource) -> list[bytes] | None
 
 
 def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim]:
-    """What signed checkpoints say of other logs; where no key is trusted, what any checkpoint says.
+    """What signed checkpoints of these segments say of other logs. If no key is trusted, every checkpoint counts.
 
-    What one says of a log that may lie in another folder counts where the log is in this one."""
+    What a checkpoint says of a log that may be in another folder counts only if that log is in this one."""
     claims: dict[tuple[str, int, int, bytes], Claim] = {}
     here = {files.log for files in segments}
     for files in segments:
@@ -140,7 +141,7 @@ def witness_claims(segments: Sequence[SegmentFiles], trust: Trust) -> list[Claim
 
 
 def claims_beside(folder: Path, trust: Trust) -> list[Claim]:
-    """What signed checkpoints of one folder of a store say of the logs of the other folder."""
+    """What the signed checkpoints of a folder say of the logs in the store's other folders."""
     claims: dict[tuple[str, int, int, bytes], Claim] = {}
     for files in find_segments(folder)[0]:
         for line in note_lines(files.checkpoints):
@@ -152,7 +153,7 @@ def claims_beside(folder: Path, trust: Trust) -> list[Claim]:
 
 
 def trusted_checkpoint(line: bytes, trust: Trust) -> Checkpoint | None:
-    """The checkpoint of one line of notes, if a trusted key signed it, or if no key is trusted at all."""
+    """The checkpoint in one line of notes, if a trusted key signed it or no key is trusted; else None."""
     try:
         note = decode_note(line)
         checkpoint = Checkpoint.parse(text_of(note))
@@ -162,7 +163,7 @@ def trusted_checkpoint(line: bytes, trust: Trust) -> Checkpoint | None:
 
 
 def anchor_claims(notes: Iterable[tuple[str, str]], trust: Trust) -> tuple[list[Claim], list[str]]:
-    """What anchors hold: pairs of the anchor's name and a note. The second list: notes that count for nothing, with the reason."""
+    """What anchors hold, from pairs of an anchor's name and a note. The second list says which notes do not count, and why."""
     claims, ignored = [], []
     for name, note in notes:
         try:
@@ -178,7 +179,7 @@ def anchor_claims(notes: Iterable[tuple[str, str]], trust: Trust) -> tuple[list[
 
 
 def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tuple[str, int], Tombstone], list[Finding]]:
-    """The tombstones that count, by log and segment, and what is wrong with others."""
+    """The tombstones that count, by (log, segment), and findings about the others."""
     stones: dict[tuple[str, int], Tombstone] = {}
     findings = []
     for number, line in enumerate(note_lines(tombstones_file(folder)), start=1):
@@ -203,13 +204,14 @@ def read_stones(folder: Path, trust: Trust, *, must_sign: bool) -> tuple[dict[tu
 
 
 def is_counted(note: str, trust: Trust, *, must_sign: bool) -> bool:
-    """Whether a tombstone counts: a trusted key signed it, or nobody where that is allowed, or no key is trusted. Raises NoteError."""
+    """Whether a tombstone counts: a trusted key signed it, or no key is trusted, or it is unsigned and that is allowed. Raises
+    NoteError."""
     is_unsigned = note == text_of(note) + "\n"
     return not trust.keys or bool(trust.signers(note)) or (is_unsigned and not must_sign)
 
 
 def line_at(files: SegmentFiles, number: int) -> bytes | None:
-    """One line of the records, counted from 1; None where there is none."""
+    """One line of the records, counted from 1; None if there is none."""
     try:
         return next((entry for at, entry in enumerate(read_entries(files.records), start=1) if at == number), None)
     except (FileNotFoundError, IrregularFile):
@@ -217,12 +219,12 @@ def line_at(files: SegmentFiles, number: int) -> bytes | None:
 
 
 def receipt_of(entry: bytes | None) -> str | None:
-    """The receipt of a record, if it is one."""
+    """The receipt of a record; None if the line is not a record."""
     return _stamp(entry).receipt
 
 
 def tail_us(files: SegmentFiles, first: int) -> int:
-    """Time between record number `first`, from 1, and the last; 0 where they are no records."""
+    """Microseconds from record number `first`, from 1, to the last one; 0 if these are not records."""
     begin = end = None
     try:
         for number, entry in enumerate(read_entries(files.records), start=1):

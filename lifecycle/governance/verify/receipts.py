@@ -1,6 +1,6 @@
-"""Proofs of single records: a record is in a segment whose checkpoint a key signed, and an anchored checkpoint says so too. Pure.
+"""Proofs of single records: a record is in a segment whose checkpoint a key signed; an anchored checkpoint may confirm it. Pure.
 
-A proof is JSON and holds all that is needed to check it off line, except for the verifier's own trust in a key:
+A proof is JSON. It holds all that is needed to check it off line, except the verifier's own trust in a key:
 
     {"format": "vedette-receipt/1", "receipt": ID, "proofs": [{
         "log": LOG, "segment": N, "line": from 1, "record": the line,
@@ -31,7 +31,7 @@ class ReceiptError(Exception):
 
 
 class AnchoredCheckpoint(msgspec.Struct, frozen=True):
-    """A later checkpoint of the same segment that an anchor holds, and the proof that it goes on from the proof's own."""
+    """A checkpoint of the same segment, as old or later, that an anchor holds, and the proof that it continues the proof's own."""
 
     anchor: str
     checkpoint: str
@@ -39,7 +39,7 @@ class AnchoredCheckpoint(msgspec.Struct, frozen=True):
 
 
 class RecordProof(msgspec.Struct, frozen=True, kw_only=True):
-    """The proof of one record; see the module."""
+    """The proof of one record. The module's docstring says what its fields are."""
 
     log: str
     segment: int
@@ -63,7 +63,7 @@ class ReceiptProof(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Read the JSON. Raises ReceiptError."""
+        """Parse the JSON. Raises ReceiptError."""
         try:
             proof = msgspec.json.decode(raw, type=cls)
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
@@ -78,7 +78,8 @@ class ReceiptProof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckedProof(msgspec.Struct, frozen=True, kw_only=True):
-    """What a proof that holds shows. before_us: the record is older than this. anchor: empty if no anchor confirms it."""
+    """What a valid proof shows. before_us: the record was written before this time, microseconds since the epoch. anchor: empty if none
+    confirms it."""
 
     log: str
     segment: int
@@ -92,9 +93,9 @@ class CheckedProof(msgspec.Struct, frozen=True, kw_only=True):
 def prove(
     entry: bytes, index: int, tree: SegmentTree, notes: Sequence[str], trust: Trust, anchored: Iterable[tuple[str, str]] = ()
 ) -> RecordProof:
-    """Prove that `entry` is leaf `index` of a segment, by the first signed checkpoint over it. notes: the segment's checkpoints.
+    """Prove that `entry` is leaf `index`, from 0, of a segment, by the first signed checkpoint that covers it. Raises ReceiptError.
 
-    anchored: names of anchors and notes they hold; the first of this segment that covers the record is taken. Raises ReceiptError."""
+    notes: the segment's checkpoints. anchored: names of anchors and notes that they hold; the first one that covers the record is used."""
     note, checkpoint = _first_over(index, tree, notes, trust)
     try:
         record = entry.decode()
@@ -117,12 +118,12 @@ def prove(
 
 
 def check(receipt: ReceiptProof, trust: Trust) -> list[CheckedProof]:
-    """Check every proof off line; what each shows. Raises ReceiptError for the first that does not hold."""
+    """Check every proof off line and return what each shows. Raises ReceiptError for the first that does not hold."""
     return [_check(proof, receipt.receipt, trust) for proof in receipt.proofs]
 
 
 def keys_in(receipt: ReceiptProof) -> list[VerifierKey]:
-    """The keys that the proof itself names: to look at, not to trust. Raises ReceiptError."""
+    """The keys that the proof itself names: they are for reading, not for trust. Raises ReceiptError."""
     try:
         return list(dict.fromkeys(VerifierKey.parse(key) for proof in receipt.proofs for key in proof.signers))
     except NoteError as error:
@@ -130,7 +131,7 @@ def keys_in(receipt: ReceiptProof) -> list[VerifierKey]:
 
 
 def _first_over(index: int, tree: SegmentTree, notes: Sequence[str], trust: Trust) -> tuple[str, Checkpoint]:
-    """The first checkpoint that covers the record, that a trusted key signed, and that the records fit."""
+    """The first checkpoint that covers the record, that a trusted key signed and that the records match. Raises ReceiptError."""
     why = "no checkpoint covers it yet; a writer makes one each second"
     for note in notes:
         try:

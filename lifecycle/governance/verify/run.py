@@ -1,8 +1,8 @@
-"""Verifies the logs of a folder: reads, hands what was read to the judges, and puts their findings in order.
+"""Verifies the logs of a folder: reads them, hands what was read to the judges, and puts their findings in order.
 
-A run may keep a state: which segments were found right, by the digest of their last checkpoint and the size and time of their file.
-The next run takes the stored hashes of such a segment for its records, and checks them against the checkpoints again. A change to its
-records that restores size and time is found by a full run only."""
+A run may keep a state: which segments were right, with the digest of their last checkpoint and the size and time of their file. The next
+run uses the stored hashes of such a segment instead of its records, and checks them against the checkpoints again. Only a full run finds
+a change to the records that restores their size and time."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -28,11 +28,11 @@ from serving.audit.tombstones import Tombstone
 
 _NAMED = (ACTS, LABELS)
 Advance = Callable[[int], None]
-"""Told how many bytes of records were read since it was told before."""
+"""Called with how many bytes of records were read since the last call."""
 
 
 class SeenSegment(msgspec.Struct, frozen=True):
-    """A segment that was found right: hex digest of its last checkpoint, size and time of change of its records."""
+    """A segment that was found right: hex digest of its last checkpoint, size and time of change of its records' file."""
 
     checkpoint: str
     size_bytes: int
@@ -40,13 +40,13 @@ class SeenSegment(msgspec.Struct, frozen=True):
 
 
 class VerifyState(msgspec.Struct):
-    """What earlier runs found right, by folder and segment."""
+    """The segments that earlier runs found right, by the path of their records."""
 
     segments: dict[str, SeenSegment] = {}
 
     @classmethod
     def read(cls, path: Path) -> "VerifyState":
-        """The state in this file; an empty one where there is no file, or one that is no such state: then all is hashed again."""
+        """The state in this file. Without such a file, or if it holds no state, the state is empty: then everything is hashed again."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
         except (msgspec.DecodeError, RecursionError):
@@ -61,11 +61,13 @@ class VerifyState(msgspec.Struct):
 
 @dataclass(slots=True)
 class Verification:
-    """How folders are verified. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes that they hold.
+    """Verifies folders.
 
-    is_anchor_shared: the anchors hold logs of other folders too, so a log of which nothing is here is not missing. beside: the other
-    folders of the same store, whose checkpoints speak of the logs of this one. keep: called with the
-    state after each segment. archived, archived_hashes: the records, and their leaf hashes, of a segment whose own files are gone."""
+    trust_of: folder -> the keys that count there. must_sign: unsigned checkpoints protect nothing. anchored: names of anchors and notes
+    that they hold. is_anchor_shared: the anchors hold logs of other folders too, so a log with no file here is not missing. beside:
+    folder -> the other folders of the same store, whose checkpoints name the logs of this one. archived, archived_hashes: give the
+    records, and their leaf hashes, of a segment whose own files are gone. state: segments to skip. keep: called with the state after
+    each segment found right."""
 
     now_us: int
     trust_of: Callable[[Path], Trust]
@@ -115,7 +117,7 @@ class Verification:
         return Report(str(folder), tuple(figures), in_order(findings), tuple(remarks), self._bytes, self._skipped, took_s)
 
     def _meant(self, held: Sequence[Claim], folder: Path, segments: Sequence[SegmentFiles]) -> list[Claim]:
-        """The claims that are about this folder: an anchor of a store holds all its logs."""
+        """The claims that are about this folder. An anchor of a store holds the checkpoints of all its logs."""
         here = {files.log for files in segments}
         meant = _about(held, folder, segments)
         return [claim for claim in meant if claim.log in here] if self.is_anchor_shared else meant
@@ -141,7 +143,7 @@ class Verification:
         return found
 
     def _sealed_us(self, files: SegmentFiles, statements: Statements, records: int) -> int:
-        """Time between the records that another writer signed for and the log's own did not."""
+        """Time from the first to the last record that another writer signed and the log's own writer did not."""
         last, own = statements.last, statements.signed_own_size(must_sign=self.must_sign) or 0
         is_sealed = last is not None and last.checkpoint.sealed_by is not None
         return reading.tail_us(files, own + 1) if is_sealed and records > own else 0
@@ -169,9 +171,10 @@ class Verification:
 
 
 def _about(claims: Iterable[Claim], folder: Path, segments: Sequence[SegmentFiles]) -> list[Claim]:
-    """The claims about logs of this folder. The acts and the labels are logs of one name, each in its folder; others are prediction logs.
+    """The claims about logs of this folder. The log of acts and the log of labels are known by their names; other logs are prediction
+    logs.
 
-    A folder of a store is what its name says, so that a log planted there turns no claim away."""
+    The name of a store's folder decides which log it holds, so that a log planted in it turns no claim away."""
     here = {folder.name} if folder.name in (PREDICTIONS, *_NAMED) else {files.log for files in segments}
     own = next((name for name in _NAMED if name in here), None)
     return [claim for claim in claims if (claim.log if claim.log in _NAMED else None) == own]
@@ -201,7 +204,7 @@ class _Judged:
 
 
 class _OtherSegments:
-    """Where else a record stands: looked up in the stored hashes, and only when something is wrong."""
+    """Finds where else a record stands. It looks into the stored hashes, and only when something is wrong."""
 
     def __init__(self, segments: Sequence[SegmentFiles]) -> None:
         self._segments = segments
@@ -239,7 +242,7 @@ def _accounts(log: str, judged: Sequence[_Judged], stones: Mapping[tuple[str, in
 
 
 def _with_receipts(judged: Sequence[_Judged]) -> list[Finding]:
-    """The findings of segments; those in records name the receipt that stands there, or the one before."""
+    """The findings of segments. A finding in the records names the receipt that stands there, or the one before."""
     named = []
     for one in judged:
         for finding in one.findings:
@@ -254,12 +257,12 @@ def _with_receipts(judged: Sequence[_Judged]) -> list[Finding]:
 
 
 def _is_explained(finding: Finding, unaccounted: Set[tuple[str, int | None]]) -> bool:
-    """A segment is missing because its tombstone does not count, which is a finding of its own."""
+    """Whether a segment is missing only because its tombstone does not count, which is a finding of its own."""
     return finding.kind is FindingKind.SEGMENT_MISSING and (finding.place.log, finding.place.segment) in unaccounted
 
 
 def _hashes_if_proved(stored: bytes, statements: Statements) -> list[bytes] | None:
-    """The stored hashes, if they lead to the root of the last checkpoint."""
+    """The stored hashes, if they give the root of the last checkpoint; else None."""
     last = statements.last
     leaves = [stored[i : i + HASH_BYTES] for i in range(0, len(stored), HASH_BYTES)]
     if last is None or len(leaves) != last.checkpoint.size or SegmentTree(leaves).root_at(len(leaves)) != last.checkpoint.root:
@@ -272,7 +275,7 @@ def _key(files: SegmentFiles) -> str:
 
 
 def _seen(files: SegmentFiles, statements: Statements) -> SeenSegment | None:
-    """What the state keeps of a segment; None while it is open."""
+    """What the state keeps of a segment; None while the segment is open."""
     last = statements.last
     if last is None or not last.checkpoint.is_final:
         return None

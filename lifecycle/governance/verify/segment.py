@@ -1,7 +1,7 @@
-"""One segment judged: do its records hash to what its checkpoints, and those who witnessed it, say of it? Pure.
+"""Judges one segment: whether its records hash to what its checkpoints, and those who witnessed it, say. Pure.
 
-The first checkpoint that does not fit bounds the place of a change to the records since the one before. The stored leaf hashes name the
-record itself, where they still lead to the root of a checkpoint: then they are as they were written, and nobody need trust the file."""
+The first checkpoint that does not match limits a change to the records after the last one that does. The stored leaf hashes name the
+record itself, if they still give the root of a checkpoint. Then they are as they were written, and nobody needs to trust their file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from serving.audit.merkle import HASH_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What somebody outside of a segment says of it: a checkpoint of another log, or an anchor. root: 32 bytes.
+    """What somebody outside a segment says of it: a checkpoint of another log, or an anchor. root: 32 bytes.
 
-    checkpoint: digest of the checkpoint that an anchor holds; None where only size and root are known. source: in words."""
+    checkpoint: digest of the checkpoint that an anchor holds; None if only size and root are known. source: who says it, in words."""
 
     log: str
     segment: int
@@ -29,7 +29,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEvidence:
-    """What is at hand of one segment. leaves: hashes of its records. stored: the file of hashes. links: what may name its predecessor."""
+    """What is known of one segment. leaves: hashes of its records, 32 bytes each. stored: content of its file of hashes. claims: what
+    others say."""
 
     log: str
     segment: int
@@ -41,7 +42,7 @@ class SegmentEvidence:
 
 @dataclass(frozen=True, slots=True)
 class SegmentJudgement:
-    """fits: checkpoints whose size and root are those of the records. tree_size: records at hand."""
+    """The judgement on one segment. fits: the checkpoints that the records match. records: how many records there are."""
 
     fits: tuple[Statement, ...]
     records: int
@@ -50,7 +51,8 @@ class SegmentJudgement:
 
 
 def judge_segment(evidence: SegmentEvidence, elsewhere: Elsewhere) -> SegmentJudgement:
-    """Hold the records against the checkpoints, then the claims, then the stored hashes. One finding says what was done first."""
+    """Compare the records with the checkpoints, then the claims, then the stored hashes. There is at most one finding: what was done
+    first."""
     tree = SegmentTree(evidence.leaves)
     good = evidence.statements.good
     fits = tuple(s for s in good if _fits(tree, s.checkpoint.size, s.checkpoint.root))
@@ -75,7 +77,7 @@ def _fits(tree: SegmentTree, size: int, root: bytes) -> bool:
 def _broken(
     evidence: SegmentEvidence, tree: SegmentTree, wrong: Statement, fits: Sequence[Statement], elsewhere: Elsewhere
 ) -> Finding:
-    """The records are not what a checkpoint says."""
+    """The finding that the records do not match a checkpoint."""
     later = next((s for s in fits if s.checkpoint.size >= wrong.checkpoint.size and s.is_signed >= wrong.is_signed), None)
     if later is not None:
         place = Place(evidence.log, evidence.segment, wrong.line, file="checkpoints")
@@ -93,7 +95,7 @@ def _broken(
 
 
 def _authentic(evidence: SegmentEvidence, size: int) -> list[bytes] | None:
-    """The stored hashes, if they lead to the root of a checkpoint over `size` records or more; else None."""
+    """The stored hashes, if they give the root of a checkpoint over `size` records or more; else None."""
     stored = _hashes(evidence.stored)
     tree = SegmentTree(stored)
     for statement in reversed(evidence.statements.good):
@@ -106,7 +108,7 @@ def _authentic(evidence: SegmentEvidence, size: int) -> list[bytes] | None:
 
 
 def _bounded(evidence: SegmentEvidence, tree: SegmentTree, wrong: Statement, fits: Sequence[Statement]) -> Finding:
-    """Without stored hashes: somewhere between the last checkpoint that fits and the first that does not."""
+    """The finding without stored hashes: between the last checkpoint that matches and the first that does not."""
     intact = max((s.checkpoint.size for s in fits if s.checkpoint.size < wrong.checkpoint.size), default=0)
     first, last = intact + 1, wrong.checkpoint.size
     kind = _by_number(evidence, tree.size, intact)
@@ -134,7 +136,7 @@ def _by_number(evidence: SegmentEvidence, records: int, intact: int) -> FindingK
 
 
 def _unlike(stored: bytes, leaves: Sequence[bytes], start: int, end: int) -> list[int]:
-    """Where records and stored hashes differ between two places; empty if they agree: both were changed in the same way."""
+    """Where records and stored hashes differ between two places. Empty if they agree, because both were changed in the same way."""
     hashes = _hashes(stored)
     if len(hashes) != len(leaves):
         return []
@@ -149,7 +151,7 @@ def _after_the_end(evidence: SegmentEvidence, tree: SegmentTree, final: Statemen
 
 
 def _against_claims(evidence: SegmentEvidence, tree: SegmentTree) -> list[Finding]:
-    """What others say of the segment: at most one finding, of the largest contradiction first."""
+    """Compare the segment with what others say: at most one finding, from the claim over the most records that fails."""
     good = evidence.statements.good
     own = good[-1].checkpoint.size if good else 0
     for claim in sorted(evidence.claims, key=lambda claim: -claim.size):
@@ -180,7 +182,7 @@ def _line_of(good: Sequence[Statement], size: int) -> int:
 
 
 def _stored_hashes(evidence: SegmentEvidence, tree: SegmentTree) -> Finding | Remark | None:
-    """The records are proved; are the stored hashes theirs? A full disk leaves some out: then the rest is still in order."""
+    """Compare the stored hashes with the proved records. A full disk leaves some out; the others are in order then."""
     if evidence.stored == b"".join(tree.leaves):
         return None
     stored = _hashes(evidence.stored)

@@ -1,7 +1,7 @@
-"""The checkpoints of one segment, read and judged by themselves: form, signature, order. Pure.
+"""Reads the checkpoints of one segment and judges them by themselves: form, signature, order. Pure.
 
-A statement is a checkpoint that may be right: its form is right, and it is signed by a trusted key or by nobody. What it says of the
-records is judged in lifecycle.governance.verify.segment."""
+A statement is a checkpoint that may be right: its form is right, and a trusted key or nobody signed it.
+lifecycle.governance.verify.segment judges what it says of the records."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from serving.audit.segment_files import decode_note
 from serving.audit.signed_note import NoteError, text_of
 
 CLOCK_US: Final = 60 * 1_000_000
-"""How far in the future a checkpoint's time may be before it is remarked."""
+"""How far in the future a checkpoint's time may be without a remark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """The checkpoints of one segment, in the order of their file, and what is wrong with others of the file."""
+    """The statements of one segment, in the order of their file, with findings and remarks about the rest of the file."""
 
     good: tuple[Statement, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -37,16 +37,17 @@ class Statements:
 
     @property
     def last(self) -> Statement | None:
-        """The newest."""
+        """The newest; None if there is none."""
         return self.good[-1] if self.good else None
 
     @property
     def own_size(self) -> int:
-        """Records of which the log's own writer made a checkpoint; those that only a writer who sealed it speaks of do not count."""
+        """How many records the log's own writer made a checkpoint of. Checkpoints of a writer that sealed the segment for it do not
+        count."""
         return max((s.checkpoint.size for s in self.good if s.checkpoint.sealed_by is None), default=0)
 
     def signed_own_size(self, *, must_sign: bool) -> int | None:
-        """Records of the last checkpoint of the log's own writer that counts by its signature; None where none does."""
+        """How many records the own writer's last checkpoint covers that counts by its signature; None if none counts."""
         return max(
             (s.checkpoint.size for s in self.good if s.checkpoint.sealed_by is None and (s.is_signed or not must_sign)),
             default=None,
@@ -54,13 +55,14 @@ class Statements:
 
     @property
     def links(self) -> frozenset[bytes]:
-        """What the next segment's `previous` may be: the last that the log's writer made, or the last of all where another sealed it."""
+        """What the next segment may name as `previous`: the last checkpoint of the log's own writer, or the last of all if another
+        sealed it."""
         own = [statement.digest for statement in self.good if statement.checkpoint.sealed_by is None]
         return frozenset([*own[-1:], *(statement.digest for statement in self.good[-1:])])
 
 
 def read_statements(log: str, segment: int, lines: Sequence[bytes], trust: Trust, now_us: int) -> Statements:
-    """Judge the lines of a file of checkpoints, without their newlines. Where no key is trusted at all, none counts as signed."""
+    """Judge the lines of a file of checkpoints, given without newlines. If no key is trusted at all, no statement counts as signed."""
     good: list[Statement] = []
     findings: list[Finding] = []
     for number, line in enumerate(lines, start=1):

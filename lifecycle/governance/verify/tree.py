@@ -1,6 +1,6 @@
-"""The Merkle tree of one whole segment, kept level by level, so that the root and the proofs of any of its sizes are at hand. Pure.
+"""The Merkle tree of one whole segment, kept level by level, so that it can give the root and the proofs of each of its sizes. Pure.
 
-serving.audit.merkle grows a tree and checks proofs; this one is made at once from all leaves, three times as fast."""
+serving.audit.merkle grows a tree and checks proofs. This one is made at once from all leaves, which is three times as fast."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -33,13 +33,14 @@ class SegmentTree:
         return len(self._levels[0])
 
     def root_at(self, size: int) -> bytes:
-        """Root of the first `size` leaves. Raises IndexError where there are fewer."""
+        """Root of the first `size` leaves, 32 bytes. Raises IndexError if there are fewer."""
         if not 0 <= size <= self.size:
             raise IndexError(f"a tree of {size} entries, of {self.size}")
         return self._root_between(0, size) if size else EMPTY_ROOT
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
-        """Proof that leaf `index` is in the tree of the first `size`, lowest hash first. Source: RFC 9162, section 2.1.3.1."""
+        """Proof that leaf `index` is in the tree of the first `size`, lowest hash first. Raises IndexError. Source: RFC 9162, section
+        2.1.3.1."""
         if not 0 <= index < size <= self.size:
             raise IndexError(f"entry {index} of {size}, of {self.size}")
         start, end, proof = 0, size, []
@@ -54,7 +55,8 @@ class SegmentTree:
         return proof[::-1]
 
     def consistency(self, first: int, second: int) -> list[bytes]:
-        """Proof that the tree of `first` leaves is a prefix of the tree of `second`. Source: RFC 9162, section 2.1.4.1."""
+        """Proof that the tree of `first` leaves is a prefix of the tree of `second`. Raises IndexError. Source: RFC 9162, section
+        2.1.4.1."""
         if not 0 < first <= second <= self.size:
             raise IndexError(f"from {first} to {second} entries, of {self.size}")
         start, end, proof = 0, second, []
@@ -71,7 +73,7 @@ class SegmentTree:
         return proof[::-1]
 
     def _root_between(self, start: int, end: int) -> bytes:
-        """Root of the leaves from start to end, where start is a multiple of a power of two that is no smaller than their number."""
+        """Root of the leaves from start to end, where start is a multiple of a power of two that is at least their number."""
         nodes, at = [], start
         for level in range((end - start).bit_length() - 1, -1, -1):
             if (end - start) >> level & 1:
