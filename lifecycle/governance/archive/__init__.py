@@ -1,1 +1,1 @@
-"""The prediction log over years: Parquet of finished segments, retention, legal holds, erasure, and SQL over all of it."""
+"""The prediction log over years: finished segments as Parquet, retention, legal holds, erasure, and SQL over all of it."""

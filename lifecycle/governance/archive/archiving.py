@@ -2,7 +2,7 @@
 
 Order: the segment is checked against its final checkpoint; the Parquet file is written aside and its lines are checked against the same
 root; the act is recorded; the file, the checkpoints, the hashes and a signed note are put into the archive; then the records go and leave
-a tombstone with the reason `archived`. After a crash at any point the records are live, or archived, or both; doing it again ends it."""
+a tombstone with the reason `archived`. After a crash at any point the records are live, archived or both; archiving again completes it."""
 
 import tempfile
 from base64 import b64encode
@@ -28,7 +28,7 @@ ARCHIVED: Final = "archived"
 
 
 class RecordsAct(Protocol):
-    """Records a governed act before it is carried out; raises if it cannot be kept."""
+    """Records a governed act before it is carried out. If it raises, the act cannot be kept and must not be carried out."""
 
     def __call__(self, action: str, subject: str, reason: str, evidence: Mapping[str, Any]) -> None:
         """action: `archive.segment`, ...; subject: `segment/LOG/NUMBER`, ..."""
@@ -47,7 +47,7 @@ class ArchivedSegment:
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """Archives the segments of a log. trust: whose checkpoints count; without any key unsigned ones do. by: who does it."""
+    """Archives the segments of a log. trust: the keys whose checkpoints count; if it has none, unsigned ones count. by: who archives."""
 
     folder: Path
     place: ArchivePlace
@@ -58,11 +58,12 @@ class Archiver:
     trust: Trust
 
     def finished(self) -> list[SegmentFiles]:
-        """Segments whose records are live and that have a final checkpoint."""
+        """Segments that have a final checkpoint and whose records are still live."""
         return [files for files in segments_in(self.folder) if files.records.exists() and _final_of(files) is not None]
 
     def archive(self, files: SegmentFiles, reason: str) -> ArchivedSegment:
-        """Archive one finished segment. Raises ArchiveError if it does not hold what its final checkpoint says, or its archive does not."""
+        """Archive one finished segment. Raises ArchiveError if its records or its Parquet file do not match its final checkpoint, or if
+        a running writer still uses it; OSError."""
         found = _final_of(files)
         where = f"{files.log}/{files.number}"
         if found is None:
@@ -104,7 +105,7 @@ class Archiver:
 
 
 def archived_records(place: ArchivePlace) -> Callable[[SegmentFiles], Iterable[bytes] | None]:
-    """For verification: the lines of a segment as the archive keeps them, None where it does not."""
+    """For verification: takes a segment and gives its lines as the archive keeps them; None if the archive does not have it."""
     stems = frozenset(place.stems())
     return lambda files: read_lines(place, f"{files.stem}{SUFFIX}") if files.stem in stems else None
 

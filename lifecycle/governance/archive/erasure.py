@@ -1,4 +1,4 @@
-"""Erasure: the key of a person is destroyed, after the act is recorded and unless a legal hold needs the records."""
+"""Erasure: a person's key is destroyed. The act is recorded first, and a legal hold on their records prevents it."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,9 +15,10 @@ ERASE: Final = "subject.erase"
 def erase_subject(
     log: RecordLog, keys: SubjectKeys, subject: str, reason: str, holds: Iterable[LegalHold], record: RecordsAct
 ) -> str | None:
-    """Destroy the key of a subject; its id, or None if there is no key. The act names the id and never the person.
+    """Destroy the key of a subject; returns its id, or None if there is no key. The act names the id and never the person.
 
-    Raises HoldError if a hold matches a record of it, OSError or NoteError if the act cannot be recorded; then nothing is erased."""
+    Raises HoldError if a hold matches a record of the subject, OSError or NoteError if the act cannot be recorded. Nothing is erased
+    then."""
     name = keys.subject(subject.encode())
     if not keys.has(name):
         return None

@@ -1,7 +1,7 @@
-"""Legal holds: conditions on records that nobody may remove. What holds is what the log of governed acts says.
+"""Legal holds: conditions on records that nobody may remove. The log of governed acts says which holds are in force.
 
-A file `FOLDER/holds/NAME.json` beside the prediction log tells the replicas that a hold is in force: while there is one, no replica
-removes a segment by its own count (serving.audit.writer). Removing that file releases nothing: retention asks the acts."""
+A file `FOLDER/holds/NAME.json` beside the prediction log tells the replicas that there is a hold: while there is one, no replica removes
+old segments to limit their number. Removing that file releases nothing: retention asks the acts."""
 
 import json
 import secrets
@@ -27,7 +27,7 @@ class HoldError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:
-    """Records that `where` is true of stay. where: a condition over the view `records`."""
+    """Records for which `where` is true must stay. where: an SQL condition over the view `records`."""
 
     name: str
     where: str
@@ -51,7 +51,7 @@ def holds_in(acts: Iterable[Act]) -> list[LegalHold]:
 
 
 def add_hold(log: RecordLog, where: str, reason: str, record: RecordsAct) -> tuple[str, int]:
-    """Put a hold in force; its name, and the segments that it matches now. Raises QueryError for a condition that cannot be asked."""
+    """Put a hold in force; its name, and how many segments it matches now. Raises QueryError if the condition cannot be evaluated."""
     matched = len(LogQuery(log).run(held_query(where), most_rows=10_000_000).lines)
     name = secrets.token_hex(4)
     record(ADD, f"hold/{name}", reason, {"where": where, "segments": matched})
@@ -62,7 +62,7 @@ def add_hold(log: RecordLog, where: str, reason: str, record: RecordsAct) -> tup
 
 
 def release_hold(folder: Path, held: Iterable[LegalHold], name: str, reason: str, record: RecordsAct) -> None:
-    """End a hold. Raises HoldError for one that is not in force."""
+    """End a hold. Raises HoldError if it is not in force."""
     names = [hold.name for hold in held]
     if name not in names:
         raise HoldError(f"no hold {name!r} is in force; there are {names or 'none'}")

@@ -1,8 +1,8 @@
 """One segment of the prediction log as a Parquet file, and back to the byte.
 
-The column `line` holds each line as it was written (without its newline): it is what the chain's proofs are about. The other columns are
-the record's fields with their types, for queries; `inputs`, `features`, `event_times_us` and `outputs` are read from `line` when they are
-asked for. zstd; row groups of ROW_GROUP records with statistics, and a Bloom filter on `receipt`."""
+The column `line` holds each line as it was written, without its newline: the chain's proofs are about these bytes. The other columns are
+the record's fields with their types, for queries; queries read other fields, such as `inputs` and `features`, from `line`. Compression is
+zstd; row groups of ROW_GROUP records have statistics, and a Bloom filter on `receipt`."""
 
 import itertools
 import math
@@ -52,8 +52,8 @@ _REPEATED: Final = [name for name in TYPED.names if name not in ("receipt", "tim
 
 
 def write_segment(entries: Iterable[bytes], target: Path, *, about: Mapping[str, str] | None = None) -> int:
-    """Write lines as a Parquet file of this machine; how many. about: said in the file's metadata. Raises ArchiveError for a line that is
-    no record."""
+    """Write lines as a Parquet file of this machine; how many. about: goes into the file's metadata. Raises ArchiveError for a line that
+    is not a record."""
     count = 0
     schema = SCHEMA.with_metadata(dict(about or {}))
     with segment_writer(target, schema) as writer:
@@ -80,7 +80,7 @@ def segment_writer(target: Path, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter
 
 
 def table_of(lines: list[bytes], schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Lines as a table of SCHEMA. Raises ArchiveError for a line that is no record."""
+    """Lines as a table of SCHEMA. Raises ArchiveError for a line that is not a record."""
     records = []
     for line in lines:
         try:
@@ -95,7 +95,7 @@ def table_of(lines: list[bytes], schema: pa.Schema = SCHEMA) -> pa.Table:
 
 
 def read_lines(place: ArchivePlace, name: str) -> Iterator[bytes]:
-    """The lines of an archived segment, byte for byte. Raises ArchiveError."""
+    """The lines of an archived segment, byte for byte. Raises ArchiveError if the file is missing or damaged."""
     with place.opened(name) as stream:
         try:
             with pq.ParquetFile(stream) as file:
@@ -106,7 +106,7 @@ def read_lines(place: ArchivePlace, name: str) -> Iterator[bytes]:
 
 
 def _value(record: AuditRecord, name: str) -> Any:
-    """A field as its column holds it. A score that is not a number is null."""
+    """A field as its column holds it. A score that is NaN or infinite becomes null."""
     value = getattr(record, name)
     if name in _ARRAYS and isinstance(value, Mapping):
         found = decode_array(value).tolist()

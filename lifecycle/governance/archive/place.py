@@ -1,11 +1,11 @@
-"""Where archived segments are: a folder, or anything that fsspec can write, such as S3..
+"""Where archived segments are: a folder, or anything that fsspec can write, such as S3.
 
     PLACE/segment-START-LOG-NUMBER.parquet             the records, see lifecycle.governance.archive.parquet
     PLACE/chain/segment-START-LOG-NUMBER.checkpoints   the segment's signed checkpoints, as they were beside its records
     PLACE/chain/segment-START-LOG-NUMBER.hashes        the records' leaf hashes
     PLACE/chain/segment-START-LOG-NUMBER.archived      a signed note: which file holds which segment
 
-A name appears when its content is whole: what is put is written under another name first."""
+A file is complete or absent: in a folder it is written under another name first."""
 
 import os
 import posixpath
@@ -37,11 +37,11 @@ class ArchivePlace:
 
     @property
     def folder(self) -> Path | None:
-        """The archive's folder, if it is one of this machine."""
+        """The archive's folder; None if the archive is not on this machine."""
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def stems(self) -> list[str]:
-        """Names of the segments that are archived, without their suffix, sorted."""
+        """Names of the archived segments, without their suffix, sorted."""
         self._files.invalidate_cache()
         try:
             found = [posixpath.basename(name) for name in self._files.ls(self._root, detail=False)]
@@ -50,25 +50,25 @@ class ArchivePlace:
         return sorted(n.removesuffix(SUFFIX) for n in found if n.startswith("segment-") and n.endswith(SUFFIX))
 
     def path_of(self, name: str) -> str:
-        """The path of a file as the file system has it."""
+        """The path of a file within the file system."""
         return posixpath.join(self._root, name)
 
     @property
     def file_system(self) -> Any:
-        """What fsspec opened, for a reader that speaks fsspec itself."""
+        """The fsspec file system, for a library that reads through fsspec itself."""
         return self._files
 
     def url_of(self, name: str) -> str:
-        """The file as such a reader names it."""
+        """The file as such a library names it: a path, or a URL if the archive is not on this machine."""
         return self.path_of(name) if self.folder is not None else str(self._files.unstrip_protocol(self.path_of(name)))
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         return bool(self._files.exists(self.path_of(name)))
 
     @contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
-        """A file, to read. Raises ArchiveError if there is none."""
+        """Open a file for reading. Raises ArchiveError if it cannot be read."""
         try:
             stream = self._files.open(self.path_of(name), "rb")
         except OSError as error:
@@ -77,7 +77,7 @@ class ArchivePlace:
             yield stream
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file of this machine in; it is on the disk of a local archive when this returns. Raises OSError."""
+        """Copy a file of this machine into the archive. In a local archive it is synced to disk. Raises OSError."""
         target = self.path_of(name)
         self._files.makedirs(posixpath.dirname(target), exist_ok=True)
         if self.folder is None:
@@ -93,7 +93,7 @@ class ArchivePlace:
         _sync(Path(target).parent)
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there. Raises OSError."""
+        """Remove a file if it exists. Raises OSError."""
         if self.has(name):
             self._files.rm_file(self.path_of(name))
 

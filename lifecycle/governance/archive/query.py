@@ -1,7 +1,7 @@
 """SQL over the prediction log: live and archived segments as one. The one user of duckdb.
 
-Views: `records` (one line a record), `rows` (one line a row of a request), `acts` (the log of governed acts). A query is one SELECT. Of the
-machine it reaches these files and nothing else: other files, the network, extensions and settings are closed before it is run."""
+Views: `records` (one line per record), `rows` (one line per row of a request), `acts` (the log of governed acts). A query is one SELECT. It
+reaches the logs' files and nothing else: other files, the network, extensions and settings are closed before it runs."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +52,7 @@ COLUMNS: Final = {
     "correlation": "JSON",
     "segment": "VARCHAR",
 }
-"""Columns of `records`. segment: LOG/NUMBER, where the record stands."""
+"""Columns of `records` and their types. segment: LOG/NUMBER, the record's segment."""
 _IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed", "correlation")
 _ARRAYS: Final = {"scores": "FLOAT[]", "degraded": "BOOLEAN[]", "row_numbers": "BIGINT[]"}
 _OF_FILE: Final = r"regexp_replace(filename, '^.*segment-\d{16}-(.+)-0*(\d+)\.[a-z]+$', '\1/\2')"
@@ -67,7 +67,7 @@ _ACTS: Final = {
 }
 _LONGEST_LINE: Final = 256 * 1024 * 1024
 MOST_ROWS: Final = 10_000
-"""Lines of a result, unless more are asked for."""
+"""The most lines of a result, unless the caller asks for more."""
 _ROWS_VIEW: Final = """
 CREATE VIEW "rows" AS SELECT receipt, time, time_us, door, model, version, revision, variant, source, operating_point, caller, tenant,
   i - 1 AS "row", coalesce(row_numbers[i], i - 1) AS row_number, scores[i] AS score, verdicts[i] AS verdict, degraded[i] AS degraded,
@@ -82,7 +82,7 @@ class QueryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Columns and lines of a result. is_cut: there were more lines than asked for."""
+    """Columns and lines of a result. is_cut: the query gave more lines than these."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
@@ -91,9 +91,10 @@ class QueryResult:
 
 
 class LogQuery:
-    """Runs queries over a log. acts: folder of the log of governed acts, if there is one.
+    """Runs queries over a log. acts: the folder of the log of governed acts, if there is one.
 
-    decrypt: takes the JSON of `inputs` or `features`, and the receipt, to what it was before encryption, as far as there are keys."""
+    decrypt: takes the JSON of `inputs` or `features` and the receipt, and gives the JSON with every value decrypted whose key exists.
+    memory: the limit, as DuckDB writes it. only: stems of the segments to read; None: all."""
 
     def __init__(
         self,
@@ -111,7 +112,8 @@ class LogQuery:
         self._log, self._decrypt, self._memory = log, decrypt, memory
 
     def run(self, sql: str, *, most_rows: int = MOST_ROWS, within_s: float | None = None) -> QueryResult:
-        """The result of one SELECT. Raises QueryError for anything else, for a mistake in it, and for one that takes longer."""
+        """The result of one SELECT. Raises QueryError for another statement, an error in the query, or more than within_s seconds;
+        ArchiveError if the log cannot be read."""
         with self._opened() as connection:
             statement = _one_select(connection, sql)
             timer = threading.Timer(within_s, connection.interrupt) if within_s is not None else None
@@ -217,7 +219,7 @@ def _decrypted(body: str) -> str:
 
 
 def _read_json(files: Sequence[str], columns: dict[str, str]) -> str:
-    """Lines of JSON with their types. A torn last line is no record: it is read as nulls."""
+    """Lines of JSON with their types. A torn last line is read as nulls and left out."""
     types = ", ".join(f"{_quoted(name)}: '{kind}'" for name, kind in columns.items())
     options = f"format = 'newline_delimited', ignore_errors = true, maximum_object_size = {_LONGEST_LINE}, filename = true"
     key = next(iter(columns))
@@ -237,7 +239,7 @@ def _one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.State
 
 
 def _read_array(body: str) -> str | None:
-    """The JSON list of an array that stands in its raw form. What is no number is null."""
+    """The JSON list of an array in its raw form. NaN and infinity become null."""
     value = orjson.loads(body)
     return None if value is None else orjson.dumps(decode_array(value).tolist()).decode()
 

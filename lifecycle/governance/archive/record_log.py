@@ -1,4 +1,4 @@
-"""The prediction log as one thing: what is live in its folder, and what was archived. Reads lines; proves nothing."""
+"""The prediction log as a whole: the live segments in its folder, and the archived ones. It reads lines and proves nothing."""
 
 import heapq
 import math
@@ -15,7 +15,7 @@ from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_en
 
 
 class RecordHead(msgspec.Struct, frozen=True):
-    """What is looked at to choose records."""
+    """The fields by which records are chosen."""
 
     time_us: int
     receipt: str
@@ -26,7 +26,7 @@ _HEADS: Final = msgspec.json.Decoder(RecordHead)
 
 
 def _head(line: bytes) -> RecordHead | None:
-    """What is looked at of a line; None where it is no record."""
+    """The fields by which a line is chosen; None if it is not a record."""
     try:
         return _HEADS.decode(line)
     except (ValueError, RecursionError):  # no JSON, no record, no UTF-8, or nested without end
@@ -47,7 +47,7 @@ class LogSegment:
         return read_lines(self.archive, self.files.stem + SUFFIX)
 
     def until_us(self) -> float:
-        """No record is later: the time of its final checkpoint; infinity for a segment that grows."""
+        """The time of its final checkpoint, microseconds since the epoch: no record is later. Infinity while the segment grows."""
         newest = newest_checkpoint(self.files)
         return newest.time_us if newest is not None and newest.is_final else math.inf
 
@@ -70,20 +70,20 @@ class RecordChoice:
 
 @dataclass(frozen=True, slots=True)
 class RecordLog:
-    """The log of a folder and its archive, if it has one."""
+    """The log of a folder together with its archive, if it has one."""
 
     folder: Path
     archive: ArchivePlace | None = None
 
     def segments(self) -> list[LogSegment]:
-        """Every segment of which the records are there, by log and number. One that is both live and archived is live."""
+        """Every segment that has its records, by log and number. A segment that is both live and archived is read live."""
         live = {files.stem: LogSegment(files) for files in segments_in(self.folder) if files.records.exists()}
         stems = self.archive.stems() if self.archive is not None else []
         kept = {stem: LogSegment(SegmentFiles.of(self.folder, stem), self.archive) for stem in stems}
         return sorted((kept | live).values(), key=lambda segment: (segment.files.log, segment.files.number))
 
     def chosen(self, choice: RecordChoice) -> Iterator[bytes]:
-        """The lines of the chosen records, segment by segment. A line that is no record is passed over: verification names it."""
+        """The lines of the chosen records, segment by segment. Lines that are not records are skipped: verification names them."""
         for segment in self._worth_reading(choice):
             receipt = choice.receipt.encode() if choice.receipt is not None else b""
             for line in segment.entries():
@@ -92,7 +92,7 @@ class RecordLog:
                     yield line
 
     def places_of(self, receipt: str) -> Iterator[tuple[SegmentFiles, int, bytes]]:
-        """Every record of a receipt: its segment, its number from 0, its line. A line that is no record is nobody's."""
+        """Every record of a receipt: (segment, number from 0, line) each. Lines that are not records are skipped."""
         key = receipt.encode()
         for segment in self.segments():
             for index, line in enumerate(segment.entries()):
@@ -101,7 +101,7 @@ class RecordLog:
                     yield segment.files, index, line
 
     def newest(self, count: int, choice: RecordChoice = RecordChoice()) -> list[bytes]:  # it is frozen
-        """The lines of the `count` newest chosen records, oldest first. Segments that are too old are not read."""
+        """The lines of the newest `count` chosen records, oldest first. Segments that are too old are not read."""
         newest: list[tuple[int, int, bytes]] = []
         by_end = sorted(((s.until_us(), s) for s in self._worth_reading(choice)), key=lambda pair: pair[0], reverse=True)
         order = 0

@@ -27,16 +27,16 @@ FOREVER: Final = "forever"
 
 
 class RetentionError(Exception):
-    """A policy cannot be read, or a segment must not go; the message says why."""
+    """A policy is not valid, or a segment must not be removed; the message says why."""
 
 
 class NotAsSigned(RetentionError):
-    """The segment is not what was signed of it, so it stays; that is on record."""
+    """The segment does not match what was signed, so it is kept as evidence. An act records that."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How long records are kept, by model; `default` for every other one. microseconds; None: forever."""
+    """How long records are kept: model -> microseconds, None for ever. The key `default` is for every other model."""
 
     keep_us: Mapping[str, int | None]
 
@@ -64,7 +64,7 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SegmentAge:
-    """The newest record of each model in a segment, microseconds since the epoch."""
+    """A segment, and the time of the newest record of each model in it, microseconds since the epoch."""
 
     segment: LogSegment
     newest_us: Mapping[str, int]
@@ -77,7 +77,7 @@ class SegmentAge:
 
 @dataclass(frozen=True, slots=True)
 class RetentionChoice:
-    """What becomes of a segment: it goes, or it is past its time and held."""
+    """A segment that is past its time. held_by: the holds that match its records; it stays while there is one."""
 
     segment: LogSegment
     name: str
@@ -88,7 +88,7 @@ class RetentionChoice:
 def choose(
     ages: Collection[SegmentAge], policy: RetentionPolicy, now_us: int, held: Mapping[str, tuple[str, ...]]
 ) -> list[RetentionChoice]:
-    """The segments that are past their time. held: by LOG/NUMBER, the holds that match records of it."""
+    """The segments past their time: of each model in them, the newest record is too old. held: LOG/NUMBER -> the holds that match."""
     found = []
     for age in ages:
         kept = {model: policy.of(model) for model in age.newest_us}
@@ -100,7 +100,7 @@ def choose(
 
 
 def ages_of(log: RecordLog) -> list[SegmentAge]:
-    """The age of every finished segment of which there are records."""
+    """The age of every finished segment that has its records."""
     finished = [segment for segment in log.segments() if segment.until_us() != float("inf")]
     by_name: dict[str, dict[str, int]] = {}
     query = LogQuery(log, only=[segment.files.stem for segment in finished])
@@ -112,7 +112,8 @@ def ages_of(log: RecordLog) -> list[SegmentAge]:
 
 
 def held_segments(log: RecordLog, holds: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """By LOG/NUMBER, the holds that match a record of it. holds: condition by name. Raises QueryError if one cannot be asked."""
+    """LOG/NUMBER -> the holds that match one of its records. holds: name -> condition. Raises QueryError if a condition cannot be
+    evaluated."""
     found: dict[str, tuple[str, ...]] = {}
     for name, where in holds.items():
         try:
@@ -125,13 +126,14 @@ def held_segments(log: RecordLog, holds: Mapping[str, str]) -> dict[str, tuple[s
 
 
 def held_query(where: str) -> str:
-    """The query for the segments that a hold matches."""
+    """The SQL query for the segments that a condition matches."""
     return f"SELECT DISTINCT segment FROM records WHERE (\n{where}\n)"  # noqa: S608  # nosec B608  # it is run closed, as any query
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Removes segments. signer: of the tombstones. by: who does it. trust: whose checkpoints count; without any key unsigned ones do."""
+    """Removes segments. signer: signs the tombstones. by: who removes. trust: the keys whose checkpoints count; if it has none, unsigned
+    ones count."""
 
     signer: Callable[[], Signer | None]
     now_us: Callable[[], int]
@@ -140,9 +142,11 @@ class Retention:
     trust: Trust
 
     def remove(self, choice: RetentionChoice) -> bool:
-        """Remove a segment that no hold matches; False if a living writer has it. The act and the tombstone are on the disk before.
+        """Remove a segment; False if it is not finished or a running writer uses it. The act and the tombstone are on disk before the
+        records go.
 
-        Raises NotAsSigned for one that is not what was signed: the act `retention.keep` says so, and nothing is removed."""
+        Raises RetentionError if a hold matches the segment; NotAsSigned, after the act `retention.keep`, if it does not match what was
+        signed. Nothing is removed then."""
         if choice.held_by:
             raise RetentionError(f"segment {choice.name} is held by {', '.join(choice.held_by)}; release the hold first")
         files, archive = choice.segment.files, choice.segment.archive

@@ -1,4 +1,4 @@
-"""Whether an archive has what tombstones say it has: each file there, signed for, and with the digest that its note says."""
+"""Checks that an archive holds what tombstones say it holds: each file is there, is signed for, and has the digest that its note says."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence, Set
@@ -24,9 +24,10 @@ _MOST_NOTE_BYTES = 1 << 20
 
 
 def verify_with_archive(verification: Verification, folders: Sequence[Path], place: ArchivePlace | None) -> list[Report]:
-    """Verify logs with the archive that has their older segments; one report for each folder. place: None if there is no archive here.
+    """Verify logs together with the archive that has their older segments; one report for each folder. place: None if no archive is
+    given.
 
-    Files of the archive are judged first: records are read only of those that are what was archived. Raises ArchiveError, OSError."""
+    Files of the archive are judged first. Records are read only from files that are as they were archived. Raises ArchiveError, OSError."""
     reports = []
     for folder in folders:
         if place is None:
@@ -45,7 +46,7 @@ def verify_with_archive(verification: Verification, folders: Sequence[Path], pla
 
 
 def _read_from(verification: Verification, place: ArchivePlace, bad: Set[tuple[str, int | None]]) -> None:
-    """Let records whose own file is gone be read from the archive, but for the bad segments."""
+    """Let the verification read records whose own file is gone from the archive, except those of the bad segments."""
     stems = frozenset(place.stems())
 
     def records_of(files: SegmentFiles) -> Iterable[bytes] | None:
@@ -63,7 +64,7 @@ def _read_from(verification: Verification, place: ArchivePlace, bad: Set[tuple[s
 
 
 def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign: bool) -> list[Finding]:
-    """What is wrong with the archived segments of a folder. Files are hashed whole. Raises OSError."""
+    """Findings about the archived segments of a folder. Each file is hashed whole. Raises OSError."""
     findings = []
     for files, stone in _archived_segments(folder, trust, must_sign=must_sign):
         findings += _judge(files, stone, place, trust, must_sign=must_sign)
@@ -71,7 +72,7 @@ def judge_archive(folder: Path, place: ArchivePlace, trust: Trust, *, must_sign:
 
 
 def why_not_as_signed(segment: LogSegment, trust: Trust) -> str:
-    """Why a finished segment, live or archived, is not what was signed of it; empty where it is. Without any trusted key unsigned notes
+    """Why a finished segment, live or archived, does not match what was signed; empty if it does. Without any trusted key unsigned notes
     count. Raises OSError, ArchiveError."""
     files, place, must_sign = segment.files, segment.archive, bool(trust.keys)
     try:
@@ -94,7 +95,7 @@ def why_not_as_signed(segment: LogSegment, trust: Trust) -> str:
 
 
 def _archived_segments(folder: Path, trust: Trust, *, must_sign: bool) -> list[tuple[SegmentFiles, Tombstone]]:
-    """Segments whose records are gone and whose last tombstone that counts says that they were archived."""
+    """Segments whose records are gone and whose last valid tombstone says that they were archived."""
     stones: dict[tuple[str, int], Tombstone] = {}
     for line in reading.note_lines(tombstones_file(folder)):
         try:
