@@ -27,7 +27,8 @@ WORDS: Final = {
     "operator": "The operator of Vedette: rollouts, experiments and autoscaling of ModelServices",
     "serving": "Vedette's data plane on KubeRay: answers whether an event is an attack",
 }
-_OPTIONAL: Final = ("nodeSelector", "tolerations", "affinity", "priorityClassName")
+_OPTIONAL: Final = ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName")
+_LISTS: Final = ("tolerations", "topologySpreadConstraints")
 
 
 @dataclass(slots=True)
@@ -72,7 +73,8 @@ def schema(values: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON schema that takes the values of a chart and refuses names that mean nothing in it."""
     text, texts = {"type": "string"}, {"type": "object", "additionalProperties": {"type": "string"}}
     pod = {
-        "nodeSelector": texts, "tolerations": {"type": "array", "items": {"type": "object"}}, "affinity": {"type": "object"},
+        "nodeSelector": texts, "affinity": {"type": "object"},
+        **{key: {"type": "array", "items": {"type": "object"}} for key in _LISTS},
         "priorityClassName": text, "labels": texts, "annotations": texts, "resources": {"type": "object"},
         **{count: {"type": "integer", "minimum": 0} for count in ("replicas", "minReplicas", "maxReplicas")},
     }  # fmt: skip
@@ -152,7 +154,7 @@ def _pod(holder: dict[str, Any], template: dict[str, Any], values: Values) -> No
         if count in holder:
             found[count], holder[count] = holder[count], f"@value pods.{name}.{count}"
     for key in _OPTIONAL:
-        default: Any = "" if key == "priorityClassName" else [] if key == "tolerations" else {}
+        default: Any = "" if key == "priorityClassName" else [] if key in _LISTS else {}
         found[key] = spec.pop(key, default)
         spec[f"@with {key} pods.{name}.{key}"] = None
     spec["@with imagePullSecrets imagePullSecrets"] = None

@@ -63,9 +63,6 @@ class Node:
 
     async def register(self) -> None:
         labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-        labels["topology.kubernetes.io/zone"] = (
-            "here"  # without it the scheduler ignores the node where pods are to be spread over zones
-        )
         await self._api.post("/api/v1/nodes", {"metadata": {"name": self.name, "labels": labels}})
         lease = {"holderIdentity": self.name, "leaseDurationSeconds": 40, "renewTime": _now()}
         await self._api.post(LEASES, {"metadata": {"name": self.name}, "spec": lease})

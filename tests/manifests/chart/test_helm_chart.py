@@ -79,6 +79,7 @@ POD = {
     "nodeSelector": {"disk": "ssd"},
     "tolerations": [{"key": "soc", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
     "priorityClassName": "high",
     "labels": {"ring": "1"},
     "annotations": {"sidecar": "false"},
@@ -116,9 +117,8 @@ def test_every_value_arrives_in_the_ray_cluster(template: Callable[..., Any]):
 def _has_pod_values(pod: dict[str, Any], image: str) -> None:
     spec = pod["spec"]
     first = spec["containers"][0]
-    assert {key: spec[key] for key in ("nodeSelector", "tolerations", "affinity", "priorityClassName")} == {
-        key: POD[key] for key in ("nodeSelector", "tolerations", "affinity", "priorityClassName")
-    }
+    places = ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName")
+    assert {key: spec[key] for key in places} == {key: POD[key] for key in places}
     assert spec["imagePullSecrets"] == ALL["imagePullSecrets"]
     assert pod["metadata"]["labels"]["ring"] == "1"
     assert pod["metadata"]["annotations"] == {"sidecar": "false"}

@@ -32,6 +32,7 @@ COMPOSED: Final = {
             "gateway-api",
             "keda-requests",
             "otel-collector",
+            "zones",
         ],
     ),
     "streams, the monitor and the sinks, scraped": (
@@ -40,8 +41,11 @@ COMPOSED: Final = {
     ),
     "serving, upgraded in steps": (["base/serving"], ["upgrade-incremental"]),
     "serving behind Envoy, limited": (["overlays/fronted"], ["shared-log", "gcs-fault-tolerance"]),
-    "streams, scaled by the lag that workers say": (["base/stream"], ["stream-hpa", "priority", "network-policy"]),
-    "the operator, limited": (["overlays/operator"], ["operator-labels", "operator-access", "operator-tls", "network-policy"]),
+    "streams, scaled by the lag that workers say": (["base/stream"], ["stream-hpa", "priority", "network-policy", "zones"]),
+    "the operator, limited": (
+        ["overlays/operator"],
+        ["operator-labels", "operator-access", "operator-tls", "network-policy", "zones"],
+    ),
     "serving behind Envoy, scraped": (["overlays/fronted"], ["prometheus-operator", "prometheus-envoy"]),
     "KServe's runtime, limited and scraped": (
         ["overlays/kserve"],

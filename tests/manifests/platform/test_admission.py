@@ -74,7 +74,7 @@ def cluster() -> Iterator[Cluster]:
 def _all_established(http: httpx.Client) -> bool:
     items = http.get(DEFINITIONS).json()["items"]
     return all(
-        any(c["type"] == "Established" and c["status"] == "True" for c in d["status"].get("conditions", ())) for d in items
+        any(c["type"] == "Established" and c["status"] == "True" for c in d["status"].get("conditions") or ()) for d in items
     )
 
 

@@ -77,6 +77,22 @@ def test_one_template_places_every_pod_of_every_kind(tmp_path):
         assert template["metadata"]["annotations"] == wanted["metadata"]["annotations"], where
 
 
+def test_zones_are_added_to_the_spread_over_nodes_and_change_nothing_else(tmp_path):
+    bases = ["base/serving", "base/stream", "base/operator"]
+    (tmp_path / "plain").mkdir()
+    before, made = composed(tmp_path / "plain", bases, ["strimzi"]), composed(tmp_path, bases, ["strimzi", "zones"])
+    spreads = [
+        t["spec"]["topologySpreadConstraints"] for _, t in all_templates(made) if "topologySpreadConstraints" in t["spec"]
+    ]
+    spreads.append(one(made, "KafkaNodePool")["spec"]["template"]["pod"]["topologySpreadConstraints"])
+    assert len(spreads) == 4
+    for spread in spreads:
+        zones = [s for s in spread if s["topologyKey"] == "topology.kubernetes.io/zone"]
+        assert [s | {"topologyKey": "kubernetes.io/hostname"} for s in zones] == [s for s in spread if s not in zones]
+        spread[:] = [s for s in spread if s not in zones]
+    assert made == before
+
+
 def test_a_site_s_registry_and_digest_reach_every_container():
     images = {c["image"] for _, t in all_templates(whole("examples/site")) for c in containers(t)}
     assert images == {

@@ -72,14 +72,33 @@ def test_a_budget_for_every_pod_that_must_not_all_go_at_once(resources):
         assert [b for b in budgets if b["selector"]["matchLabels"].items() <= labels.items()], where
 
 
+def several(resources):
+    """Templates of pods of which there are, or can be, more than one."""
+    return [
+        t
+        for r in resources
+        for _, t in all_templates([r])
+        if (r["kind"] == "Deployment" and r["spec"].get("replicas", 2) > 1)
+        or (r["kind"] == "RayService" and t["metadata"]["labels"]["app.kubernetes.io/component"] == "replica")
+    ]
+
+
 def test_pods_of_which_there_are_several_are_spread_over_nodes(resources):
-    several = [r for r in resources if r["kind"] == "Deployment" and r["spec"].get("replicas", 2) > 1]
-    for resource in several:
-        template = resource["spec"]["template"]
+    for template in several(resources):
         spread = template["spec"]["topologySpreadConstraints"]
         assert "kubernetes.io/hostname" in {s["topologyKey"] for s in spread}
         for constraint in spread:
             assert constraint["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+            assert constraint["whenUnsatisfiable"] == "ScheduleAnyway", "a replica more must not wait for a node more"
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_nodes_without_a_zone_are_not_left_out_of_the_spread(name):
+    """The scheduler leaves out a node that lacks the label of any one constraint of a pod. A kubelet sets the host's name by itself."""
+    spreads = [t["spec"]["topologySpreadConstraints"] for t in several(whole(name))]
+    spreads += [r["spec"]["template"]["pod"]["topologySpreadConstraints"] for r in whole(name) if r["kind"] == "KafkaNodePool"]
+    assert [[s["topologyKey"] for s in spread] for spread in spreads] == [["kubernetes.io/hostname"]] * len(spreads)
+    assert spreads or name not in {"overlays/production", "overlays/staging", "overlays/stream", "overlays/operator"}
 
 
 def test_every_class_of_priority_that_is_named_is_made_by_the_cluster_s_part():
