@@ -2,7 +2,6 @@
 
 It is written whole, to a new file that takes the place of the old one, so that a reader or a crash finds one or the other."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from lifecycle.pipeline.content.digests import ContentDigest
 from lifecycle.pipeline.declaration.stages import Command
 from lifecycle.pipeline.declaration.yaml12 import dump_yaml, load_yaml
 from lifecycle.pipeline.errors import PipelineFileError
+from serving.replica.whole_files import write_whole
 
 SCHEMA: Final = "2.0"
 _DEFAULT_PARAMS: Final = "params.yaml"
@@ -72,7 +72,7 @@ class LockFile:
     def put(self, stage: str, entry: LockEntry) -> None:
         """Set the entry of a stage, and write the file. Raises OSError."""
         self._body["stages"][stage] = entry.as_record()
-        write_whole(self.path, dump_yaml(self._body).encode())
+        write_whole(self.path, dump_yaml(self._body))
 
 
 def entry_of(record: Any) -> LockEntry | None:
@@ -89,24 +89,6 @@ def entry_of(record: Any) -> LockEntry | None:
         params,
         _digests(record.get("outs")),
     )
-
-
-def write_whole(path: Path, body: bytes) -> None:
-    """Write a file, synced, in the place of the one there is. Raises OSError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with part.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _digest_record(path: str, digest: ContentDigest) -> dict[str, Any]:

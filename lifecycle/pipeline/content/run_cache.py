@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.pipeline.content.cache import OutputCache
-from lifecycle.pipeline.content.lock_file import LockEntry, entry_of, write_whole
+from lifecycle.pipeline.content.lock_file import LockEntry, entry_of
 from lifecycle.pipeline.declaration.stages import OutputSpec, StageSpec
 from lifecycle.pipeline.declaration.yaml12 import dump_yaml, load_yaml
 from lifecycle.pipeline.errors import PipelineFileError
+from serving.replica.whole_files import write_whole
 
 
 def remembers(stage: StageSpec) -> bool:
@@ -48,8 +49,7 @@ class RunCache:
         record = entry.as_record()
         path = self._folder(entry) / _digest(record)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, dump_yaml(record).encode())
+            write_whole(path, dump_yaml(record))
 
     def _folder(self, entry: LockEntry) -> Path:
         record = entry.as_record()

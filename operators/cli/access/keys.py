@@ -121,22 +121,20 @@ def revoke(
 
 
 def _change(path: Path, change: "Callable[[list[ApiKeyEntry]], list[ApiKeyEntry]]") -> None:
-    """Replace the file in one step; only its owner may read it. Raises CommandError, AccessPolicyError."""
+    """Replace the file in one step: owner, group and mode stay, and only its owner may read a new one. Raises CommandError,
+    AccessPolicyError."""
     from serving.access.authentication.api_keys import keys_text, read_keys
     from serving.replica.file_lock import exclusive_lock
-    from serving.replica.whole_files import sync_folder
+    from serving.replica.whole_files import write_whole
 
     try:
         with exclusive_lock(path.with_name(f".{path.name}.lock")):
             entries = list(read_keys(path).entries.values()) if path.exists() else []
-            text = keys_text(change(entries))
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            draft.replace(path)
-            sync_folder(path.parent)
+            write_whole(path.resolve(), keys_text(change(entries)).decode(), new_mode=0o600, keeps_owner=True)
+    except PermissionError as problem:
+        raise CommandError(
+            f"{path}: cannot be written so that its owner and group stay: {problem.strerror}; run it as the file's owner"
+        ) from problem
     except OSError as problem:
         raise CommandError(f"{path}: cannot be written: {problem.strerror}") from problem
 

@@ -1,6 +1,8 @@
 """`vedette keys` and `vedette access`, typed as the how-to says, and typed wrongly."""
 
+import errno
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -94,6 +96,54 @@ def test_a_file_that_others_may_write_is_not_extended(folder):
     (folder / "keys.json").chmod(0o666)
     with pytest.raises(AccessPolicyError, match="chmod"):
         typed(keys.app, "create", "y", "--role", "scorer")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_root_extends_stays_that_of_its_owner_with_its_mode(folder):
+    typed(keys.app, "create", "x", "--role", "scorer")
+    path = folder / "keys.json"
+    os.chown(path, 1234, 2345)
+    path.chmod(0o640)
+    (folder / ".keys.json.1").write_text("left by a process that was killed")
+    typed(keys.app, "create", "y", "--role", "scorer")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
+    assert len(read_keys(path).entries) == 2
+
+
+def test_a_file_whose_owner_could_not_stay_is_left_as_it_is(folder, monkeypatch):
+    typed(keys.app, "create", "x", "--role", "scorer")
+    path = folder / "keys.json"
+    before, status = path.read_bytes(), path.stat()
+    monkeypatch.setattr(os, "fchown", refused)
+    of_another = os.stat_result((*status[:4], status.st_uid + 1, *status[5:]))
+    monkeypatch.setattr(Path, "stat", lambda self, **how: of_another if self.name == "keys.json" else os.stat(self, **how))
+    with pytest.raises(CommandError, match="run it as the file's owner"):
+        typed(keys.app, "create", "y", "--role", "scorer")
+    assert path.read_bytes() == before
+    assert {one.name for one in folder.iterdir()} == {"access.yaml", "keys.json", ".keys.json.lock", "store"}
+
+
+def test_a_link_to_the_file_stays_a_link(folder):
+    (folder / "keys.json").symlink_to(folder / "of-today.json")
+    typed(keys.app, "create", "x", "--role", "scorer")
+    assert (folder / "keys.json").is_symlink()
+    assert len(read_keys(folder / "of-today.json").entries) == 1
+
+
+def test_a_draft_is_not_left_behind_when_the_disk_is_full(folder, monkeypatch):
+    monkeypatch.setattr(os, "fsync", is_full)
+    with pytest.raises(CommandError, match="No space left"):
+        keys._change(folder / "keys.json", list)
+    assert {one.name for one in folder.iterdir()} == {"access.yaml", ".keys.json.lock"}
+
+
+def refused(*_):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def is_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_lint_says_that_the_policy_can_be_used_and_which_keys_are_about_nothing(folder):
