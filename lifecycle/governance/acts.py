@@ -7,6 +7,7 @@ writes. serving.audit.segments keeps the chain."""
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ PREDICTIONS: Final = "audit"
 LABELS: Final = "labels"
 """Folder and name of the log of labels (lifecycle.labels.label_log), in a store."""
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
+_PROBE_BYTES: Final = 64 * 1024
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +114,20 @@ class ActsLog:
             return signer is None or bool(signers_of(note, [signer.verifier, *pinned]))
         except (OSError, NoteError):
             return False
+
+    def check_writable(self, *, has_failed: bool) -> None:
+        """See whether an act could be recorded now, without one. Raises OSError, SigningKeyError. has_failed: the last one could not be:
+        the key is asked for, and some bytes are written and removed, because a full disk lets files be opened. A folder that is not there
+        yet is made by the first act."""
+        if not self.folder.is_dir():
+            return
+        os.close(os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        if has_failed:
+            self._signer()
+            with tempfile.TemporaryFile(dir=self.folder) as probe:
+                probe.write(bytes(_PROBE_BYTES))
+                probe.flush()
+                os.fsync(probe.fileno())
 
     def read(self) -> Iterator[Act]:
         """Yield every act, oldest first. The chain is not verified: `vedette audit verify` does that. Raises NoteError for a line that

@@ -34,6 +34,7 @@ class OperatorMetrics:
         """Whether the API server lists what is looked after."""
         self.on_seen: Callable[[tuple[str, str], ServiceView], None] = lambda key, view: None
         """Told of each look."""
+        self._is_log_failing: Callable[[], bool] = lambda: False
         self.notices_waiting: Callable[[], int] = lambda: 0
         """Webhooks that wait."""
         self._page = MetricsPage(names.OPERATOR_METRICS, self._samples)
@@ -57,10 +58,11 @@ class OperatorMetrics:
         self._is_leader = is_leader
         if not is_leader:
             self._services.clear()
+            self._is_log_failing = lambda: False
 
-    def keeps_log(self, *, is_kept: bool) -> None:
-        """Whether governed acts are recorded."""
-        self._is_log_kept = is_kept
+    def keeps_log(self, *, is_kept: bool, is_failing: Callable[[], bool]) -> None:
+        """Whether governed acts are recorded. is_failing: asked at each scrape, as acts fail between two looks."""
+        self._is_log_kept, self._is_log_failing = is_kept, is_failing
 
     def on_request(self, verb: str, plural: str, status: int, seconds: float) -> None:
         """Count one request to the API server."""
@@ -71,6 +73,7 @@ class OperatorMetrics:
         yield names.LEADER, (), float(self._is_leader)
         yield names.WATCHING, (), float(self.is_watching())
         yield names.GOVERNANCE, (), float(self._is_log_kept)
+        yield names.GOVERNANCE_FAILING, (), float(self._is_log_failing())
         yield names.NOTICES_WAITING, (), float(self.notices_waiting())
         for key, view in list(self._services.items()):
             yield from _of_service(key, view)

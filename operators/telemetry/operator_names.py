@@ -93,6 +93,13 @@ GOVERNANCE: Final = MetricDoc(
     (),
     "1 if the log of governed acts is kept and readable. 0: governed acts appear as Events only.",
 )
+GOVERNANCE_FAILING: Final = MetricDoc(
+    "vedette_operator_governance_log_failing",
+    "gauge",
+    (),
+    "1 while acts should be recorded and the log of governed acts cannot be written or read, or the file of people cannot be used. "
+    "0 where no log is kept.",
+)
 ADMISSIONS: Final = MetricDoc(
     "vedette_operator_admissions_total", "counter", ("kind", "outcome"), "Admission reviews answered: allowed or refused."
 )
@@ -117,6 +124,7 @@ OPERATOR_METRICS: Final = (
     NOTICES,
     NOTICES_WAITING,
     GOVERNANCE,
+    GOVERNANCE_FAILING,
     ADMISSIONS,
 )
 """Every metric of the operator; docs/reference/operator.md holds each. The standard `process_*` metrics come along."""

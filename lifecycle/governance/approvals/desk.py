@@ -45,6 +45,12 @@ class ApprovalDesk:
         self._lock = threading.Lock()
         self.problem: str | None = None
         """Why the log or the file of people cannot be read; None: they can, or there are none."""
+        self._unwritten: str | None = None
+
+    @property
+    def failing(self) -> str | None:
+        """Why acts cannot be kept, or not be checked, since the last view or act; None: they can, or no log is kept."""
+        return None if self.folder is None else self.problem or self._unwritten
 
     def view(
         self,
@@ -66,6 +72,7 @@ class ApprovalDesk:
             except (OSError, NoteError, SigningKeyError) as problem:
                 self.problem = f"the log of governed acts cannot be read: {problem}"
                 acts = None
+            self._check_writable()
         found = None if acts is None or self.folder is None else standing(acts, service)
         made = makers(acts or (), frozenset(bundles))
         unknown = (self.problem or "the file of people was not read") if people is None else ""
@@ -82,7 +89,9 @@ class ApprovalDesk:
                 for act in acts:
                     if _identity(act) not in known:
                         self._log.record(act)
+                self._unwritten = None
             except (OSError, NoteError, SigningKeyError) as problem:
+                self._unwritten = f"acts cannot be recorded: {problem}"
                 raise ActNotRecorded(
                     f"{', '.join(a.action for a in acts)}: could not be recorded in {self.folder}, so it was not done: {problem}"
                 ) from problem
@@ -91,6 +100,16 @@ class ApprovalDesk:
         """Every act that a checkpoint covers, oldest first. Raises OSError, or NoteError if the log does not match its checkpoints."""
         with self._lock:
             return self._read_acts()
+
+    def _check_writable(self) -> None:
+        """Before an act is waiting: a log that cannot be written is known, and one that was mended too."""
+        if self._log is None:
+            return
+        try:
+            self._log.check_writable(has_failed=self._unwritten is not None)
+            self._unwritten = None
+        except (OSError, SigningKeyError) as problem:
+            self._unwritten = f"acts cannot be recorded: {problem}"
 
     def _read_people(self) -> People | None:
         """The people file, read again if it changed. If it cannot be used, the people known so far stay valid. None: they were never

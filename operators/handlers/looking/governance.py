@@ -47,6 +47,11 @@ class Governance:
         return self._desk.folder is not None and self._desk.problem is None
 
     @property
+    def is_failing(self) -> bool:
+        """Whether a log should be kept and cannot be written or read, or the people are not known."""
+        return self._desk.failing is not None
+
+    @property
     def problem(self) -> str | None:
         """Why the log or the people cannot be read; None: they can, or there are none."""
         return self._desk.problem

@@ -160,7 +160,7 @@ class Looker:
         desired = desired_of(case.asked, case.memory.status, manager=manager, is_by_checked=is_by_checked)
         bundles = bundles_of(case.document["spec"], case.memory.status)
         desired = replace(desired, governance=await self._governance.view(case.document, bundles, verbs))
-        self._metrics.keeps_log(is_kept=self._governance.is_kept)
+        self._metrics.keeps_log(is_kept=self._governance.is_kept, is_failing=lambda: self._governance.is_failing)
         if self._governance.problem is not None:
             await self._tell_once(case, "GovernanceNotRead", self._governance.problem)
         found = look_outcome(desired, case.memory.status, view, verbs.requests, _scaling(case, view), now)

@@ -73,7 +73,7 @@ GROUP: Final = AlertGroup(
         ),
         Alert(
             "VedetteActsNotKept",
-            f"max_over_time({operator_names.GOVERNANCE.name}[1d]) == 1 and {operator_names.GOVERNANCE.name} == 0",
+            f"{operator_names.GOVERNANCE_FAILING.name} == 1",
             "critical",
             "The log of governed acts cannot be read or written",
             "Approvals cannot be checked against it, so governed steps wait. Acts appear as Events only.",

@@ -138,7 +138,7 @@ RECORDS: dict[str, Case] = {
     "VedetteCheckpointsGivenUp": one(
         f'vedette_audit_anchored_total{{{POD},anchor="s3",outcome="given_up"}}', "0x20 1x20", "1x40"
     ),
-    "VedetteActsNotKept": one(f"vedette_operator_governance_log{{{POD}}}", "1x10 0x30", "0x40"),
+    "VedetteActsNotKept": one(f"vedette_operator_governance_log_failing{{{POD}}}", "0x10 1x1500", "0x10 1x4 0x1500", 1505),
 }  # fmt: skip
 
 STREAMS: dict[str, Case] = {

@@ -4,6 +4,7 @@ from lifecycle.governance.approvals.desk import ApprovalDesk
 from lifecycle.governance.approvals.note import ApprovalSubject
 from operators.backends.kube import EVENTS, MODEL_SERVICES
 from operators.handlers.settings import OperatorSettings
+from serving.audit.segment_files import segments_in
 from tests import quick_yaml as yaml
 from tests.fakes.approvers import signed, signer
 from tests.fakes.operator.operator_desk import CANDIDATE, STABLE, Desk
@@ -85,6 +86,20 @@ async def test_attack_a_forged_approval_is_refused_where_no_log_is_kept(desk: De
     assert b"vedette_operator_governance_log 0.0" in desk.metrics.render()
     await approve(desk, "carol", "detection-lead")
     assert [a["by"] for a in (await desk.look())["rollout"]["approvals"]] == ["carol"]
+
+
+async def test_a_log_that_cannot_be_kept_is_told_by_a_metric_as_long_as_it_lasts(desk: Desk, tmp_path):
+    await waiting(desk, tmp_path)
+    assert b"vedette_operator_governance_log_failing 0.0" in desk.metrics.render()
+    (files,) = segments_in(tmp_path / "log")
+    kept = files.records.read_bytes()
+    files.records.write_bytes(kept.replace(b"ada", b"eve"))
+    for _ in range(2):
+        await desk.look()
+        assert b"vedette_operator_governance_log_failing 1.0" in desk.metrics.render()
+    files.records.write_bytes(kept)
+    await desk.look()
+    assert b"vedette_operator_governance_log_failing 0.0" in desk.metrics.render()
 
 
 async def test_attack_the_status_is_written_to_skip_the_approval(desk: Desk, tmp_path):

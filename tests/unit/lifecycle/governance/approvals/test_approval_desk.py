@@ -1,6 +1,8 @@
 """The files behind approvals: read again when they change, never taken for empty when they are damaged."""
 
+import errno
 import itertools
+import os
 
 import pytest
 
@@ -98,6 +100,48 @@ def test_attack_the_file_of_people_is_spoilt_before_the_process_starts(desk):
     assert "no approval is taken" in view.people_problem
     desk.people_file.write_text("people: [{name: bob}]")
     assert desk.view(SERVICE).people_problem == ""
+
+
+def test_a_log_that_cannot_be_written_is_failing_until_it_can_be(desk, monkeypatch):
+    desk.record([act(request="q1")])
+    assert desk.failing is None
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", is_full)
+        with pytest.raises(ActNotRecorded):
+            desk.record([act(request="q2")])
+        for _ in range(2):
+            assert desk.view(SERVICE).standing is not None, "it can be read"
+            assert "No space left" in desk.failing
+    desk.view(SERVICE)
+    assert desk.failing is None
+
+
+def test_a_log_whose_volume_became_read_only_is_failing_before_an_act_waits(desk, monkeypatch):
+    desk.record([act()])
+    opened = os.open
+
+    def read_only(path, flags, *more, **how):
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *more, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", read_only)
+        desk.view(SERVICE)
+        assert "Read-only" in desk.failing
+    desk.view(SERVICE)
+    assert desk.failing is None
+
+
+def test_where_no_log_is_kept_nothing_fails(tmp_path):
+    desk = ApprovalDesk(None, tmp_path / "people.yaml", now_us=lambda: 1)
+    desk.people_file.write_text("people: [")
+    desk.view(SERVICE)
+    assert (desk.failing, desk.problem is None) == (None, False)
+
+
+def is_full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_requirement_that_is_no_approval_step_is_told_and_not_followed(tmp_path):
