@@ -51,7 +51,8 @@ class MetricsPages:
     session: the caller's, who closes it. timeout_s: how long one address may take. together: how many are asked at once. tls: how
     replicas are asked over TLS; None: plainly.
 
-    credentials: headers that show who asks; asked for each page. Redirects are not followed: they would carry them elsewhere."""
+    credentials: headers that show who asks; called in a thread, once for each look. Redirects are not followed: they would carry them
+    elsewhere."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class MetricsPages:
     ) -> None:
         self._session, self._now, self._credentials, self._tls = session, now, credentials, tls
         self._how: dict[str, Any] = {}
+        self._asking = asyncio.Lock()
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._places = asyncio.Semaphore(together)
         self._readers: dict[str, tuple[PageReader, datetime]] = {}
@@ -75,13 +77,18 @@ class MetricsPages:
         at = self._now()
         if not addresses:
             return Scrape(at, problem="there is no replica to ask")
+        try:
+            async with self._asking:
+                shown = await asyncio.to_thread(self._credentials)
+        except (OSError, ValueError) as unread:
+            return Scrape(at, problem=f"the credentials to ask replicas with cannot be read: {unread}")
         if self._tls is not None:
             try:
                 context = await asyncio.to_thread(self._tls.context)
             except OSError as refused:
                 return Scrape(at, problem=f"the certificates to ask replicas with cannot be used: {refused}")
             self._how = {"ssl": context, "server_hostname": self._tls.name}
-        answers = await asyncio.gather(*(self._page(a) for a in addresses))
+        answers = await asyncio.gather(*(self._page(a, shown) for a in addresses))
         pages = [self._parsed(a, text) if isinstance(text, str) else text for a, text in zip(addresses, answers, strict=True)]
         self._forget(at)
         problems = [p for p in pages if isinstance(p, _Silence)]
@@ -110,12 +117,11 @@ class MetricsPages:
             self._readers = {a: found for a, found in self._readers.items() if at - found[1] <= _FORGET_AFTER}
             self._swept = at
 
-    async def _page(self, address: str) -> "str | _Silence":
+    async def _page(self, address: str, shown: Mapping[str, str]) -> "str | _Silence":
         url = address.rstrip("/") + "/metrics"
         if self._how:
             url = url.replace("http://", "https://", 1)
         try:
-            shown = self._credentials()
             async with (
                 self._places,
                 self._session.get(url, timeout=self._timeout, headers=shown, allow_redirects=False, **self._how) as answer,

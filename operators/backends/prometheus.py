@@ -15,6 +15,7 @@ import aiohttp
 from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import Series
 from operators.ports import ServiceRef
+from serving.access.client_credentials import read_secret
 from serving.telemetry.names import START
 
 _AGE: Final = START.name
@@ -88,7 +89,7 @@ class PrometheusEvidence:
     def _authorization(self) -> dict[str, str]:
         if self._token_file is None:
             return {}
-        return {"Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}
+        return {"Authorization": f"Bearer {read_secret(self._token_file)}"}
 
     async def _query(self, promql: str, at: datetime, headers: Mapping[str, str]) -> list[Mapping[str, Any]]:
         form = {"query": promql, "time": f"{at.timestamp():.3f}"}

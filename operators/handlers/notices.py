@@ -30,6 +30,7 @@ OLD: Final = timedelta(days=1)
 MOST_WAITING: Final = 1000
 MOST_KNOWN: Final = 10_000
 _TIMEOUT_S: Final = 10.0
+_MOST_SECRET: Final = 64 * 1024
 _BACKOFF: Final = Backoff(first_s=1.0, most_s=300.0)
 _log = logging.getLogger("vedette.operator")
 
@@ -132,8 +133,7 @@ class NoticeSender:
         headers = {"content-type": "application/json", "idempotency-key": notice.id}
         try:
             if self._secret_file is not None:
-                lines = self._secret_file.read_text(encoding="utf-8").splitlines()
-                secrets = [secret_bytes(line.strip()) for line in lines if line.strip()]
+                secrets = await asyncio.to_thread(_secrets_in, self._secret_file)
                 headers |= sign(secrets, notice.id, int(time.time()), body)
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
             async with self._session.post(
@@ -142,3 +142,10 @@ class NoticeSender:
                 return None if 200 <= answer.status < 300 else f"HTTP {answer.status}"
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
             return f"{type(problem).__name__}: {problem}"
+
+
+def _secrets_in(path: Path) -> list[bytes]:
+    """Raises OSError, ValueError."""
+    with path.open(encoding="utf-8") as file:
+        lines = file.read(_MOST_SECRET).splitlines()
+    return [secret_bytes(line.strip()) for line in lines if line.strip()]

@@ -33,33 +33,47 @@ class DoorCredentials(BaseSettings):
         if self.token is not None:
             return {"authorization": f"Bearer {self.token.get_secret_value().strip()}"}
         if self.token_file is not None:
-            return {"authorization": f"Bearer {_secret_in(self.token_file)}"}
+            return {"authorization": f"Bearer {read_secret(self.token_file)}"}
         if self.api_key is not None:
             return {"x-api-key": self.api_key.get_secret_value().strip()}
-        return {} if self.api_key_file is None else {"x-api-key": _secret_in(self.api_key_file)}
+        return {} if self.api_key_file is None else {"x-api-key": read_secret(self.api_key_file)}
 
 
 class FileToken:
-    """A bearer token in a file; None: no token. A file that cannot be read is told, and no token is sent: the door says what it needs."""
+    """A bearer token in a file; None: no token. A file that cannot be read is told once, and no token is sent: the door says what it needs.
+
+    The file is read when it has changed, and again at each look while it cannot be read. Used from one thread at a time."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._stamp: tuple[int, ...] | None = None
+        self._headers: Mapping[str, str] = {}
+        self._told = ""
 
     def headers(self) -> Mapping[str, str]:
-        """The header; empty if there is no token."""
+        """The header; empty if there is no token. It reads from the disk: call it in a thread."""
         if self._path is None:
             return {}
         try:
-            return {"authorization": f"Bearer {_secret_in(self._path)}"}
+            found = self._path.stat()
+            stamp = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
+            if stamp != self._stamp:
+                self._headers, self._stamp = {"authorization": f"Bearer {read_secret(self._path)}"}, stamp
+            self._told = ""
         except (OSError, ValueError) as problem:
-            _log.error("%s: the token for replicas cannot be read: %s", self._path, problem)
-            return {}
+            self._headers, self._stamp = {}, None
+            if self._told != str(problem):
+                self._told = str(problem)
+                _log.error("%s: the token for replicas cannot be read: %s", self._path, problem)
+        return self._headers
 
 
-def _secret_in(path: Path) -> str:
-    """Raises OSError, and ValueError for what no header can hold."""
+def read_secret(path: Path) -> str:
+    """The one word of a file. Raises OSError, and ValueError for what no header can hold and for a file that is far too large."""
     with path.open(encoding="ascii") as file:
-        text = file.read(MOST_BYTES).strip()
+        text = file.read(MOST_BYTES + 1).strip()
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES} bytes")
     if not text.isprintable() or " " in text:
         raise ValueError("it is not one word")
     return text

@@ -1,15 +1,17 @@
 """Labels of a label server (`vedette label serve`), for an operator that cannot read the store."""
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
 
 import aiohttp
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from operators.ports import BackendError, LabelGateCounts, ServiceRef
 from operators.rollout.spec import GateName
+from serving.access.client_credentials import read_secret
 
 _Counts = dict[str, dict[GateName, tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]]]
 _COUNTS: Final = TypeAdapter(_Counts)
@@ -27,7 +29,7 @@ class LabelServer:
         """Ask for the counts of a model. Raises BackendError."""
         url = f"{self._url}/v1/counts/{quote(service.model, safe='')}?since_us={round(since.timestamp() * 1_000_000)}"
         try:
-            token = self._token_file.read_text(encoding="utf-8").strip() if self._token_file is not None else ""
+            token = await asyncio.to_thread(read_secret, self._token_file) if self._token_file is not None else ""
             headers = {"authorization": f"Bearer {token}"} if token else {}
             async with self._session.get(url, headers=headers, timeout=self._timeout) as answer:
                 body = b""
@@ -38,5 +40,5 @@ class LabelServer:
             return _COUNTS.validate_json(body, strict=False)
         except TimeoutError as problem:
             raise BackendError(f"{url} did not answer within {self._timeout.total:g} s") from problem
-        except (aiohttp.ClientError, OSError, ValidationError, UnicodeDecodeError) as problem:
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise BackendError(f"{url}: {problem}; check that `vedette label serve` runs there") from problem

@@ -1,6 +1,7 @@
 """Every source of evidence tells the same of the same replicas: their own pages, and a Prometheus that scraped them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,29 @@ async def test_nobody_there_is_a_problem_not_an_error(source):
         scrape = await read()
         assert scrape.replicas == ()
         assert scrape.problem
+
+
+async def test_credentials_are_read_once_a_look_and_not_on_the_loop():
+    asked = []
+
+    def credentials():
+        asked.append(threading.get_ident())
+        return {"authorization": "Bearer t"}
+
+    async with served(Page(page("r1")), Page(page("r2"))) as addresses, aiohttp.ClientSession() as session:
+        scrape = await MetricsPages(session, credentials=credentials).read("ids", addresses)
+    assert len(scrape.replicas) == 2
+    assert len(asked) == 1
+    assert asked[0] != threading.get_ident()
+
+
+async def test_credentials_that_cannot_be_read_are_a_problem_not_an_error():
+    def credentials():
+        raise FileNotFoundError("no token")
+
+    async with aiohttp.ClientSession() as session:
+        scrape = await MetricsPages(session, credentials=credentials).read("ids", ["http://127.0.0.1:1"])
+    assert "no token" in (scrape.problem or "")
 
 
 async def test_an_address_that_hangs_costs_its_timeout_and_no_more():
