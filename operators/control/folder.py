@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lifecycle.governance.approvals.people import NOBODY, People, read_people
+from lifecycle.governance.approvals.people import MOST_BYTES, NOBODY, People, read_people
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, intent_from_memory
 from operators.api.types import ModelService, ModelServiceStatus, RolloutPolicy, rollout_of
@@ -32,6 +32,7 @@ from operators.control.port import DamagedState, Edit, NoSuchService, Record, Se
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
 from operators.values import words
+from serving.bounded_files import read_bounded
 from serving.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
 
@@ -217,7 +218,7 @@ class ControlFolder:
     def people(self) -> People:
         """Those of the store's file of people; nobody if there is none. Raises PeopleFileError."""
         path = people_file(self.store_dir)
-        return read_people(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else NOBODY
+        return read_people(read_bounded(path, MOST_BYTES).decode(), str(path)) if path.is_file() else NOBODY
 
     def caution(self) -> str | None:
         """Whether a `vedette up` of this store runs."""

@@ -15,7 +15,7 @@ from typing import Final
 from serving.access.authentication.api_keys import NO_KEYS, check_mode, read_keys
 from serving.access.gate import Gate
 from serving.access.policy import AccessPolicy
-from serving.access.policy_file import AccessPolicyError, parse_policy
+from serving.access.policy_file import MOST_BYTES, AccessPolicyError, parse_policy
 from serving.telemetry.access_names import FAILING, RELOADS
 from serving.telemetry.metric_doc import MetricDoc
 
@@ -113,9 +113,12 @@ class AccessFiles:
 def read_policy(path: Path) -> AccessPolicy:
     """The policy of a file. Raises AccessPolicyError; also for a file that others may write."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             check_mode(path, os.fstat(file.fileno()).st_mode)
-            text = file.read()
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise AccessPolicyError(f"{path}: is larger than {MOST_BYTES} bytes; VEDETTE_ACCESS names the access policy")
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as problem:
         why = getattr(problem, "strerror", None) or "it is not UTF-8"
         raise AccessPolicyError(f"{path}: cannot be read: {why}; VEDETTE_ACCESS names the access policy") from problem

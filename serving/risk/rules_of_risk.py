@@ -100,11 +100,12 @@ def read_rules(folder: Path) -> RiskRules:
     """The rules in a store's risk.yaml, the defaults where there is none. Raises RiskRulesError."""
     path = folder / FILE
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         return RiskRules()
     if len(text) > MOST_BYTES:
-        raise RiskRulesError(f"{path}: has {len(text)} bytes, at most {MOST_BYTES} are read")
+        raise RiskRulesError(f"{path}: has more than {MOST_BYTES} bytes, at most that many are read")
     try:
         parsed = yaml.safe_load(text)
         return RiskRules.model_validate(parsed or {})

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from serving.bounded_files import read_bounded
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource
@@ -26,6 +27,8 @@ from serving.yaml_depth import check_depth
 
 MOST_SINKS = 32
 _MIB = 1024 * 1024
+_MOST_BYTES: Final = _MIB
+"""Of sinks.yaml."""
 SinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
@@ -308,7 +311,7 @@ def url_label(url: str) -> str:
 def read_config(path: Path) -> SinksConfig:
     """Read sinks.yaml. Raises SinkConfigError, which repeats no value of the file."""
     try:
-        text = path.read_bytes().decode()
+        text = read_bounded(path, _MOST_BYTES).decode()
         check_depth(text)
         found = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as problem:

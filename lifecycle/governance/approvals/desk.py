@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.governance.acts import Act, ActsLog, decode_act
-from lifecycle.governance.approvals.people import NOBODY, People, PeopleFileError, read_people
+from lifecycle.governance.approvals.people import MOST_BYTES, NOBODY, People, PeopleFileError, read_people
 from lifecycle.governance.approvals.standing import GovernanceView, makers, standing
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.segment_files import newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, SigningKeyError
+from serving.bounded_files import read_bounded
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -120,7 +121,7 @@ class ApprovalDesk:
             stat = self.people_file.stat()
             stamp = stat.st_mtime_ns, stat.st_size
             if stamp != self._people_stamp:
-                text = self.people_file.read_text(encoding="utf-8")
+                text = read_bounded(self.people_file, MOST_BYTES).decode()
                 self._people = read_people(text, str(self.people_file), self._check_step)
                 self._people_stamp = stamp
         except FileNotFoundError:

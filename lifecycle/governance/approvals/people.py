@@ -26,6 +26,9 @@ from serving.audit.signed_note import NoteError, VerifierKey
 
 Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
+MOST_BYTES: Final = 1 << 20
+"""Of the file."""
+
 
 class PeopleFileError(Exception):
     """The people file cannot be used; the message says where and why."""

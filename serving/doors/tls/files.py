@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from serving.bounded_files import read_bounded
 from serving.doors.tls.x509 import expires_at
 
 ClientCertificates = Literal["off", "optional", "required"]
@@ -23,6 +24,8 @@ HTTP2: Final = "h2"
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption only, which is also what HTTP/2 permits (RFC 9113, 9.2.2). TLS 1.3 has no
 others."""
+_MOST_BYTES: Final = 1 << 20
+"""Of each file."""
 _VERIFY: Final = {"off": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
@@ -126,7 +129,7 @@ def _no_password() -> str:
 
 def _content(path: Path, setting: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, _MOST_BYTES)
     except OSError as problem:
         raise TlsFilesAway(f"VEDETTE_{setting}: cannot read {path}: {problem.strerror}") from problem
 

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
-from serving.access.followed_files import AccessFiles
+from serving.access.followed_files import AccessFiles, read_policy
 from serving.access.policy_file import AccessPolicyError
 from serving.access.verbs import Verb
 
@@ -62,6 +62,19 @@ def test_a_policy_that_cannot_be_used_keeps_the_one_before(world, damage):
     write(path, TEXT)
     files.look()
     assert not [line for line in files.problems() if "policy" in line]
+
+
+def test_a_policy_without_end_is_not_read_into_memory(world):
+    folder, files = world
+    before = files.policy
+    path = folder / "huge.yaml"
+    path.touch(0o600)
+    os.truncate(path, 1 << 42)
+    path.replace(folder / "access.yaml")
+    assert not files.look()
+    assert files.policy is before
+    with pytest.raises(AccessPolicyError, match="larger than 1048576 bytes"):
+        read_policy(folder / "access.yaml")
 
 
 def test_keys_that_are_not_there_count_as_none_until_they_are(world):

@@ -140,6 +140,12 @@ def test_where_no_log_is_kept_nothing_fails(tmp_path):
     assert (desk.failing, desk.problem is None) == (None, False)
 
 
+def test_a_file_of_people_without_end_is_not_read(desk):
+    desk.people_file.touch()
+    os.truncate(desk.people_file, 1 << 42)
+    assert "more than" in desk.view(SERVICE).people_problem
+
+
 def is_full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
