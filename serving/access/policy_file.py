@@ -129,7 +129,8 @@ class IssuerForm(_Part):
     ca: str = ""
     """PEM file of the authorities that its server is verified by. Unset: the system's."""
     bearer: str = ""
-    """File of a token to ask for the keys with, as the API server of Kubernetes may want. Unset: none."""
+    """File of a token to ask for the keys with, as the API server of Kubernetes may want. It is sent to the host of `keys`, or of `issuer`
+    where the keys are found by discovery; never to another host that the discovery names. Unset: none."""
 
     def value(self, folder: Path) -> TokenIssuer:
         """The issuer. Paths are relative to the policy's folder. Raises ValueError for keys that come over an open line."""

@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from serving.access.authentication.tokens import VerifyingKey, read_key_set
+from serving.access.client_credentials import read_secret
 from serving.access.policy import TokenIssuer
 
 AGAIN_S: Final = 10.0
@@ -130,7 +132,7 @@ class KeySet:
 def fetch_keys(issuer: TokenIssuer) -> bytes:
     """The JWKS from where the policy says. Raises OSError, ValueError."""
     until_s = time.monotonic() + TIMEOUT_S
-    place = issuer.keys
+    place, is_told = issuer.keys, ""
     if place.startswith(_DISCOVER):
         found = json.loads(_read(place.removeprefix(_DISCOVER).rstrip("/") + _WELL_KNOWN, issuer, until_s))
         if not isinstance(found, dict) or found.get("issuer") != issuer.issuer or not isinstance(found.get("jwks_uri"), str):
@@ -139,7 +141,23 @@ def fetch_keys(issuer: TokenIssuer) -> bytes:
         asked = urlsplit(issuer.issuer)
         if parts.scheme != "https" and (parts.scheme, parts.hostname) != (asked.scheme, asked.hostname):
             raise ValueError("its jwks_uri is no https URL")
-    return _read(place, issuer, until_s)
+        if issuer.bearer and _origin(place) != _origin(issuer.issuer):
+            issuer, is_told = (
+                replace(issuer, bearer=""),
+                (
+                    "; the token of `bearer` was not sent, because only the issuer's answer names this host: name the URL by `keys:` to send it"
+                ),
+            )
+    try:
+        return _read(place, issuer, until_s)
+    except ValueError as problem:
+        raise ValueError(f"{problem}{is_told}") from problem
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port: whom a credential is sent to. Raises ValueError for a port that is none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _read(place: str, issuer: TokenIssuer, until_s: float) -> bytes:
@@ -158,7 +176,7 @@ def _get(url: str, issuer: TokenIssuer, until_s: float) -> bytes:
     host, left_s = parts.hostname or "", max(until_s - time.monotonic(), 0.001)
     headers = {"accept": "application/jwk-set+json, application/json", "user-agent": "vedette", "connection": "close"}
     if issuer.bearer:
-        headers["authorization"] = f"Bearer {Path(issuer.bearer).read_text(encoding='utf-8').strip()}"
+        headers["authorization"] = f"Bearer {read_secret(Path(issuer.bearer))}"
     connection = _connection(url, issuer, left_s)
     ends = threading.Timer(left_s, _hang_up, (connection,))
     ends.daemon = True

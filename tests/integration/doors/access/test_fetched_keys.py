@@ -111,6 +111,24 @@ def test_discovery_believes_only_a_document_of_the_issuer(server):
         fetch_keys(speaks_for)
 
 
+def test_the_token_is_not_sent_to_another_host_that_only_the_issuers_answer_names(server, tmp_path):
+    (tmp_path / "bearer").write_text("of-the-pod")
+    place = f"http://127.0.0.1:{server.port}"
+    known = TokenIssuer(
+        "corp", place, (AUDIENCE,), frozenset({"RS256"}), (), keys=f"discover:{place}", bearer=str(tmp_path / "bearer")
+    )
+    with open_key_server() as elsewhere:
+        server.body = json.dumps({"issuer": place, "jwks_uri": elsewhere.url}).encode()
+        assert fetch_keys(known) == elsewhere.body
+        assert (server.shown, elsewhere.shown) == (["Bearer of-the-pod"], [None]), "another port is another host"
+        elsewhere.status = 401
+        with pytest.raises(ValueError, match=r"answers 401; the token of `bearer` was not sent.*`keys:`"):
+            fetch_keys(known)
+        server.body = json.dumps({"issuer": place, "jwks_uri": server.url}).encode()
+        fetch_keys(known)
+        assert server.shown[-1] == "Bearer of-the-pod"
+
+
 def test_keys_in_a_file(tmp_path):
     path = tmp_path / "keys.json"
     path.write_bytes(key_set(("ES256", "a")))
