@@ -132,7 +132,7 @@ class KeySet:
 def fetch_keys(issuer: TokenIssuer) -> bytes:
     """The JWKS from where the policy says. Raises OSError, ValueError."""
     until_s = time.monotonic() + TIMEOUT_S
-    place, is_told = issuer.keys, ""
+    place, remark = issuer.keys, ""
     if place.startswith(_DISCOVER):
         found = json.loads(_read(place.removeprefix(_DISCOVER).rstrip("/") + _WELL_KNOWN, issuer, until_s))
         if not isinstance(found, dict) or found.get("issuer") != issuer.issuer or not isinstance(found.get("jwks_uri"), str):
@@ -142,16 +142,12 @@ def fetch_keys(issuer: TokenIssuer) -> bytes:
         if parts.scheme != "https" and (parts.scheme, parts.hostname) != (asked.scheme, asked.hostname):
             raise ValueError("its jwks_uri is no https URL")
         if issuer.bearer and _origin(place) != _origin(issuer.issuer):
-            issuer, is_told = (
-                replace(issuer, bearer=""),
-                (
-                    "; the token of `bearer` was not sent, because only the issuer's answer names this host: name the URL by `keys:` to send it"
-                ),
-            )
+            issuer = replace(issuer, bearer="")
+            remark = "; `bearer` was not sent, as only the issuer's answer names this host: name its URL by `keys:` to send it"
     try:
         return _read(place, issuer, until_s)
     except ValueError as problem:
-        raise ValueError(f"{problem}{is_told}") from problem
+        raise ValueError(f"{problem}{remark}") from problem
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
