@@ -35,10 +35,12 @@ from serving.stream.kafka.state_log import KafkaStateLog
 from serving.stream.kafka.transactional import TransactionalOutputs
 from serving.stream.ports import Ownership, Partition, StreamError, StreamOutputs, StreamSource
 from serving.stream.settings import StreamSettings
+from serving.stream.spans.batch_spans import StreamSpans
 from serving.stream.state import AllKinds
 from serving.stream.windows.served import ServedWindows
 from serving.stream.worker import Connect, StreamParts, StreamWorker
 from serving.telemetry.logs import configure_logging
+from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.stream")
 
@@ -118,6 +120,7 @@ class StreamProcess:
             }
         )
         self._worker: StreamWorker | None = None
+        self._tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         self._host = host = ReplicaHost(
             own,
             partial(
@@ -131,6 +134,7 @@ class StreamProcess:
         )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         state_log = None
+        spans = StreamSpans(self._tracer, "kafka" if connect is None else "aws_kinesis", stream.group)
         if connect is None:
             cluster = KafkaCluster(stream.servers, stream.options)
             connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
@@ -139,7 +143,7 @@ class StreamProcess:
         except ValueError as problem:
             raise StreamError(str(problem)) from problem
         kinds = AllKinds((windows, correlations))
-        parts = StreamParts(connect, state_log, codec, scorer, kinds, stream, self.counts)
+        parts = StreamParts(connect, state_log, codec, scorer, kinds, stream, self.counts, spans)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:
@@ -152,6 +156,7 @@ class StreamProcess:
         finally:
             self._windows.close()
             self._host.stop()
+            self._tracer.close()
 
     @property
     def partitions(self) -> tuple[Partition, ...]:

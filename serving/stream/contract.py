@@ -15,7 +15,7 @@ ID_HEADER: Final = "vedette-id"
 """Header of each verdict, alert and dead letter: the id of the event it is about (`TOPIC/PARTITION/OFFSET`). A consumer that may see a
 message twice (mode `low_latency`) drops by it."""
 TRACE_HEADER: Final = "traceparent"
-"""W3C Trace Context: the event's own, or of the span that scored it."""
+"""W3C Trace Context: of the span that wrote the message where its event is traced, else the event's own."""
 REASON_HEADER: Final = "vedette-reason"
 """Header of a dead letter: why the event was set aside."""
 

@@ -1,6 +1,6 @@
 """Answers to messages: verdicts, alerts and dead letters, as serving.stream.contract has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isnan
 from typing import Final, NamedTuple
@@ -28,6 +28,7 @@ from serving.stream.contract import (
 )
 from serving.stream.events import StreamEvents
 from serving.stream.ports import OutRecord, RecordHeaders, StreamRecord
+from serving.stream.spans.contexts import own_trace
 from serving.stream.state import RuleHit
 
 WORDS: Final[Mapping[bytes, Word]] = {
@@ -45,9 +46,10 @@ _MOST_ALERT: Final = 900_000
 _MOST_ID: Final = 1000
 _MOST_KEY: Final = 64 * 1024
 """Bytes of a record's key that its dead letter still has."""
-_MOST_TRACE: Final = 512
-"""Bytes of a trace context that is passed on; the standard's own have 55."""
 _JSON: Final = msgspec.json.Encoder()
+
+TraceOfMessage = Callable[[str, StreamRecord], bytes | None]
+"""The traceparent of a message to a topic about a record."""
 
 
 class MessageTopics(NamedTuple):
@@ -63,10 +65,15 @@ class MessageTopics(NamedTuple):
 
 
 def verdict_records(
-    scored: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, topics: MessageTopics, now_us: int
+    scored: ScoredEvents,
+    hits: Mapping[int, Sequence[RuleHit]],
+    manifest: Manifest,
+    topics: MessageTopics,
+    now_us: int,
+    trace_of: TraceOfMessage | None = None,
 ) -> tuple[list[OutRecord], int]:
     """The verdicts on these events, each followed by its alert or its request for a closer look; and how many alerts. hits: by row of
-    the events."""
+    the events. trace_of: None: each message has the trace context of its event."""
     events, answers, first = scored.events, scored.answers, scored.first_row
     model, scored_at = manifest.name, _moment(now_us)
     keys = [(k.name, events.columns[k.name].tolist(), k.datatype == "BYTES") for k in manifest.entity_keys]
@@ -113,7 +120,7 @@ def verdict_records(
             suppressed_by=answers.suppressed_by[at] if word == served else None,  # a correlation has raised it again
             trace_id=answers.trace_id,
         )
-        headers = message_headers(identity, record)
+        headers = message_headers(identity, record) if trace_of is None else traced_headers(identity, trace_of(topic, record))
         key = events.entities[row]
         out.append(OutRecord(topic, encode(verdict), key, headers))
         if word == "alert":
@@ -122,10 +129,14 @@ def verdict_records(
             value = _JSON.encode(alert)
             if len(value) > _MOST_ALERT:
                 value = _JSON.encode(msgspec.structs.replace(alert, event={}))
+            if trace_of is not None:
+                headers = traced_headers(identity, trace_of(topics.alerts, record))
             out.append(OutRecord(topics.alerts, value, key, headers))
         elif word == "investigate" and topics.investigate:
             value = _JSON.encode(_closer_look(verdict, body, now_us, topics.investigate_us))
             if len(value) <= _MOST_ALERT:  # a larger one cannot be sent; its verdict is there all the same
+                if trace_of is not None:
+                    headers = traced_headers(identity, trace_of(topics.investigate, record))
                 out.append(OutRecord(topics.investigate, value, key, headers))
     return out, alerts
 
@@ -167,25 +178,13 @@ def dead_letter(record: StreamRecord, reason: str, topics: MessageTopics) -> Out
 
 def message_headers(identity: str, record: StreamRecord) -> RecordHeaders:
     """The id, and the trace context that the event came with."""
+    return traced_headers(identity, own_trace(record) if record.headers else None)
+
+
+def traced_headers(identity: str, traceparent: bytes | None) -> RecordHeaders:
+    """The id, and a trace context if there is one."""
     own = ((ID_HEADER, identity.encode()),)
-    if not record.headers:
-        return own
-    traces = [(name, value) for name, value in record.headers if name == TRACE_HEADER and len(value) <= _MOST_TRACE]
-    return (*own, *traces[:1])
-
-
-def traceparent_of(parts: Sequence[StreamEvents]) -> str | None:
-    """The trace that a batch is scored in: the first one of its events that is sampled, else the first."""
-    first = None
-    for events in parts:
-        for record in events.records:
-            for name, value in record.headers:
-                if name == TRACE_HEADER and len(value) <= _MOST_TRACE:
-                    text = value.decode("ascii", "replace")
-                    if text[-2:] == "01":
-                        return text
-                    first = first or text
-    return first
+    return own if traceparent is None else (*own, (TRACE_HEADER, traceparent))
 
 
 def with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[RuleHit]) -> tuple[Word, str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from serving.stream.answers import BatchScorer, CannotAnswer, ScoredEvents
 from serving.stream.codecs.codec import EventCodec, SchemasUnreachable
 from serving.stream.correlations.recording import hit_records
 from serving.stream.counts import ScoredBatch, StreamCounts
-from serving.stream.encoding import MessageTopics, dead_letter, traceparent_of, verdict_records
+from serving.stream.encoding import MessageTopics, dead_letter, verdict_records
 from serving.stream.events import StreamEvents
 from serving.stream.model_in_use import ModelChanged, ModelInUse
 from serving.stream.ownership import PartitionOwner
@@ -37,6 +37,7 @@ from serving.stream.ports import (
     StreamSource,
 )
 from serving.stream.settings import StreamSettings
+from serving.stream.spans.batch_spans import BatchSpans, StreamSpans
 from serving.stream.state import KindsOf, RuleHit
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class StreamParts:
     kinds_of: KindsOf
     settings: StreamSettings
     counts: StreamCounts
+    spans: StreamSpans
 
 
 class Stopped(Exception):
@@ -219,9 +221,8 @@ class StreamWorker:
         events, poison = self._patiently(parse) if fresh else ParsedRecords(None, ())
         if self._owned.get(partition.partition) is not partition:
             return
-        if poison:
-            self._send([dead_letter(one.record, one.reason, self._topics) for one in poison])
-            self._dead += len(poison)
+        for one in poison:
+            self._set_aside(one.record, one.reason)
         if events is not None and counted:
             events = events.flagged(events.is_late, np.array([r.offset not in counted for r in events.records]))
         partition.took(found, events, time.monotonic())
@@ -229,21 +230,18 @@ class StreamWorker:
     def _score(self, batch: Sequence[tuple[OwnedPartition, StreamEvents]]) -> None:
         """Count a batch in the states, score it, write its verdicts."""
         batch = [(p, events) for p, events in batch if self._owned.get(p.partition) is p]
-        if not batch:
-            return
-        hits: list[dict[int, list[RuleHit]]] = []
-        for partition, events in batch:
-            found: dict[int, list[RuleHit]] = {}
-            for state in partition.states.values():
-                for hit in state.update(events):
-                    found.setdefault(hit.row, []).append(hit)
-            hits.append(found)
+        if batch:
+            with self._parts.spans.batch([events.records for _, events in batch]) as spans:
+                self._score_in(spans, batch)
+
+    def _score_in(self, spans: BatchSpans, batch: Sequence[tuple[OwnedPartition, StreamEvents]]) -> None:
+        hits = [partition.count(events) for partition, events in batch]
+        spans.counted()
         parts = [events for _, events in batch]
-        traceparent = traceparent_of(parts)
 
         def ask() -> tuple[list[ScoredEvents], Sequence[tuple[int, int, str]], Manifest]:
             manifest = self._model.manifest()
-            scored, refused = self._parts.scorer.score(parts, manifest, self._model.kinds, traceparent)
+            scored, refused = self._parts.scorer.score(parts, manifest, self._model.kinds, spans.traceparent)
             if refused:
                 self._model.manifest()  # another one may have refused these columns
             if hit_rows := [r for one in scored for r in hit_records(one, hits[one.part], manifest, time.time_ns() // 1000)]:
@@ -251,24 +249,28 @@ class StreamWorker:
             return scored, refused, manifest
 
         scored, refused, manifest = self._patiently(ask)
-        now_us = time.time_ns() // 1000
         self._counts.batches.add(float(sum(map(len, parts))))
         is_live = [self._owned.get(partition.partition) is partition for partition, _ in batch]
         for one in scored:
             if is_live[one.part]:
-                self._write(one, hits[one.part], manifest, now_us)
+                self._write(one, hits[one.part], manifest, spans)
         for part, row, reason in refused:
             if is_live[part]:
-                self._send([dead_letter(parts[part].records[row], reason, self._topics)])
-                self._dead += 1
+                self._set_aside(parts[part].records[row], reason)
         for (partition, events), is_own in zip(batch, is_live, strict=True):
             if is_own:
                 partition.scored(events)
 
-    def _write(self, one: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, now_us: int) -> None:
+    def _set_aside(self, record: StreamRecord, reason: str) -> None:
+        self._send([dead_letter(record, reason, self._topics)])
+        self._parts.spans.set_aside(record, reason)
+        self._dead += 1
+
+    def _write(self, one: ScoredEvents, hits: Mapping[int, Sequence[RuleHit]], manifest: Manifest, spans: BatchSpans) -> None:
         if hits and one.first:
             hits = {row - one.first: found for row, found in hits.items()}
-        records, alerts = verdict_records(one, hits, manifest, self._topics, now_us)
+        now_us = time.time_ns() // 1000
+        records, alerts = verdict_records(one, hits, manifest, self._topics, now_us, spans.trace_of)
         self._send(records)
         produced_us = np.array([r.time_us for r in one.events.records], np.int64)
         self._scored.append(ScoredBatch(produced_us, one.events.is_late, one.events.is_counted, alerts))

@@ -10,7 +10,7 @@ from serving.stream.events import StreamEvents, joined
 from serving.stream.partitions.changelog import ChangelogWriter, Mark, RestoredLog, packed, unpacked
 from serving.stream.partitions.holding import HeldEvents, HoldLimits
 from serving.stream.ports import OutRecord, Partition, Position, StreamError, StreamRecord
-from serving.stream.state import PartitionState
+from serving.stream.state import PartitionState, RuleHit
 
 _NONE: Final[NDArray[np.int64]] = np.zeros(0, np.int64)
 
@@ -75,6 +75,14 @@ class OwnedPartition:
     def unscored(self) -> int:
         """How many events wait to be scored."""
         return self.held.count + sum(map(len, self._in_flight))
+
+    def count(self, events: StreamEvents) -> dict[int, list[RuleHit]]:
+        """Count events in the states; what rules over several events say, by row."""
+        found: dict[int, list[RuleHit]] = {}
+        for state in self.states.values():
+            for hit in state.update(events):
+                found.setdefault(hit.row, []).append(hit)
+        return found
 
     def fresh(self, records: Sequence[StreamRecord]) -> tuple[list[StreamRecord], set[int]]:
         """Of these records, those that are not dealt with, and the offsets among them that were counted before a restart.

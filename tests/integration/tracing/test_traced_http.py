@@ -12,19 +12,11 @@ from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.fakes.tracing.collected import SERVER, loose_ends, of_trace
-from tests.fakes.tracing.otel_collector import OtelCollector
 from tests.unit.serving.scoring.variants import spec, threat
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture
-def collector():
-    collector = OtelCollector()
-    yield collector
-    collector.stop()
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ from serving.stream.counts import StreamCounts
 from serving.stream.events import StreamEvents
 from serving.stream.ports import OutRecord, Ownership, Partition, StreamError, StreamRecord
 from serving.stream.settings import StreamSettings
+from serving.stream.spans.batch_spans import StreamSpans
 from serving.stream.state import RuleHit, StateKind
 from serving.stream.worker import StreamParts, StreamWorker
+from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource, MemoryStateLog
 from tests.unit.serving.scoring.variants import World, spec
 
@@ -139,6 +141,7 @@ class StreamWorld:
         self.service_world = World(folder)
         self.answerer = LoopAnswerer(self.service_world.service, self.loop)
         self.workers: list[Worker] = []
+        self.trace_ratio = 0.0
 
     def serve(self, *bundles: Any, **how: Any) -> None:
         for bundle in bundles:
@@ -191,6 +194,7 @@ class Worker:
             self._kinds_of,
             world.settings,
             self.counts,
+            StreamSpans(Tracer(world.trace_ratio, None, exporter=world.service_world.spans.exporter), "kafka", "group"),
         )
         self.worker = StreamWorker(parts, lambda: self.is_stopping)
         self.is_open = False

@@ -245,7 +245,9 @@ def test_the_trace_of_an_event_goes_on(make):
     world.produce({"host": "a", "level": 3.0}, headers=(("traceparent", TRACE.encode()),))
     world.worker().steps(2)
     for topic in (world.settings.verdicts, world.settings.alerts):
-        assert [headers_of(r)["traceparent"] for r in world.broker.read(topic)] == [TRACE]
+        (send,) = [s for s in world.service_world.spans.finished() if s.name == f"send {topic}"]
+        own = f"00-{TRACE.split('-')[1]}-{send.context.span_id:016x}-01"
+        assert [headers_of(r)["traceparent"] for r in world.broker.read(topic)] == [own]
     (span,) = [s for s in world.service_world.spans.finished() if s.name == "kafka infer"]
     assert f"{span.context.trace_id:032x}" == TRACE.split("-")[1]
 
