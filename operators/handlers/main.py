@@ -21,6 +21,7 @@ from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Leadership, NoElection, identity_of
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
+from operators.handlers.looking.look_spans import traced
 from operators.handlers.looking.policies import PolicyLooker
 from operators.handlers.looking.record import COMPONENT, Recorder
 from operators.handlers.metrics import OperatorMetrics
@@ -35,6 +36,7 @@ from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from operators.telemetry.operator_names import ADMISSIONS, NOTICES
 from serving.telemetry.logs import configure_logging
+from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.operator")
 _END_S: Final = 1.5
@@ -54,15 +56,18 @@ class Operator:
         own: OwnWrites,
     ) -> None:
         self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
+        self.tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint, COMPONENT)
         self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else NoElection()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
         backends = Backends(kube, session, settings)
         self.looker = Looker(kube, self.shelf, backends, self.metrics, settings, leads=leads)
         backoff = Backoff(settings.backoff_first_s, settings.backoff_most_s, settings.jitter_ratio, self._rng)
-        self.services: WorkQueue[Key] = WorkQueue(self.looker.look, backoff, workers=settings.workers)
+        self.services: WorkQueue[Key] = WorkQueue(
+            traced(self.tracer, "ModelService", self.looker.look), backoff, workers=settings.workers
+        )
         policies = PolicyLooker(Recorder(kube), self.shelf, leads=leads)
-        self.policies: WorkQueue[Key] = WorkQueue(policies.look, backoff, workers=1)
+        self.policies: WorkQueue[Key] = WorkQueue(traced(self.tracer, "RolloutPolicy", policies.look), backoff, workers=1)
         self.follower = Follower(
             kube,
             settings.namespace_list,
@@ -169,7 +174,10 @@ async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None)
     kube = Kube(reached, manager=COMPONENT, on_request=metrics.on_request, on_written=own.note)
     async with kube, aiohttp.ClientSession() as session:
         operator = Operator(kube, session, reached, settings, metrics, own)
-        await _run(operator, settings, stop or asyncio.Event())
+        try:
+            await _run(operator, settings, stop or asyncio.Event())
+        finally:
+            await asyncio.to_thread(operator.tracer.close)
 
 
 async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Event) -> None:

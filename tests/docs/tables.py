@@ -26,6 +26,7 @@ from operators.observability.alerts.slo import FAST, OBJECTIVES, SLOW
 from operators.telemetry.monitor_names import MONITOR_METRICS
 from operators.telemetry.operator_names import OPERATOR_METRICS
 from operators.telemetry.sink_names import SINK_METRICS
+from operators.telemetry.span_names import OPERATOR_ATTRIBUTES, OPERATOR_SPANS
 from serving.access import policy_file, refusals
 from serving.access.client_credentials import DoorCredentials
 from serving.access.verbs import ABOUT, OF_MODELS, SHAREABLE, Verb
@@ -240,6 +241,14 @@ def access_reasons() -> str:
     )
 
 
+def span_rows(spans: Mapping[str, tuple[str, str]]) -> str:
+    return _table(["Span", "Kind", "What it is"], [[f"`{name}`", *said] for name, said in spans.items()])
+
+
+def attribute_rows(attributes: Mapping[str, str]) -> str:
+    return _table(["Attribute", "What it is"], [[f"`{name}`", said] for name, said in attributes.items()])
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "stream settings"): lambda: settings(StreamSettings),
@@ -249,6 +258,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/metrics.md", "metrics"): lambda: metric_names(names.METRICS),
     ("docs/reference/operator.md", "operator settings"): lambda: settings(OperatorSettings),
     ("docs/reference/operator.md", "operator metrics"): lambda: metric_names(OPERATOR_METRICS),
+    ("docs/reference/operator.md", "operator spans"): lambda: span_rows(OPERATOR_SPANS),
+    ("docs/reference/operator.md", "operator attributes"): lambda: attribute_rows(OPERATOR_ATTRIBUTES),
     ("docs/reference/metrics.md", "buckets"): buckets,
     ("docs/reference/alerts.md", "alerts"): alerts,
     ("docs/reference/alerts.md", "objectives"): alert_objectives,

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from operators.handlers.looking.look_spans import part
 from operators.handlers.watching.work_queue import TryLater
 from operators.ports import BackendError
+from operators.telemetry.span_names import ACT
 
 
 class Acting:
@@ -19,8 +21,9 @@ class Acting:
         if not self._leads():
             raise TryLater("this operator no longer leads")
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await act()
+            with part(ACT):
+                async with asyncio.timeout(self._timeout_s):
+                    await act()
         except TimeoutError as problem:
             raise BackendError(
                 f"the API server did not accept it within {self._timeout_s:g} s (VEDETTE_OPERATOR_ACT_TIMEOUT_S); it is tried again"

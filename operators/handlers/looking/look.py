@@ -24,6 +24,7 @@ from operators.handlers.looking.acting import Acting
 from operators.handlers.looking.backends import Backends, ClusterBackend
 from operators.handlers.looking.governance import NOT_RECORDED, Governance, approval_desk, bundles_of
 from operators.handlers.looking.intents import IntentReader
+from operators.handlers.looking.look_spans import judged, observed
 from operators.handlers.looking.look_state import LookContext, ServiceMemory
 from operators.handlers.looking.record import Recorder
 from operators.handlers.looking.status_view import (
@@ -39,7 +40,7 @@ from operators.handlers.metrics import OperatorMetrics, ServiceView
 from operators.handlers.settings import OperatorSettings
 from operators.handlers.watching.resource_cache import ResourceCache, says_the_same
 from operators.handlers.watching.work_queue import TryLater
-from operators.one_look import Scaling, look_outcome
+from operators.one_look import Scaling
 from operators.ports import BackendError, BackendView
 from operators.rollout.advance import Advance
 from operators.rollout.events import Event
@@ -149,7 +150,7 @@ class Looker:
     async def _advance(self, case: LookContext) -> float:
         """Observe, decide, record, act."""
         verbs = pending_verbs(case.document)
-        view = await case.backend.look(case.service.ref)
+        view = await observed(case.backend, case.service.ref)
         asked, status = case.asked.rollout, case.memory.status
         view, case.memory.no_labels = await with_labels(view, self._backends.labels, case.service.ref, asked, status)
         if case.memory.no_labels is not None:
@@ -163,7 +164,7 @@ class Looker:
         self._metrics.keeps_log(is_kept=self._governance.is_kept, is_failing=lambda: self._governance.is_failing)
         if self._governance.problem is not None:
             await self._tell_once(case, "GovernanceNotRead", self._governance.problem)
-        found = look_outcome(desired, case.memory.status, view, verbs.requests, _scaling(case, view), now)
+        found = judged(desired, case.memory.status, view, verbs.requests, _scaling(case, view), now)
         outcome = found.rollout
         if found.scaling is not None:
             await self._scaled(case, found.scaling, now)
@@ -309,8 +310,7 @@ class Looker:
             return memory
         status = base or RolloutStatus(stable=await backend.serves(service.ref))
         told = memory.told if memory is not None else set()
-        memory = ServiceMemory(uid, base, status, self._monotonic(), told=told)
-        self._memories[key] = memory
+        memory = self._memories[key] = ServiceMemory(uid, base, status, self._monotonic(), told=told)
         return memory
 
     async def _refuse(self, key: Key, document: ResourceDocument, problem: Exception) -> None:

@@ -12,7 +12,9 @@ from typing import Any, Final
 from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.backends.kube import EVENTS, MODEL_SERVICES, ROLLOUT_POLICIES, Conflict, Kind, Kube, KubeError, NotFound
 from operators.handlers.documents import ResourceDocument, key_of, pending_verbs, version_of
+from operators.handlers.looking.look_spans import part
 from operators.rollout.events import Event
+from operators.telemetry.span_names import RECORD
 
 COMPONENT: Final = "vedette-operator"
 _log = logging.getLogger("vedette.operator")
@@ -38,7 +40,8 @@ class Recorder:
         """Apply the status, if the resource is still as it was read. Raises Conflict, KubeError."""
         namespace, name = key_of(document)
         fields = {"metadata": {"resourceVersion": version_of(document)}, "status": dict(status)}
-        return await self._kube.apply(kind, namespace, name, fields, subresource="status")
+        with part(RECORD):
+            return await self._kube.apply(kind, namespace, name, fields, subresource="status")
 
     async def policy_status(self, document: ResourceDocument, status: Mapping[str, Any]) -> ResourceDocument:
         """The same for a RolloutPolicy."""
