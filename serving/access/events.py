@@ -13,7 +13,7 @@ from serving.access.credentials import Caller
 from serving.access.rate_limits import Bucket
 from serving.access.refusals import RefusalReason
 from serving.access.verbs import Verb
-from serving.telemetry.access_names import ADMITTED, REFUSED, ROWS, VERIFICATIONS
+from serving.telemetry.access_names import ADMITTED, LIMITED, REFUSED, ROWS, VERIFICATIONS
 from serving.telemetry.metric_doc import MetricDoc
 
 LINES_PER_S: Final = 5.0
@@ -30,6 +30,7 @@ class AccessEvents:
         self._lines = Bucket(LINES_PER_S, BURST_S, now_s())
         self._unwritten = 0
         self._refused = Counter[tuple[str, str]]()
+        self._limited = Counter[tuple[str]]()
         self._admitted: dict[tuple[str, str], int] = {}
         self._rows: dict[tuple[str], int] = {}
         self._verified = Counter[tuple[str, str]]()
@@ -51,6 +52,8 @@ class AccessEvents:
         """Count a refusal, and write a line unless there are too many."""
         named = verb.value if verb is not None else "none"
         self._refused[reason.value, named] += 1
+        if reason is RefusalReason.RATE:
+            self._limited[(caller.tenant,)] += 1
         if self._lines.take(1.0, self._now_s()):
             self._unwritten += 1
             return
@@ -70,5 +73,6 @@ class AccessEvents:
         """A telemetry.metrics.MetricSource."""
         yield ADMITTED, {key: float(n) for key, n in self._admitted.copy().items()}
         yield REFUSED, {key: float(n) for key, n in self._refused.copy().items()}
+        yield LIMITED, {key: float(n) for key, n in self._limited.copy().items()}
         yield ROWS, {key: float(n) for key, n in self._rows.copy().items()}
         yield VERIFICATIONS, {key: float(n) for key, n in self._verified.copy().items()}

@@ -19,6 +19,12 @@ REFUSED: Final = MetricDoc(
     ("reason", "verb"),
     "Requests that the access policy refused, by reason (docs/reference/access.md) and verb.",
 )
+LIMITED: Final = MetricDoc(
+    "vedette_access_limited_total",
+    "counter",
+    ("tenant",),
+    "Requests that were refused because their caller was over its limit, by the caller's tenant (empty: none).",
+)
 VERIFICATIONS: Final = MetricDoc(
     "vedette_access_verifications_total",
     "counter",
@@ -47,5 +53,5 @@ RELOADS: Final = MetricDoc(
     ("file", "outcome"),
     "Reads of a changed file (policy, keys), by outcome (used, refused).",
 )
-ACCESS_METRICS: Final = (ADMITTED, ROWS, REFUSED, VERIFICATIONS, REMEMBERED, KEYS_AGE, KEYS_FAILURES, FAILING, RELOADS)
+ACCESS_METRICS: Final = (ADMITTED, ROWS, REFUSED, LIMITED, VERIFICATIONS, REMEMBERED, KEYS_AGE, KEYS_FAILURES, FAILING, RELOADS)
 """All of them, for the reference page."""

@@ -1,17 +1,26 @@
-"""Alerts about the doors: who is refused, and why so many."""
+"""Alerts about the doors: who is refused, and why so many; whether what callers are judged by (policy, keys) is up to date."""
 
 from typing import Final
 
 from operators.observability.alerts.alert import Alert, AlertGroup
+from serving.telemetry import access_names as access
 from serving.telemetry import door_names as names
 from serving.telemetry import tls_names as tls
 
 CERTIFICATE_DAYS: Final = 14
 """cert-manager renews a certificate when a third of its time is left."""
+KEYS_S: Final = 3600
+"""Keys of issuers are read every 5 minutes and count for a day, unless the policy says otherwise."""
+LIMITED_RATIO: Final = 0.05
+"""Requests over the limit for each that was let in. Below, a client that waits and asks again loses nothing."""
 
 
 def _refused(reasons: str, by: str, window: str = "10m") -> str:
     return f'sum by ({by}) (rate({names.DOOR_REFUSED.name}{{reason=~"{reasons}"}}[{window}]))'
+
+
+def _by_policy(reason: str, window: str) -> str:
+    return f'sum by (namespace) (increase({access.REFUSED.name}{{reason="{reason}"}}[{window}]))'
 
 
 GROUP: Final = AlertGroup(
@@ -24,6 +33,56 @@ GROUP: Final = AlertGroup(
             "{{ $value | humanize }} requests a second are {{ $labels.reason }} at the {{ $labels.door }} door of {{ $labels.namespace }}",
             "A client lost its credentials, or somebody tries. The prediction log has no such requests; the log of the replica has.",
             lasts="5m",
+            team="audit",
+        ),
+        Alert(
+            "VedetteCredentialsGuessed",
+            f"{_by_policy('flood', '10m')} > 0",
+            "warning",
+            "{{ $labels.namespace }} is shown wrong credentials without end: {{ $value | humanize }} in 10 minutes were not looked at",
+            "An address, or many together, sent more wrong tokens or keys than are looked at: somebody guesses, or a client has old ones.",
+            team="audit",
+        ),
+        Alert(
+            "VedetteTenantsCrossed",
+            f"{_by_policy('tenant', '15m')} > 3",
+            "warning",
+            "{{ $value | humanize }} requests to {{ $labels.namespace }} in 15 minutes named a tenant that is not their caller's",
+            "All were refused. A client mixes its customers up, or tries to read another tenant's models, features or risks.",
+            team="audit",
+        ),
+        Alert(
+            "VedetteTenantLimited",
+            f"sum by (namespace, tenant) (rate({access.LIMITED.name}[10m])) "
+            f"> {LIMITED_RATIO} * sum by (namespace, tenant) (rate({access.ADMITTED.name}[10m]))",
+            "warning",
+            "{{ $value | humanize }} requests a second of the tenant {{ $labels.tenant }} of {{ $labels.namespace }} are over its limit",
+            f"More than {LIMITED_RATIO:.0%} of what it is let in with. Events of its clients that do not ask again get no verdict.",
+            lasts="10m",
+        ),
+        Alert(
+            "VedetteTokensNotJudged",
+            f"{_by_policy('keys_away', '5m')} > 0",
+            "critical",
+            "Clients of {{ $labels.namespace }} with good tokens get 503: the keys of their issuer cannot be had",
+            "No token of this issuer can be judged: its keys were never read, or are older than stale_s of the policy.",
+            lasts="2m",
+        ),
+        Alert(
+            "VedetteIssuerKeysOld",
+            f"max by (namespace, issuer) ({access.KEYS_AGE.name}) > {KEYS_S} "
+            f"and max by (namespace, issuer) (increase({access.KEYS_FAILURES.name}[15m])) > 0",
+            "warning",
+            "Keys of the issuer {{ $labels.issuer }} ({{ $labels.namespace }}) are {{ $value | humanizeDuration }} old; +Inf: never read",
+            "The last ones count until they are as old as stale_s of the policy (a day). A key that the issuer took back counts as long.",
+        ),
+        Alert(
+            "VedetteAccessFileNotTaken",
+            f"max by (namespace, pod, instance, file) ({access.FAILING.name}) == 1",
+            "warning",
+            "{{ $labels.namespace }}/{{ $labels.pod }} cannot use the {{ $labels.file }} of its access policy",
+            "What it said before counts on: rights that were taken away and keys that were revoked may still count.",
+            lasts="2m",
             team="audit",
         ),
         Alert(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from operators.observability.dashboards import callers
 from operators.observability.dashboards.panel import Dashboard, Panel, PanelRow, Query
 from operators.telemetry import monitor_names as monitor
 from operators.telemetry import operator_names as operator
@@ -124,6 +125,7 @@ _REFUSED: Final = PanelRow(
             red_from=0.2,
             runbook="security.md#vedettestrangersrefused",
         ),
+        *callers.REFUSED,
         Panel(
             "Events without a verdict",
             "Dead letters of streams, alerts that no sink has, in an hour.",

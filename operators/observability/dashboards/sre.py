@@ -4,6 +4,7 @@ from typing import Final
 
 from operators.observability import jobs
 from operators.observability.alerts.slo import OBJECTIVES
+from operators.observability.dashboards.callers import TRUST
 from operators.observability.dashboards.panel import Dashboard, Panel, PanelRow, Query
 from operators.telemetry import operator_names as operator
 from serving.telemetry import door_names as doors
@@ -273,6 +274,6 @@ _ROLLOUTS: Final = PanelRow(
 SRE: Final = Dashboard(
     "vedette-sre",
     "Vedette: SRE",
-    "Rate, errors and duration of models; use and saturation of replicas; objectives; features, breakers, streams; rollouts.",
-    (_RED, _OBJECTIVES, _USE, _DEPENDENCIES, _ROLLOUTS),
+    "Rate, errors and duration of models; use and saturation of replicas; objectives; features, breakers, streams; callers; rollouts.",
+    (_RED, _OBJECTIVES, _USE, _DEPENDENCIES, TRUST, _ROLLOUTS),
 )

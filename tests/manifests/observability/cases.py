@@ -243,8 +243,32 @@ def _refused(reason: str, fires: str, quiet: str) -> Case:
     return one(f'vedette_door_refused_total{{{POD},door="http",reason="{reason}"}}', fires, quiet)
 
 
+def _by_policy(reason: str, fires: str, quiet: str) -> Case:
+    return one(f'vedette_access_refused_total{{{POD},replica="r",reason="{reason}",verb="infer"}}', fires, quiet)
+
+
+_CALLERS: dict[str, Case] = {
+    "VedetteCredentialsGuessed": _by_policy("flood", "0x25 7x10", "7x40"),
+    "VedetteTenantsCrossed": _by_policy("tenant", "0+1x40", "0x25 2x10"),
+    "VedetteTenantLimited": both(
+        {f'vedette_access_requests_total{{{POD},replica="r",tenant="blue",verb="infer"}}': "0+1000x40"},
+        f'vedette_access_limited_total{{{POD},replica="r",tenant="blue"}}', "0+60x40", "0+40x40",
+    ),
+    "VedetteTokensNotJudged": _by_policy("keys_away", "0+1x40", "7x40"),
+    "VedetteIssuerKeysOld": Case(
+        {
+            f'vedette_access_keys_age_seconds{{{POD},replica="r",issuer="corp"}}': "3660+60x40",
+            f'vedette_access_keys_failures_total{{{POD},replica="r",issuer="corp"}}': "0+6x40",
+        },
+        {
+            f'vedette_access_keys_age_seconds{{{POD},replica="r",issuer="corp"}}': "1740+60x40",
+            f'vedette_access_keys_failures_total{{{POD},replica="r",issuer="corp"}}': "0+6x40",
+        },
+    ),
+    "VedetteAccessFileNotTaken": one(f'vedette_access_file_failing{{{POD},replica="r",file="policy"}}', "0x10 1x30", "0x29 1x5"),
+}  # fmt: skip
 _EXPIRY = f'vedette_tls_certificate_expiry_seconds{{{POD},certificate="server"}}'
-SECURITY: dict[str, Case] = {
+SECURITY: dict[str, Case] = _CALLERS | {
     "VedetteStrangersRefused": _refused("unauthenticated", "0+30x40", "0+6x40"),
     "VedetteRubbishRefused": _refused("malformed", "0+120x40", "0+30x40"),
     "VedetteConnectionsRefused": _refused("connections", "0+1x40", "7x40"),
