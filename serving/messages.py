@@ -6,7 +6,7 @@ tenth of their time (docs/decisions/0018). Source: the Open Inference Protocol s
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -80,7 +80,8 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     version: None means the model's default version. deadline_s: seconds the client still waits, None if it did not say.
     traceparent: W3C trace context header, if any. variant: the variant a header asks for, None if none does (the parameter of
     that name may). tenant: whom a header says it is for, likewise. caller, caller_tenant: who asks and for which tenant, as the access
-    policy says; empty: nobody, none. headers a door hands on are in `parameters` only if the protocol says so."""
+    policy says; empty: nobody, none. route: the HTTP path it came by, with `{model}` for the name; empty: that of the V2 protocol.
+    headers a door hands on are in `parameters` only if the protocol says so."""
 
     model: str
     version: str | None
@@ -96,16 +97,28 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     tenant: str | None = None
     caller: str = ""
     caller_tenant: str = ""
+    route: str = ""
+
+
+class AnswerTrace(Protocol):
+    """The trace of an answer that a door still has to encode."""
+
+    def encoded(self, size: int) -> None:
+        """The answer is encoded, in so many bytes."""
+        ...
 
 
 class InferAnswer(msgspec.Struct, frozen=True, gc=False):
-    """One inference response. `outputs` are in the order the client asked for, or the model's own."""
+    """One inference response. `outputs` are in the order the client asked for, or the model's own.
+
+    trace: told when the answer is encoded, if the request is traced. It is not sent."""
 
     model: str
     version: str
     outputs: tuple[Tensor, ...]
     id: str | None = None
     parameters: Parameters = NO_PARAMETERS
+    trace: AnswerTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,15 @@ from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
 from serving.ports import FeatureReader, Rules
 from serving.replica.repository_control import check_free, revision_beside, with_version, without_model
+from serving.replica.request_spans import begin_request, end_abandoned, end_answered, end_failed
 from serving.replica.spec_owner import Change, SpecOwner
 from serving.replica.statistics import ModelTally
 from serving.scoring.scorer import Scorer
 from serving.scoring.variant_set import VARIANT, VariantSet
 from serving.spec import ServingSpec
 from serving.telemetry.metrics import ServingMetrics, outcome_of
-from serving.telemetry.tracing import names
-from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing.current import enter_trace, leave_trace
+from serving.telemetry.tracing.request_trace import RequestTrace
 from serving.telemetry.tracing.tracer import Tracer
 
 SERVER: Final = ServerMetadata("vedette", "0.1.0", ("binary_tensor_data", "model_repository", "statistics", "parameters"))
@@ -140,7 +141,8 @@ class ModelServer:
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Answer one request. Errors are counted and traced here."""
-        trace = self._begin(request) if self._tracer.is_on else None
+        seen = begin_request(self._tracer, request) if self._tracer.is_on else None
+        entered = enter_trace(seen.trace.trace_id) if seen is not None and seen.trace is not None else None
         variants: VariantSet | None = None
         began_ns = time.perf_counter_ns()
         self._metrics.ongoing += 1
@@ -151,34 +153,25 @@ class ModelServer:
                 requested = request.parameters.get(VARIANT)
             if requested is not None:
                 variants = self._requested_variant(variants, request, requested)
-            answer = await self._scorer.score(variants, request, trace)
+            answer = await self._scorer.score(variants, request, seen)
         except Exception as problem:
-            error = problem if isinstance(problem, ServingError) else _defect(request, problem)
+            error = problem if isinstance(problem, ServingError) else _defect(request, problem, seen)
             self._count_error(variants, request, error)
             if variants is not None:
                 self._tally(request.model, variants.stable.revision.version).count(began_ns, is_success=False)
-            if trace is not None:
-                trace.end({"model": request.model}, error=error.message)
+            if seen is not None:
+                end_failed(seen, error)
             raise error from problem.__cause__
         except BaseException:  # cancelled
-            if trace is not None:
-                trace.end({"model": request.model}, error="the client disconnected")
+            if seen is not None:
+                end_abandoned(seen)
             raise
         finally:
             self._metrics.ongoing -= 1
-        if trace is not None:
-            identity = {name: answer.parameters[name] for name in (VARIANT, "revision")}
-            trace.end({"model": answer.model, "version": answer.version, **identity})
+            if entered is not None:
+                leave_trace(entered)
         self._tally(answer.model, answer.version).count(began_ns, is_success=True)
-        return answer
-
-    def _begin(self, request: InferRequest) -> Trace | None:
-        """The request's trace if it is sampled, from when the door began to read it."""
-        arrived_ns = request.arrived_ns or None
-        trace = self._tracer.begin(request.traceparent, f"{request.door} infer", start_ns=arrived_ns)
-        if trace is not None and arrived_ns is not None:
-            trace.span(names.DECODE, arrived_ns, max(time.time_ns(), arrived_ns), {"inputs": len(request.inputs)})
-        return trace
+        return answer if seen is None else end_answered(seen, answer)
 
     def _requested_variant(self, variants: VariantSet, request: InferRequest, requested: object) -> VariantSet:
         """The variant that a request names. A request may name the version of that variant as well."""
@@ -356,6 +349,9 @@ def _unchanged_splits(before: ServedModels, after: ServedModels) -> set[tuple[st
     return unchanged
 
 
-def _defect(request: InferRequest, problem: Exception) -> Internal:
-    _log.error("request for model %r failed", request.model, exc_info=problem)
+def _defect(request: InferRequest, problem: Exception, seen: RequestTrace | None) -> Internal:
+    if seen is not None:
+        seen.keep("error")
+    told = None if seen is None or seen.trace_id is None else {"trace_id": seen.trace_id}
+    _log.error("request for model %r failed", request.model, exc_info=problem, extra=told)
     return Internal(f"model {request.model!r}: {type(problem).__name__}; the server's log has the trace")

@@ -29,6 +29,8 @@ from serving.scoring.inputs import ColumnRows, TensorRows
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.triage.outcomes import ENDED, Outcomes, outcomes_of, source_of, with_ended
 from serving.scoring.variant_set import Variant
+from serving.telemetry.tracing import names
+from serving.telemetry.tracing.names import Attributes
 
 MODEL: Final = "model"
 """The source of an answer that the model gave."""
@@ -117,6 +119,27 @@ class RowGroup(msgspec.Struct):
     def point(self) -> str | None:
         """The operating point of its verdicts."""
         return self.plan.point
+
+    def span_attributes(self) -> Attributes:
+        """What the spans of its parts say of it."""
+        revision = self.variant.revision
+        told: dict[str, bool | int | float | str] = {
+            names.MODEL_NAME: revision.name,
+            names.VERSION: revision.version,
+            names.VARIANT: revision.variant,
+            names.REVISION: revision.digest,
+            names.ROWS: self.rows.rows,
+            names.SOURCE: self.source,
+        }
+        if self.degraded_rows:
+            told[names.DEGRADED_ROWS] = self.degraded_rows
+        if self.triage is not None:
+            told[names.ENDED_ROWS] = int((self.triage == ENDED).sum())
+        if self.matched:
+            told[names.MATCHED_ROWS] = sum(1 for ids in self.matched if ids)
+        if self.suppressed:
+            told[names.SUPPRESSED_ROWS] = len(self.suppressed)
+        return told
 
     def conclude(self) -> None:
         """Turn the model's outputs into verdicts and counts. Raises ModelFault if a row has no output."""

@@ -7,9 +7,9 @@ against the variant, and the client still gets an answer. Left to others: decodi
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from serving.audit.record import AuditRecord, AuditSink, NotRecorded
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, Overloaded, TooLarge, Unsupported
 from serving.messages import EXPLAIN, InferAnswer, InferRequest, Tensor
 from serving.models.errors import RunError
-from serving.models.processor import processor_family
 from serving.ports import Clock, FeatureReader
 from serving.resilience.deadline import too_late
+from serving.scoring.accounts.records import audit_record
 from serving.scoring.answer_plan import answer_plan_of, operating_point_of, wanted_outputs
 from serving.scoring.answers import answer_parameters, output_tensor
 from serving.scoring.entity import ENTITY, row_segments
@@ -30,23 +30,20 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
-from serving.scoring.rules.fallback import settle_by_rules
-from serving.scoring.rules.suppressing import suppress
-from serving.scoring.triage.outcomes import words_of
 from serving.scoring.variant_runner import ModelUnavailable, RequestState, VariantRunner, VariantTimedOut
 from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
 from serving.telemetry.evidence import VariantEvidence
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing import names
+from serving.telemetry.tracing.request_trace import RequestTrace
 
 _CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors of the request or of the load; no evidence against a variant."""
 _VARIANT_SHARE: Final = 0.5
 """Share of the remaining model time a non-stable variant may use. The rest is reserved for stable as the fallback."""
-_PROCESSOR: Final = processor_family()
-_SCORED: Final[Mapping[str, NDArray[Any]]] = {}
-"""The record of a model with a score holds the scores, not the graph's outputs."""
+_ASYNC: Final = {names.AUDIT_MODE: AuditMode.ASYNC.value}
+_STRICT: Final = {names.AUDIT_MODE: AuditMode.STRICT.value}
 _log = logging.getLogger("vedette.scorer")
 
 
@@ -88,7 +85,7 @@ class Scorer:
         self._explanations = explanations or ExplanationThread()
         self._numbers = itertools.count(1)
 
-    async def score(self, variants: VariantSet, request: InferRequest, trace: Trace | None = None) -> InferAnswer:
+    async def score(self, variants: VariantSet, request: InferRequest, trace: RequestTrace | None = None) -> InferAnswer:
         """Answer one request with these variants.
 
         Raises BadRequest, DeadlineExceeded, Overloaded, ModelUnavailable; NotRecorded where the prediction log is strict."""
@@ -97,6 +94,8 @@ class Scorer:
             groups = [await self._answer(variants, state, groups[0])]
         else:
             groups = await self._answer_all(variants, state, groups)
+        if trace is not None:
+            self._judge(trace, state, groups)
         receipt = f"{self._identity}-{next(self._numbers):x}"
         first = groups[0]
         if len(groups) == 1:
@@ -104,7 +103,7 @@ class Scorer:
         else:
             version = variants.stable.revision.version
             outputs = tuple([output_tensor(at, groups, state.rows.rows) for at in range(len(state.wanted))])
-        parameters = answer_parameters(groups, receipt, trace.trace_id if trace else None)
+        parameters = answer_parameters(groups, receipt, None if trace is None else trace.trace_id)
         if state.explain is not None:
             outputs = (*outputs, await self._explain(state, groups, state.explain))
             parameters[EXPLAIN] = state.explain
@@ -114,19 +113,25 @@ class Scorer:
             await self._commit_records(self._audit, state, groups, receipt)
         latency_s = self._count_answered(state, groups)
         if mode is AuditMode.ASYNC and self._audit is not None:
-            for group in groups:
-                self._audit.append(_audit_record(state, group, receipt, latency_s))
+            self._append_records(self._audit, state, groups, receipt, latency_s)
         if variants.mirrors:
             for group in groups:
                 if group.fallback_from is None:
                     self._offer_to_mirror(variants, state, group, latency_s)
         return answer
 
+    def _judge(self, trace: RequestTrace, state: RequestState, groups: Sequence[RowGroup]) -> None:
+        """Keep the trace of a request that was slow or degraded though it was not sampled."""
+        is_degraded = any(group.degraded_rows or group.fallback_from is not None for group in groups)
+        trace.judge(self._clock.monotonic_s() - state.started_s, is_degraded=is_degraded)
+
     async def _explain(self, state: RequestState, groups: Sequence[RowGroup], method: str) -> Tensor:
         """The explanation of an answer that is made. Its time is no latency of the model's, and is kept apart."""
         began_s = self._clock.monotonic_s()
         found = await self._explanations.explain(groups, method, state.deadline_s - began_s)
         state.explain_s = self._clock.monotonic_s() - began_s
+        if state.trace is not None:
+            state.trace.read(names.EXPLAIN, began_s, began_s + state.explain_s, groups[0], {names.EXPLAIN_METHOD: method})
         return found
 
     async def record(self, model: str, records: Sequence[AuditRecord]) -> None:
@@ -144,7 +149,9 @@ class Scorer:
         """Release the breakers and threads of every other variant."""
         self._protection.keep([(s.name, s.version, s.variant, s.digest) for s in revisions])
 
-    def _accept(self, variants: VariantSet, request: InferRequest, trace: Trace | None) -> tuple[RequestState, list[RowGroup]]:
+    def _accept(
+        self, variants: VariantSet, request: InferRequest, trace: RequestTrace | None
+    ) -> tuple[RequestState, list[RowGroup]]:
         """Check the request against stable's inputs and split its rows between the variants."""
         started, now_us = self._clock.monotonic_s(), self._clock.now_us()
         stable, allowed_s = variants.stable, request.deadline_s
@@ -160,6 +167,8 @@ class Scorer:
         explain = method_asked(stable.revision, request) if request.parameters else None
         rows = stable.revision.inputs.read(request, now_us, self._limits.max_rows)
         state = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
+        if trace is not None:
+            trace.clock = self._clock
         if explain is not None:
             check_rows(rows.rows)
             state.explain = explain
@@ -234,10 +243,7 @@ class Scorer:
         """Let the rules answer where stable's model cannot; not if the request is at fault or overload refused it. True if they did."""
         if isinstance(problem, (*_CLIENT_ERRORS, RunError)):
             return False
-        has_settled = await settle_by_rules(group, "model", self._metrics)
-        if has_settled:
-            await suppress(group, state.now_us, self._metrics)
-        return has_settled
+        return await self._runner.settle(state, group, "model")
 
     def _offer_to_mirror(
         self, variants: VariantSet, state: RequestState, group: RowGroup, latency_s: float, *, has_failed: bool = False
@@ -296,11 +302,24 @@ class Scorer:
             evidence.segments.add("live", zip(places, alerts, strict=True))
         return places
 
+    def _append_records(
+        self, audit: AuditSink, state: RequestState, groups: Sequence[RowGroup], receipt: str, latency_s: float
+    ) -> None:
+        """Hand the records of the answer on; they are written later."""
+        began_s = state.started_s + state.explain_s + latency_s
+        for group in groups:
+            audit.append(audit_record(state, group, receipt, latency_s))
+        if state.trace is not None and state.trace.trace is not None:
+            state.trace.read(names.AUDIT, began_s, self._clock.monotonic_s(), None, _ASYNC)
+
     async def _commit_records(self, audit: AuditSink, state: RequestState, groups: Sequence[RowGroup], receipt: str) -> None:
         """Wait until the records of the answer are durable. Raises NotRecorded, Internal, DeadlineExceeded."""
         now_s = self._clock.monotonic_s()
-        records = [_audit_record(state, group, receipt, now_s - state.started_s - state.explain_s) for group in groups]
+        records = [audit_record(state, group, receipt, now_s - state.started_s - state.explain_s) for group in groups]
         await self._commit(audit, records, state.deadline_s - now_s)
+        if state.trace is not None:
+            state.trace.read(names.AUDIT, now_s, self._clock.monotonic_s(), None, _STRICT)
+            self._judge(state.trace, state, groups)  # waiting for the disk may have made it slow
 
     async def _commit(self, audit: AuditSink, records: Sequence[AuditRecord], within_s: float) -> None:
         try:
@@ -358,43 +377,3 @@ def _entity_hashes_of(state: RequestState, group: RowGroup) -> list[tuple[int, i
     if group.index is None or len(state.entity_hashes) == 1:
         return state.entity_hashes
     return [state.entity_hashes[i] for i in group.index.tolist()]
-
-
-def _audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s: float) -> AuditRecord:
-    """One variant's record: of a request whose rows met several there are several, with one receipt."""
-    revision, features, verdicts, request = group.variant.revision, group.features, group.verdicts, state.request
-    inputs = {t.name: t for t in request.inputs}
-    if group.index is not None:
-        inputs = {name: tensor.take(group.index) for name, tensor in inputs.items()}
-    return AuditRecord(
-        receipt=receipt,
-        time_us=state.now_us,
-        door=request.door,
-        model=revision.name,
-        version=revision.version,
-        revision=revision.digest,
-        variant=revision.variant,
-        source=group.source,
-        request_id=request.id,
-        trace_id=state.trace.trace_id if state.trace else None,
-        rows=group.rows.rows,
-        inputs=inputs,
-        features=features.columns if features else {},
-        event_times_us=features.event_times_us if features else {},
-        operating_point=group.point,
-        scores=verdicts.scores if verdicts else [],
-        verdicts=verdicts.codes if verdicts else [],
-        degraded=group.degraded,
-        latency_us=int(latency_s * 1e6),
-        row_numbers=group.index,
-        rules=[list(ids) for ids in group.matched],
-        fallback_from=group.fallback_from,
-        processor=_PROCESSOR,
-        personal=revision.personal,
-        explained=state.explain,
-        suppressed=group.suppressed,
-        triage=() if group.triage is None else words_of(group.triage),
-        outputs=group.raw if verdicts is None else _SCORED,
-        caller=request.caller,
-        tenant=request.caller_tenant,
-    )

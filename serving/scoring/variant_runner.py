@@ -28,13 +28,13 @@ from serving.scoring.loaded_revision import LoadedRevision
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
 from serving.scoring.rules.columns import fields_with_rules
-from serving.scoring.rules.fallback import settle_by_rules
+from serving.scoring.rules.fallback import Why, settle_by_rules
 from serving.scoring.rules.raising import raise_by_rules
 from serving.scoring.rules.suppressing import suppress
 from serving.scoring.triage.outcomes import counted
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import names
-from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing.request_trace import RequestTrace
 
 Feed = Mapping[str, NDArray[Any]]
 TENANT: Final = "tenant"
@@ -51,7 +51,7 @@ class RequestState(msgspec.Struct):
     explain: the explanation it asks for; explain_s: the time that took."""
 
     request: InferRequest
-    trace: Trace | None
+    trace: RequestTrace | None
     started_s: float
     deadline_s: float
     now_us: int
@@ -96,9 +96,7 @@ class VariantRunner:
         rows, revision, reader = group.rows, group.variant.revision, self._features
         if isinstance(rows, ColumnRows) and revision.feature_service is not None and reader is not None:
             group.features = await self._read(state, group, rows, revision.feature_service, reader)
-            is_store_out = group.features.outcome is not ReadOutcome.OK
-            if is_store_out and await settle_by_rules(group, "features", self._metrics):
-                await suppress(group, state.now_us, self._metrics)
+            if group.features.outcome is not ReadOutcome.OK and await self.settle(state, group, "features"):
                 return
         tensors, cache = tensors_of(group), self._cache_for(revision, rows.rows)
         if cache is not None:
@@ -109,9 +107,26 @@ class VariantRunner:
             counts = counted(group.triage, group.verdicts.codes)
             self._metrics.triaged(revision.name, revision.version, revision.variant, counts)
         if revision.rules is not None and revision.rules.use == "verdict":
+            began_s = self._clock.monotonic_s()
             await raise_by_rules(group, self._metrics)
+            self._read_end(state, group, names.RULES, began_s)
         if revision.suppressions is not None:
-            await suppress(group, state.now_us, self._metrics)
+            await self._suppress(state, group)
+
+    async def settle(self, state: RequestState, group: RowGroup, why: Why) -> bool:
+        """Let rules answer the group, and suppressions lower what they say; False if no rule can be evaluated. why: what is out."""
+        began_s = self._clock.monotonic_s()
+        if not await settle_by_rules(group, why, self._metrics):
+            return False
+        self._read_end(state, group, names.RULES, began_s)
+        if group.variant.revision.suppressions is not None:
+            await self._suppress(state, group)
+        return True
+
+    async def _suppress(self, state: RequestState, group: RowGroup) -> None:
+        began_s = self._clock.monotonic_s()
+        await suppress(group, state.now_us, self._metrics)
+        self._read_end(state, group, names.SUPPRESS, began_s)
 
     def record_failure(self, group: RowGroup) -> None:
         """The group's variant refused rows that another variant accepts: a failure of the variant."""
@@ -135,7 +150,8 @@ class VariantRunner:
         found = await reader.read(service, rows.keys, rows.fields, rows.at_us, budget_s)
         group.feature_s = self._clock.monotonic_s() - start
         if state.trace is not None:
-            self._span(state.trace, names.FEATURES, group, group.feature_s, {"feature_service": service})
+            told = {names.FEATURE_SERVICE: service, names.FEATURE_OUTCOME: found.outcome.value}
+            state.trace.read(names.FEATURES, start, start + group.feature_s, group, told)
         if found.defaulted:
             values = found.defaulted.values()
             count = len(values) if rows.rows == 1 else sum(int(np.count_nonzero(m)) for m in values)
@@ -177,7 +193,11 @@ class VariantRunner:
             left_s = run_slice_s(state.deadline_s - start, share)
             group.raw, outcome = await cache.outputs(revision.name, key, group.rows.rows, left_s, run, names=plan.to_run)
         except TimeoutError as problem:  # waiting for another request's run
+            self._read_end(state, group, names.CACHE, start, problem)
             raise _timed_out(revision, state.deadline_s - start, share) from problem
+        if state.trace is not None:
+            told = {names.CACHE_OUTCOME: outcome}
+            state.trace.read(names.CACHE, start, self._clock.monotonic_s(), group, told)
         if outcome != "miss":  # else the run has concluded it
             group.source = CACHE
             group.conclude()
@@ -200,8 +220,9 @@ class VariantRunner:
         except RunError:
             group.ticket = ticket
             raise
-        except Exception:
+        except Exception as problem:
             guard.failed(ticket, monotonic_s() - start, monotonic_s())
+            self._read_end(state, group, names.MODEL, start, problem)
             raise
         group.model_s = took_s = end - start
         if revision.has_triage and group.is_ended:
@@ -210,8 +231,10 @@ class VariantRunner:
             _report_run(guard, ticket, group, took_s, end)
         else:
             guard.succeeded(ticket, took_s, end)
-        if end > state.deadline_s or state.trace is not None:
-            self._finish_run(state, group, start, end)
+        if state.trace is not None:
+            state.trace.read(names.MODEL, start, end, group)
+        if end > state.deadline_s:
+            raise _too_late(group, end - state.deadline_s)
 
     async def _run_in_thread(
         self, state: RequestState, group: RowGroup, tensors: Feed, share: float, bulkheads: Bulkheads
@@ -237,13 +260,15 @@ class VariantRunner:
             raise
         except TimeoutError as problem:
             now = self._clock.monotonic_s()
+            self._read_run(state, group, start, run, problem)
             _report_run(guard, ticket, group, run.lasted_s(now), now, is_abandoned=True)
             raise _timed_out(revision, left_s, share) from problem
         except Overloaded:
             guard.unused(ticket)
             raise
-        except Exception:
+        except Exception as problem:
             guard.failed(ticket, run.lasted_s(self._clock.monotonic_s()), self._clock.monotonic_s())
+            self._read_run(state, group, start, run, problem)
             raise
         except BaseException:  # the client is gone
             guard.unused(ticket)
@@ -253,25 +278,31 @@ class VariantRunner:
             guard.unused(ticket)
         else:
             _report_run(guard, ticket, group, run.lasted_s(end), end)
-        self._finish_run(state, group, start, end)
+        group.model_s = end - start
+        self._read_run(state, group, start, run)
+        if end > state.deadline_s:
+            raise _too_late(group, end - state.deadline_s)
 
-    def _finish_run(self, state: RequestState, group: RowGroup, start_s: float, end_s: float) -> None:
-        group.model_s = end_s - start_s
-        if end_s > state.deadline_s:
-            raise DeadlineExceeded(
-                f"model {group.variant.revision.name!r} answered {end_s - state.deadline_s:.3f} s after the deadline; allow more time"
-            )
+    def _read_end(
+        self, state: RequestState, group: RowGroup, name: str, start_s: float, problem: Exception | None = None
+    ) -> None:
+        """Note for the trace, if there may be one, that a part is over now."""
         if state.trace is not None:
-            self._span(state.trace, names.MODEL, group, group.model_s, {"model": group.variant.revision.name})
+            error = None if problem is None else type(problem).__name__
+            state.trace.read(name, start_s, self._clock.monotonic_s(), group, error=error)
 
-    def _span(self, trace: Trace, name: str, group: RowGroup, lasted_s: float, attributes: Mapping[str, str | int]) -> None:
-        end_ns = self._clock.now_us() * 1000
-        common: dict[str, str | int] = {
-            "rows": group.rows.rows,
-            "variant": group.variant.revision.variant,
-            "revision": group.variant.revision.digest,
-        }
-        trace.span(name, end_ns - int(lasted_s * 1e9), end_ns, {**attributes, **common})
+    def _read_run(
+        self, state: RequestState, group: RowGroup, start_s: float, run: "_ThreadRun", problem: Exception | None = None
+    ) -> None:
+        """The same of a run in a thread, and of its wait for the thread."""
+        if state.trace is None:
+            return
+        now_s = self._clock.monotonic_s()
+        began_s, ended_s = run.times(now_s)
+        error = None if problem is None else type(problem).__name__
+        state.trace.read(names.QUEUE, start_s, began_s, group, error=error if began_s == now_s else None)
+        if began_s < now_s:
+            state.trace.read(names.MODEL, began_s, ended_s, group, error=error)
 
 
 class _ThreadRun:
@@ -290,6 +321,11 @@ class _ThreadRun:
         finally:
             self._ended_s = self._clock.monotonic_s()
 
+    def times(self, now_s: float) -> tuple[float, float]:
+        """When it began and ended; `now_s` for what has not happened yet."""
+        began_s = now_s if self._began_s is None else self._began_s
+        return began_s, now_s if self._ended_s is None else self._ended_s
+
     def lasted_s(self, now_s: float) -> float:
         """How long it has run; 0 if it did not begin."""
         return 0.0 if self._began_s is None else (self._ended_s or now_s) - self._began_s
@@ -297,6 +333,10 @@ class _ThreadRun:
 
 def _expected_s(revision: LoadedRevision, rows: int) -> float:
     return revision.run_us * rows * 1e-6
+
+
+def _too_late(group: RowGroup, by_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(f"model {group.variant.revision.name!r} answered {by_s:.3f} s after the deadline; allow more time")
 
 
 def _report_run(

@@ -74,7 +74,10 @@ class InferenceMethods:
         message = codec.parse(stubs.ModelInferRequest, body)
         request = codec.read_request(message, *context[:3], arrived_ns)
         answer = await (context.service or self._service).infer(request)
-        return answer_bytes(answer, codec.is_raw(message, request))
+        written = answer_bytes(answer, codec.is_raw(message, request))
+        if answer.trace is not None:
+            answer.trace.encoded(len(written))
+        return written
 
     async def server_live(self, _body: bytes, context: CallContext) -> bytes:
         """Whether the process answers."""

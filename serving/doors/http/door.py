@@ -234,13 +234,14 @@ class HttpDoor:
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
 
     async def _infer(self, request: Request) -> Reply:
-        body = request.body
-        json_length = binary_codec.header_length(request.headers.get(b"inference-header-content-length"), len(body))
-        asked = binary_codec.read_request(body, json_length, request.envelope())
+        json_length = binary_codec.header_length(request.headers.get(b"inference-header-content-length"), len(request.body))
+        asked = binary_codec.read_request(request.body, json_length, request.envelope())
         if TENANT_HEADER in request.headers:
             asked = msgspec.structs.replace(asked, tenant=request.headers[TENANT_HEADER].decode("latin-1"))
         answer = await request.service.infer(asked)
         written, json_length = binary_codec.write_answer(answer, asked)
+        if answer.trace is not None:
+            answer.trace.encoded(len(written))
         if json_length is None:
             return Reply(written)
         return Reply(written, 200, (_BINARY, (b"inference-header-content-length", b"%d" % json_length)))

@@ -92,6 +92,7 @@ def read_request(document: json_codec.Json, form: Form, metadata: ModelMetadata,
         envelope.door,
         envelope.variant,
         envelope.arrived_ns,
+        route="/v1/models/{model}:predict",
     )
 
 
@@ -193,12 +194,13 @@ def write_answer(answer: InferAnswer, form: Form) -> bytes:
         document["predictions"] = _rows(answer, outputs)
     if answer.parameters:
         document["parameters"] = dict(answer.parameters)
-    return json_codec.dump(document)
+    return _told(answer, json_codec.dump(document))
 
 
 def explained(request: InferRequest) -> InferRequest:
     """The request of `:explain`: it asks for an explanation, by attribution where it does not say."""
-    return msgspec.structs.replace(request, parameters={EXPLAIN: "shap", **request.parameters})
+    asked = {EXPLAIN: "shap", **request.parameters}
+    return msgspec.structs.replace(request, parameters=asked, route="/v1/models/{model}:explain")
 
 
 def write_explained(answer: InferAnswer, form: Form) -> bytes:
@@ -206,7 +208,14 @@ def write_explained(answer: InferAnswer, form: Form) -> bytes:
     lines = next(tensor for tensor in answer.outputs if tensor.name == EXPLANATION)
     others = tuple([tensor for tensor in answer.outputs if tensor is not lines])
     head = write_answer(msgspec.structs.replace(answer, outputs=others), form)
-    return b"".join((head[:-1], b',"explanations":[', b",".join(lines.data.tolist()), b"]}"))
+    return _told(answer, b"".join((head[:-1], b',"explanations":[', b",".join(lines.data.tolist()), b"]}")))
+
+
+def _told(answer: InferAnswer, written: bytes) -> bytes:
+    """The body, of which the answer's trace is told, if there is one."""
+    if answer.trace is not None:
+        answer.trace.encoded(len(written))
+    return written
 
 
 def _rows(answer: InferAnswer, outputs: dict[str, Any]) -> object:

@@ -1,60 +1,57 @@
-"""Decides who is traced, and ships spans to an OpenTelemetry collector off the hot path.
+"""Decides who is traced: at the head, once, by the caller's header or a coin; at the end, by what became of the request (tail).
 
-The decision is made at the head, once: the caller's (W3C traceparent) if it made one, else a coin of `ratio`. A request that
-is not sampled touches nothing of OpenTelemetry. Spans are given with their times after the fact, so the core only keeps
-clock readings."""
+A request that is not sampled touches nothing of OpenTelemetry. Spans are given with their times after the fact, so the core only keeps
+clock readings. How spans travel is the business of `delivery`."""
 
 import random
+import time
 from collections.abc import Iterable
 from typing import Final
 
-from opentelemetry import trace as otel
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.export import SpanExporter
 
-from serving.telemetry.tracing.trace import Trace, TraceKind, remote_context, start_span
-from serving.telemetry.tracing.traceparent import is_plainly_unsampled
+from serving.telemetry.metric_doc import Figures
+from serving.telemetry.tracing import metric_names
+from serving.telemetry.tracing.delivery import SpanDelivery
+from serving.telemetry.tracing.names import TraceKind
+from serving.telemetry.tracing.tail import KEEP_REASONS, NO_TAIL, KeepReason, Tail
+from serving.telemetry.tracing.trace import Ship, Trace, remote_context
+from serving.telemetry.tracing.traceparent import is_plainly_unsampled, parse_traceparent
 
-EXPORT_TIMEOUT_S: Final = 2.0
-EXPORT_EVERY_MS: Final = 1000.0
-QUEUE: Final = 8192
-"""Spans waiting for export; beyond it OpenTelemetry drops the oldest."""
+SAMPLED: Final = "sampled"
+UNKEPT: Final = "unkept"
 
 
 class Tracer:
     """Decides which requests are traced, and ships their spans.
 
-    endpoint: base URL of an OTLP/HTTP collector (`/v1/traces` is added), or None: nothing is ever traced. exporter: takes the
-    endpoint's place, at once and in this thread; for tests."""
+    endpoint: base URL of an OTLP/HTTP collector (`/v1/traces` is added), or None: nothing is ever traced. tail: what is kept though it
+    was not sampled. exporter: takes the endpoint's place, at once and in this thread; for tests."""
 
     def __init__(
-        self, ratio: float, endpoint: str | None, service_name: str = "vedette", *, exporter: SpanExporter | None = None
+        self,
+        ratio: float,
+        endpoint: str | None,
+        service_name: str = "vedette",
+        *,
+        tail: Tail = NO_TAIL,
+        exporter: SpanExporter | None = None,
     ) -> None:
-        self._ratio = ratio
-        self._provider: TracerProvider | None = None
+        self._ratio, self.tail = ratio, tail
+        self._delivery = SpanDelivery(endpoint) if endpoint is not None and exporter is None else None
+        self._ship: Ship | None = None
         if exporter is not None:
-            self._provider = _provider(service_name)
-            self._provider.add_span_processor(SimpleSpanProcessor(exporter))
-        elif endpoint is not None:
-            self._provider = _provider(service_name)
-            otlp = OTLPSpanExporter(endpoint.rstrip("/") + "/v1/traces", timeout=EXPORT_TIMEOUT_S)
-            self._provider.add_span_processor(
-                BatchSpanProcessor(
-                    otlp,
-                    max_queue_size=QUEUE,
-                    schedule_delay_millis=EXPORT_EVERY_MS,
-                    export_timeout_millis=EXPORT_TIMEOUT_S * 1000,
-                )
-            )
-        self._tracer = None if self._provider is None else self._provider.get_tracer("vedette")
+            self._ship = lambda span: exporter.export((span,)) and None
+        elif self._delivery is not None:
+            self._ship = self._delivery.take
+        self._resource = Resource.create({"service.name": service_name}) if self.is_on else Resource.get_empty()
+        self._counts = dict.fromkeys((SAMPLED, *KEEP_REASONS, UNKEPT), 0)
 
     @property
     def is_on(self) -> bool:
         """Whether any request may be traced."""
-        return self._tracer is not None
+        return self._ship is not None
 
     def begin(
         self,
@@ -68,26 +65,51 @@ class Tracer:
     ) -> Trace | None:
         """Start a span if it is sampled, else None. traceparent: the caller's header, if any; its decision wins, else the coin's.
         tracestate: the caller's, which goes on. links: traceparents of what it also comes from; they decide nothing."""
-        if self._tracer is None:
+        if self._ship is None:
             return None
-        parent: otel.Span = otel.INVALID_SPAN
+        caller = None
         if traceparent is not None:
             if is_plainly_unsampled(traceparent):
                 return None
-            caller = remote_context(traceparent, tracestate)
-            if caller is not None:
-                if not caller.trace_flags.sampled:
-                    return None
-                parent = otel.NonRecordingSpan(caller)
-        if parent is otel.INVALID_SPAN and random.random() >= self._ratio:  # noqa: S311  # nosec B311  # a sampling coin, not a secret
+            caller = parse_traceparent(traceparent)
+            if caller is not None and not caller[2]:
+                return None
+        if caller is None and random.random() >= self._ratio:  # noqa: S311  # nosec B311  # a sampling coin, not a secret
             return None
-        return Trace(self._tracer, start_span(self._tracer, name, parent, kind, start_ns, links))
+        self._counts[SAMPLED] += 1
+        return self._open(traceparent, name, kind, start_ns, tracestate, links)
+
+    def keep(
+        self, reason: KeepReason, traceparent: str | None, name: str, *, kind: TraceKind = "server", start_ns: int | None = None
+    ) -> Trace | None:
+        """Start the span of a request that was not sampled and is worth a trace; None if its reason had its share of this second."""
+        if self._ship is None or not self.tail.may_keep(reason, time.monotonic()):
+            self._counts[UNKEPT] += 1
+            return None
+        self._counts[reason] += 1
+        return self._open(traceparent, name, kind, start_ns, None, ())
+
+    def metrics(self) -> Figures:
+        """Traces by reason and spans by outcome, as a source of ServingMetrics."""
+        yield metric_names.TRACES, {(reason,): float(n) for reason, n in self._counts.items()}
+        if self._delivery is not None:
+            yield metric_names.SPANS, {(outcome,): float(n) for outcome, n in self._delivery.counts().items()}
 
     def close(self) -> None:
-        """Export what is waiting, within EXPORT_TIMEOUT_S, and stop."""
-        if self._provider is not None:
-            self._provider.shutdown()
+        """Export what is waiting, within delivery.EXPORT_TIMEOUT_S, and stop."""
+        if self._delivery is not None:
+            self._delivery.close()
 
-
-def _provider(service_name: str) -> TracerProvider:
-    return TracerProvider(sampler=ALWAYS_ON, resource=Resource.create({"service.name": service_name}), shutdown_on_exit=False)
+    def _open(
+        self,
+        traceparent: str | None,
+        name: str,
+        kind: TraceKind,
+        start_ns: int | None,
+        tracestate: str | None,
+        links: Iterable[str],
+    ) -> Trace:
+        if self._ship is None:
+            raise ValueError("nothing is traced: this tracer has neither a collector nor an exporter")
+        parent = None if traceparent is None else remote_context(traceparent, tracestate)
+        return Trace(self._ship, self._resource, name, kind, parent, start_ns, links)

@@ -1,5 +1,6 @@
 """One request, accounted for: the same receipt and trace in the answer, the record, the counts and the spans."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Mapping
@@ -75,10 +76,16 @@ async def test_a_sampled_request_is_one_story_everywhere(store):
     assert answer.parameters["trace_id"] == record.trace_id == TRACE_ID
     assert answer.parameters["receipt"] == record.receipt
     assert answer.parameters["revision"] == record.revision
-    model, root = world.spans.finished()
-    assert (root.name, model.name) == ("grpc infer", "model")
-    assert model.parent.span_id == root.context.span_id
-    assert root.attributes["revision"] == record.revision
+    assert not world.spans.finished(), "the door has not encoded the answer yet"
+    answer.trace.encoded(7)
+    await asyncio.sleep(0)
+    model, audit, encode, root = world.spans.finished()
+    assert (root.name, model.name) == ("inference.GRPCInferenceService/ModelInfer", "model")
+    assert (audit.name, encode.name) == ("audit", "encode")
+    assert {span.parent.span_id for span in (model, audit, encode)} == {root.context.span_id}
+    assert root.attributes["vedette.revision"] == model.attributes["vedette.revision"] == record.revision
+    assert root.attributes["vedette.receipt"] == record.receipt
+    assert (root.attributes["rpc.response.status_code"], root.attributes["vedette.trace.kept"]) == ("OK", "sampled")
     assert b'vedette_requests_total{door="grpc",model="simple",outcome="ok",replica="r",variant="stable",version="1"} 1.0' in (
         world.metrics.render()
     )
@@ -96,6 +103,7 @@ async def test_an_unsampled_request_has_a_record_and_no_spans(store, ratio, trac
     world = World(store, ratio)
     await world.service.apply(newest_of_each(store))
     answer = await world.service.infer(ask(traceparent=traceparent))
+    await asyncio.sleep(0)
     assert bool(world.spans.finished()) is ("trace_id" in answer.parameters) is is_traced
     assert len(world.audit.records) == 1
 
@@ -106,7 +114,8 @@ async def test_a_request_that_fails_is_counted_and_traced_and_leaves_no_record(s
     with pytest.raises(NotFound):
         await world.service.infer(ask(model="nobody's", traceparent=SAMPLED))
     (root,) = world.spans.finished()
-    assert root.status.status_code.name == "ERROR"
+    assert (root.attributes["error.type"], root.attributes["rpc.response.status_code"]) == ("NotFound", "NOT_FOUND")
+    assert root.status.status_code.name == "UNSET", "an error of the client is none of the server's"
     text = world.metrics.render().decode()
     assert 'door="grpc",model="_unknown",outcome="client_error"' in text
     assert "nobody" not in text, "a client cannot make label values"
@@ -127,8 +136,9 @@ async def test_a_sampled_request_shows_how_long_its_door_took_to_read_it(store):
     await world.service.apply(newest_of_each(store))
     arrived_ns = time.time_ns() - 5_000_000
     await world.service.infer(replace(ask(traceparent=SAMPLED), arrived_ns=arrived_ns))
-    decode, _, root = world.spans.finished()
-    assert (decode.name, root.name) == ("decode", "grpc infer")
+    await asyncio.sleep(0)
+    decode, *_, root = world.spans.finished()
+    assert (decode.name, root.name) == ("decode", "inference.GRPCInferenceService/ModelInfer")
     assert decode.start_time == root.start_time == arrived_ns
     assert decode.end_time - decode.start_time >= 5_000_000
 

@@ -1,0 +1,82 @@
+"""What may become the trace of one request: its clock readings, until it is known whether anybody wants them.
+
+One is made for each request while tracing is on. A request that is quick, good and not sampled costs its making and a tuple a reading;
+spans, ids and attributes are made only for one that is sampled or kept."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from serving.messages import InferRequest
+from serving.ports import Clock
+from serving.telemetry.tracing.names import NO_ATTRIBUTES, Attributes, TraceKind
+from serving.telemetry.tracing.tail import KeepReason
+from serving.telemetry.tracing.trace import Trace
+from serving.telemetry.tracing.tracer import SAMPLED, Tracer
+
+
+class SpanSubject(Protocol):
+    """What a part of a request is about: serving.scoring.row_group.RowGroup."""
+
+    def span_attributes(self) -> Attributes:
+        """What its spans say of it. Asked when the request is over."""
+        ...
+
+
+class RequestTrace(msgspec.Struct):
+    """trace: None while the request is neither sampled nor kept. readings: (span, start, end, subject, more attributes, error), in the
+    seconds of `clock`."""
+
+    tracer: Tracer
+    request: InferRequest
+    trace: Trace | None
+    name: Callable[[InferRequest], tuple[str, TraceKind]]
+    """Gives the name and kind of the request's span: `name(request)`."""
+    decoded_ns: int
+    """Wall clock when its door had read it."""
+    clock: Clock | None = None
+    reason: str = SAMPLED
+    readings: list[tuple[str, float, float, SpanSubject | None, Attributes, str | None]] = []
+
+    @property
+    def trace_id(self) -> str | None:
+        """32 hex digits; None if it has no trace, or none yet."""
+        return None if self.trace is None else self.trace.trace_id
+
+    def read(
+        self,
+        name: str,
+        start_s: float,
+        end_s: float,
+        subject: SpanSubject | None = None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        error: str | None = None,
+    ) -> None:
+        """Note that a part is over. error: set when that part failed."""
+        self.readings.append((name, start_s, end_s, subject, attributes, error))
+
+    def judge(self, latency_s: float, *, is_degraded: bool) -> None:
+        """Keep an answered request that was slow or degraded, if it has no trace yet."""
+        if self.trace is None and (reason := self.tracer.tail.reason(latency_s, is_degraded=is_degraded)) is not None:
+            self.keep(reason)
+
+    def keep(self, reason: KeepReason) -> None:
+        """Keep it, if it has no trace yet and the reason may keep one more."""
+        if self.trace is not None:
+            return
+        name, kind = self.name(self.request)
+        start_ns = self.request.arrived_ns or None
+        self.trace = self.tracer.keep(reason, self.request.traceparent, name, kind=kind, start_ns=start_ns)
+        self.reason = reason
+
+    def write(self) -> None:
+        """Make spans of what was read so far. They are in the trace's wall clock."""
+        trace, clock = self.trace, self.clock
+        if trace is None or clock is None:
+            return
+        offset_ns = clock.now_us() * 1000 - int(clock.monotonic_s() * 1e9)
+        for name, start_s, end_s, subject, attributes, error in self.readings:
+            told = attributes if subject is None else {**subject.span_attributes(), **attributes}
+            trace.span(name, offset_ns + int(start_s * 1e9), offset_ns + int(end_s * 1e9), told, error=error)
+        self.readings.clear()

@@ -1,0 +1,44 @@
+"""What is kept though the coin said no: requests that failed, were slow or were degraded. Pure; time is an argument.
+
+Each reason may keep so many traces a second and no more: an overload, in which every request fails, must not become an overload of the
+collector too, and one reason must not use up another's share."""
+
+from typing import Final, Literal
+
+KeepReason = Literal["error", "slow", "degraded"]
+KEEP_REASONS: Final[tuple[KeepReason, ...]] = ("error", "slow", "degraded")
+
+
+class Tail:
+    """slow_s: a request that takes longer is slow. per_s: traces that each reason may keep in a second; 0 keeps none."""
+
+    __slots__ = ("_kept", "_second", "per_s", "slow_s")
+
+    def __init__(self, slow_s: float, per_s: int) -> None:
+        self.slow_s, self.per_s = slow_s, per_s
+        self._second: dict[KeepReason, int] = {}
+        self._kept: dict[KeepReason, int] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it keeps anything."""
+        return self.per_s > 0
+
+    def reason(self, latency_s: float, *, is_degraded: bool) -> KeepReason | None:
+        """Why an answered request is worth a trace; None: it is quick and good."""
+        if is_degraded:
+            return "degraded"
+        return "slow" if latency_s > self.slow_s else None
+
+    def may_keep(self, reason: KeepReason, now_s: float) -> bool:
+        """Whether one more of this reason may be kept in the second of `now_s`; it counts as kept if so."""
+        second = int(now_s)
+        if self._second.get(reason) != second:
+            self._second[reason], self._kept[reason] = second, 0
+        if self._kept[reason] >= self.per_s:
+            return False
+        self._kept[reason] += 1
+        return True
+
+
+NO_TAIL: Final = Tail(float("inf"), 0)
