@@ -194,6 +194,10 @@ class ServingSettings(BaseSettings):
     """Maximum number of request copies that may wait for a mirrored candidate. Further copies are dropped and counted."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of requests to trace if the caller did not decide (head sampling)."""
+    trace_slow_ms: PositiveFloat = 250.0
+    """A request that takes longer keeps its trace though it was not sampled."""
+    trace_kept_per_s: NonNegativeInt = 5
+    """Maximum number of traces a second that each of error, slow and degraded keeps though they were not sampled. 0: none."""
     otlp_endpoint: str | None = None
     """URL of the OpenTelemetry collector, e.g. `http://127.0.0.1:4318`. Unset: spans are dropped."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,12 +1,15 @@
 """The log on stderr: one JSON object a line for machines, plain text for a person at a terminal.
 
-Answers are not logged here but in the prediction log (serving.audit)."""
+Answers are not logged here but in the prediction log (serving.audit). A line that is written while a traced request is answered has its
+`trace_id`."""
 
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Final, TextIO
+
+from serving.telemetry.tracing.current import current_trace_id
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -26,6 +29,8 @@ class JsonFormatter(logging.Formatter):
         line.update(
             {name: value for name, value in given if name not in _OWN and name not in line and not name.startswith("_")}
         )
+        if (trace_id := current_trace_id()) is not None:
+            line.setdefault("trace_id", trace_id)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
@@ -37,6 +42,9 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a trace if there is one."""
         text = f"{_time(record)[11:23]} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+        trace_id = vars(record).get("trace_id") or current_trace_id()
+        if trace_id is not None:
+            text += f" trace_id={trace_id}"
         return text if not record.exc_info else f"{text}\n{self.formatException(record.exc_info)}"
 
 

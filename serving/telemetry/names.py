@@ -10,6 +10,7 @@ from serving.telemetry.door_names import DOOR_METRICS
 from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.stream_names import STREAM_METRICS
 from serving.telemetry.tls_names import TLS_METRICS
+from serving.telemetry.tracing.metric_names import TRACE_METRICS
 
 UNKNOWN: Final = "_unknown"
 """Label of requests that name no model we have; no model can be called so."""
@@ -343,5 +344,6 @@ METRICS: Final = (
     *TLS_METRICS,
     *STREAM_METRICS,
     *ACCESS_METRICS,
+    *TRACE_METRICS,
 )
 """Every metric of our own. The standard `process_*` metrics come along."""

@@ -43,6 +43,7 @@ from serving.stream.contract import AlertMessage, InvestigateMessage, VerdictMes
 from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
 from serving.telemetry.metric_doc import MetricDoc
+from serving.telemetry.tracing import names as span_names
 from tests.docs import resources
 from tests.docs.glossary import nouns
 from tests.docs.pages import ROOT, generated_part
@@ -137,6 +138,16 @@ def alert_objectives() -> str:
         for o in OBJECTIVES
     ]
     return _table(["Objective", "Good", "Of", "Burns"], rows)
+
+
+def spans() -> str:
+    return _table(
+        ["Span", "Kind", "What it is"], [[f"`{name}`", kind, says] for name, (kind, says) in span_names.SPANS.items()]
+    )
+
+
+def span_attributes() -> str:
+    return _table(["Attribute", "What it is"], [[f"`{name}`", says] for name, says in span_names.ATTRIBUTES.items()])
 
 
 def buckets() -> str:
@@ -287,6 +298,8 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/access.md", "endpoints"): access_endpoints,
     ("docs/reference/access.md", "reasons"): access_reasons,
     ("docs/reference/access.md", "policy"): lambda: models((policy_file,), policy_file.PolicyForm),
+    ("docs/reference/tracing.md", "spans"): spans,
+    ("docs/reference/tracing.md", "attributes"): span_attributes,
     ("docs/reference/glossary.md", "nouns"): glossary,
 }
 """(page, part) -> what should stand there."""

@@ -5,7 +5,7 @@ clock readings. How spans travel is the business of `delivery`."""
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
@@ -37,8 +37,9 @@ class Tracer:
         *,
         tail: Tail = NO_TAIL,
         exporter: SpanExporter | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ratio, self.tail = ratio, tail
+        self._ratio, self.tail, self._now_s = ratio, tail, now_s
         self._delivery = SpanDelivery(endpoint) if endpoint is not None and exporter is None else None
         self._ship: Ship | None = None
         if exporter is not None:
@@ -83,7 +84,7 @@ class Tracer:
         self, reason: KeepReason, traceparent: str | None, name: str, *, kind: TraceKind = "server", start_ns: int | None = None
     ) -> Trace | None:
         """Start the span of a request that was not sampled and is worth a trace; None if its reason had its share of this second."""
-        if self._ship is None or not self.tail.may_keep(reason, time.monotonic()):
+        if self._ship is None or not self.tail.may_keep(reason, self._now_s()):
             self._counts[UNKEPT] += 1
             return None
         self._counts[reason] += 1

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from serving.telemetry.logs import configure_logging
+from serving.telemetry.tracing.current import enter_trace, leave_trace
 
 
 class Terminal(io.StringIO):
@@ -60,3 +61,15 @@ def test_the_level_is_kept_and_configuring_twice_does_not_write_twice():
     logging.getLogger("x").info("quiet")
     logging.getLogger("x").error("loud")
     assert len(out.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("out", [pytest.param(io.StringIO(), id="machines"), pytest.param(Terminal(), id="a person")])
+def test_a_line_about_a_traced_request_names_its_trace_and_the_next_does_not(out):
+    configure_logging("info", out)
+    entered = enter_trace("0af7651916cd43dd8448eb211c80319c")
+    logging.getLogger("x").warning("the store is out")
+    leave_trace(entered)
+    logging.getLogger("x").warning("the store is back")
+    during, after = out.getvalue().splitlines()
+    assert "0af7651916cd43dd8448eb211c80319c" in during
+    assert "trace_id" not in after

@@ -23,6 +23,7 @@ from serving.scoring.protection import unprotected
 from serving.stream.counts import StreamCounts
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
+from serving.telemetry.tracing.tracer import Tracer
 from tests.counting import calls_in
 from tests.fakes.serving.authority import Authority
 
@@ -125,6 +126,9 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, guarded, tmp
     metrics.watch(ExplanationThread().metrics)
     metrics.watch(StreamCounts().metrics)
     metrics.watch(AllDoorCounts().metrics)
+    tracer = Tracer(0.0, "http://127.0.0.1:1")
+    tracer.close()
+    metrics.watch(tracer.metrics)
     metrics.watch(
         Mirror(
             None, SystemClock(), metrics, executor=None, max_copies=1, max_rows=1, deadline_s=1.0, feature_timeout_s=1.0
