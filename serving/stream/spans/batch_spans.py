@@ -24,7 +24,8 @@ from serving.telemetry.tracing.message_names import (
     SEND,
     SYSTEM,
 )
-from serving.telemetry.tracing.trace import Attributes, Trace
+from serving.telemetry.tracing.names import Attributes
+from serving.telemetry.tracing.trace import Trace
 from serving.telemetry.tracing.tracer import Tracer
 
 MOST_APART: Final = 64

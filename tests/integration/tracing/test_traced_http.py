@@ -26,7 +26,13 @@ def port(collector, tmp_path):
     BundleStore(tmp_path / "store").add(bundle)
     ServedFile(tmp_path / "store").write(spec(bundle))
     settings = ServingSettings(
-        store_dir=tmp_path / "store", http_port=0, grpc_port=0, cache="off", otlp_endpoint=collector.url, trace_ratio=0.0
+        store_dir=tmp_path / "store",
+        http_port=0,
+        grpc_port=0,
+        cache="off",
+        otlp_endpoint=collector.url,
+        trace_ratio=0.0,
+        trace_kept_per_s=0,
     )
     replica = ReplicaHost(settings, compose)
     yield replica.start().http

@@ -29,7 +29,9 @@ def run(collector, kafka, tmp_path):
     BundleStore(tmp_path / "store").add(bundle)
     ServedFile(tmp_path / "store").write(spec(bundle))
     run = StreamRun(kafka.address, partitions=1, model="threat")
-    settings = ServingSettings(store_dir=tmp_path / "store", cache="off", otlp_endpoint=collector.url, trace_ratio=0.0)
+    settings = ServingSettings(
+        store_dir=tmp_path / "store", cache="off", otlp_endpoint=collector.url, trace_ratio=0.0, trace_kept_per_s=0
+    )
     with working(StreamProcess(settings, run.settings, threading.Event())):
         yield run
 
