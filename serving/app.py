@@ -49,7 +49,7 @@ from serving.settings import ServingSettings
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, MetricSource, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
-from serving.telemetry.tracing.tail import Tail
+from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def compose(
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         for source in watched:
             metrics.watch(source)
-        tail = Tail(settings.trace_slow_ms / 1000, settings.trace_kept_per_s)
+        tail = KeepPolicy(settings.trace_slow_ms / 1000, settings.trace_kept_per_s)
         tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint, tail=tail)
         stack.callback(tracer.close)
         metrics.watch(tracer.metrics)

@@ -9,7 +9,7 @@ KeepReason = Literal["error", "slow", "degraded"]
 KEEP_REASONS: Final[tuple[KeepReason, ...]] = ("error", "slow", "degraded")
 
 
-class Tail:
+class KeepPolicy:
     """slow_s: a request that takes longer is slow. per_s: traces that each reason may keep in a second; 0 keeps none."""
 
     __slots__ = ("_kept", "_second", "per_s", "slow_s")
@@ -41,4 +41,4 @@ class Tail:
         return True
 
 
-NO_TAIL: Final = Tail(float("inf"), 0)
+KEEP_NONE: Final = KeepPolicy(float("inf"), 0)

@@ -11,7 +11,7 @@ from serving.replica.request_spans import begin_request, end_failed, request_spa
 from serving.replica.served_file import newest_of_each
 from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.names import ATTRIBUTES, SPANS
-from serving.telemetry.tracing.tail import Tail
+from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer
 from tests.unit.serving.replica.service import World, ask
 
@@ -26,7 +26,7 @@ def kept(spans: MemorySpans) -> list[tuple[str, str]]:
 
 
 def tracer(spans: MemorySpans, slow_s: float = NEVER_SLOW, per_s: int = 100) -> Tracer:
-    return Tracer(0.0, None, tail=Tail(slow_s, per_s), exporter=spans.exporter)
+    return Tracer(0.0, None, tail=KeepPolicy(slow_s, per_s), exporter=spans.exporter)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_error_is_kept_if_it_is_not_the_client_s(error, reasons):
 
 def test_an_overload_is_none_of_the_collector():
     spans = MemorySpans()
-    one = Tracer(0.0, None, tail=Tail(NEVER_SLOW, 3), exporter=spans.exporter, now_s=lambda: 7.0)
+    one = Tracer(0.0, None, tail=KeepPolicy(NEVER_SLOW, 3), exporter=spans.exporter, now_s=lambda: 7.0)
     for _ in range(50):
         end_failed(begin_request(one, ask()), Overloaded("full", retry_after_s=1))
     assert len(kept(spans)) == 3
