@@ -15,7 +15,7 @@ from serving.telemetry.metric_doc import Figures
 from serving.telemetry.tracing import metric_names
 from serving.telemetry.tracing.delivery import SpanDelivery
 from serving.telemetry.tracing.names import TraceKind
-from serving.telemetry.tracing.tail import KEEP_REASONS, KEEP_NONE, KeepReason, KeepPolicy
+from serving.telemetry.tracing.tail import KEEP_NONE, KEEP_REASONS, KeepPolicy, KeepReason
 from serving.telemetry.tracing.trace import Ship, Trace, remote_context
 from serving.telemetry.tracing.traceparent import is_plainly_unsampled, parse_traceparent
 
