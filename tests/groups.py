@@ -2,18 +2,21 @@
 
 Tests of one file stay together, because they share its fixtures. Tests that share a server stay together too, whatever file they are
 in, so that the server starts once; those of Kafka need not, because all workers share one broker (tests/run_servers.py). A test that
-takes a minute and shares nothing with its file is marked with a group of its own. The groups that take longest are handed out first: no
-worker is left with one at the end.
+takes a minute and shares nothing with its file is marked with a group of its own. These long groups are handed out first: no worker is
+left with one at the end. Most of them start a Ray or an API server, which gives its own processes 15 to 30 seconds to start. So at most
+half of the workers have a long group at a time; the others have files.
 
 A worker knows the fixtures of a test, the controller hands the tests out: the workers write the groups to a file that it reads."""
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
@@ -44,7 +47,7 @@ def group_of(item: pytest.Item) -> str:
 
 
 class Scheduler(LoadScopeScheduling):
-    """Hands a group to a worker that has next to nothing left to do."""
+    """Hands a group to a worker that has next to nothing left to do: a long one if less than half of the workers have one, else a file."""
 
     def __init__(self, config: pytest.Config, log: Any, file: Path) -> None:
         super().__init__(config, log)
@@ -55,6 +58,23 @@ class Scheduler(LoadScopeScheduling):
         if not self._groups:
             self._groups = json.loads(self._file.read_text(encoding="utf-8"))
         return self._groups[nodeid]
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        others = sum(other is not node and any(map(self._is_long, work)) for other, work in self._unfinished())
+        wants_long = others < max(1, self.numnodes // 2)
+        group = next((group for group in self.workqueue if self._is_long(group) is wants_long), next(iter(self.workqueue)))
+        self.workqueue.move_to_end(group, last=False)
+        super()._assign_work_unit(node)
+
+    def _unfinished(self) -> Iterator[tuple[WorkerController, list[str]]]:
+        """Each worker and its groups with tests that have not ended."""
+        for node, assigned in self.assigned_work.items():
+            yield node, [group for group, tests in assigned.items() if not all(tests.values())]
+
+    @staticmethod
+    def _is_long(group: str) -> bool:
+        """Files have a path; the long groups have a name."""
+        return not group.endswith(".py")
 
 
 def _place(item: pytest.Item, group: str) -> int:

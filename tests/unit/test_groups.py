@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,63 @@ def test_the_scheduler_reads_the_groups_once_they_are_asked_for(tmp_path: Path, 
     scheduler._file, scheduler._groups = tmp_path / "groups.json", {}
     order([UP, ONE, TWO], scheduler._file)  # type: ignore[list-item]
     assert [scheduler._split_scope(item.nodeid) for item in (UP, ONE, TWO)] == [VEDETTE, "a.py", "a.py"]
+
+
+class Worker:
+    """What a worker is to the scheduler: it is sent the numbers of tests."""
+
+    shutting_down = False
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.gateway = self
+        self.id = "worker"
+
+    def send_runtest_some(self, numbers: list[int]) -> None:
+        self.sent += numbers
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+@pytest.fixture
+def handing_out(tmp_path: Path) -> tuple[Scheduler, list[Worker], list[str]]:
+    """Four workers, six long groups of three tests, six files of three tests; nothing is handed out yet."""
+    long = [Item(f"e.py::{name}{n}", group=f"long {name}") for name in "uvwxyz" for n in range(3)]
+    files = [Item(f"{name}.py::{n}") for name in "abcdef" for n in range(3)]
+    items = [*files, *long]
+    order(items, tmp_path / "groups.json")  # type: ignore[arg-type]
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler.numnodes, scheduler.collection, scheduler.log = 4, None, lambda *_: None  # type: ignore[assignment]
+    scheduler.config = type("Config", (), {"option": type("Option", (), {"loadscopereorder": False})})  # type: ignore[assignment]
+    scheduler._file, scheduler._groups = tmp_path / "groups.json", {}
+    workers, names = [Worker() for _ in range(4)], [item.nodeid for item in items]
+    scheduler.workqueue, scheduler.assigned_work = OrderedDict(), {worker: {} for worker in workers}  # type: ignore[misc]
+    scheduler.registered_collections = dict.fromkeys(workers, names)  # type: ignore[arg-type]
+    return scheduler, workers, names
+
+
+def _has_tests_left(work: dict[str, dict[str, bool]], prefix: str) -> Iterator[bool]:
+    return (not all(tests.values()) for group, tests in work.items() if group.startswith(prefix))
+
+
+def test_at_most_half_of_the_workers_have_a_long_group_while_there_are_files(
+    handing_out: tuple[Scheduler, list[Worker], list[str]],
+) -> None:
+    scheduler, workers, names = handing_out
+    scheduler.schedule()
+    ended: list[str] = []
+    rounds = 0
+    while len(ended) < len(names):
+        for worker in workers:
+            if rounds < len(worker.sent):
+                ended.append(names[worker.sent[rounds]])
+                scheduler.mark_test_complete(worker, worker.sent[rounds])  # type: ignore[arg-type]
+        with_a_long_one = [work for work in scheduler.assigned_work.values() if any(_has_tests_left(work, "long"))]
+        assert len(with_a_long_one) <= 2 or not any(group.endswith(".py") for group in scheduler.workqueue)
+        rounds += 1
+    assert sorted(ended) == sorted(names), "each test once"
+    assert {len(worker.sent) for worker in workers} == {9}, "nobody is left with the rest"
 
 
 def test_every_long_group_is_one_that_tests_can_be_in() -> None:
