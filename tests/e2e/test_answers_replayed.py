@@ -72,7 +72,7 @@ def test_ten_thousand_answers_over_real_data(dataset: str, tmp_path: Path):
     store = tmp_path / "store"
     bodies = rows_of(dataset, folder, SOAK)
     with (
-        up(store, "--dataset", dataset, "--data-dir", str(folder), timeout_s=900) as vedette,
+        up(store, "--dataset", dataset, "--data-dir", str(folder)) as vedette,
         httpx.Client(timeout=20) as client,
     ):
         url = f"{vedette.http}/v2/models/{vedette.model}/infer"

@@ -24,7 +24,6 @@ ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
 )  # fmt: skip
 ERASE, KEEP = "erase-a-person.md", "keep-records-for-years.md"
-PATIENCE_S = 240.0
 INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
 
 
@@ -55,7 +54,7 @@ class TestModelsOfOnesOwn:
         serve, asks, describes = played(ANY)[-3:]
         serve_own, asks_own = played(OWN)[-2:]
         assert serve == serve_own, "one server is what both pages say"
-        with up(one_folder / ".vedette", *shlex.split(serve)[2:], timeout_s=PATIENCE_S, cwd=one_folder) as served:
+        with up(one_folder / ".vedette", *shlex.split(serve)[2:], cwd=one_folder) as served:
             reader.server = served
             answered = outputs(reader.types(OWN, asks_own))
             assert answered["verdict"] == ["alert"], "one.json is a guesser's login"
@@ -77,7 +76,7 @@ def test_promote_a_model(tmp_path: Path):
     reader.follows(PROMOTE)
     serve, start = played(PROMOTE)[-2:]
     store = tmp_path / "serving-machine"
-    with up(store, *shlex.split(serve)[2:3], timeout_s=PATIENCE_S, cwd=tmp_path, **reader.exported) as served:
+    with up(store, *shlex.split(serve)[2:3], cwd=tmp_path, **reader.exported) as served:
         reader.server = served
         index = json.loads(reader.says("curl -s -X POST http://127.0.0.1:8080/v2/repository/index -d '{}'"))
         assert [(m["name"], m["state"]) for m in index] == [("flows", "READY")]
@@ -293,7 +292,7 @@ def rolling(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iter
     """A server that may be changed, started in an empty folder: features in Redis, up to two replicas."""
     folder = tmp_path_factory.mktemp("rolling")
     told = {} if redis is None else {"VEDETTE_REDIS_URL": redis}
-    with up(folder / ".vedette", "--max-replicas", "2", timeout_s=PATIENCE_S, cwd=folder, **told) as served:
+    with up(folder / ".vedette", "--max-replicas", "2", cwd=folder, **told) as served:
         yield Reader(folder, served, told)
 
 

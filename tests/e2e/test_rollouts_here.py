@@ -90,7 +90,7 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
         return status.weight if status is not None else 0.0
 
     def kill_in_the_middle() -> None:
-        with up(twice, "--no-train", timeout_s=HANG_S) as running:
+        with up(twice, "--no-train") as running:
             under_load(running, lambda: folder.is_observed("flows"))
             assert folder.names() == ("flows",)
             assert states(running) == {"1": "READY", "2": "UNAVAILABLE"}, "a new version in the store reaches nobody"
@@ -104,7 +104,7 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
     before = folder.status("flows")
     assert before is not None
     assert before.phase is not Phase.HEALTHY
-    with up(twice, "--no-train", timeout_s=HANG_S) as running:
+    with up(twice, "--no-train") as running:
         under_load(running, lambda: (s := folder.status("flows")) is not None and s.phase is Phase.HEALTHY)
         done = verb("rollout", "status", "flows", "--store-dir", str(twice), check=False)
         assert done.returncode == 0, done.stdout

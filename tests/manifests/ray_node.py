@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_S = 90.0
+START_S = 600.0
+"""A hanging start ends then."""
+STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,23 @@ def ray_node(folder: Path, environment: Mapping[str, str]) -> Iterator[RayNode]:
     command += [f"--metrics-export-port={metrics}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += ["--ray-client-server-port=" + str(_free_ports(1)[0]), "--object-store-memory=100000000"]
     with (folder / "ray.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **environment, **own}
-        )
+
+        def started() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **environment, **own}
+            )
+
+        process, starts = started(), 1
+
+        def answers() -> bool:
+            """A node that ended is started again, as a kubelet does: Ray gives its agents 15 s, and a machine may be busy."""
+            nonlocal process, starts
+            if process.poll() is not None and starts < STARTS:
+                process, starts = started(), starts + 1
+            return "version" in node.call("GET", "/api/version")
+
         try:
-            wait_for(lambda: "version" in node.call("GET", "/api/version"), "the Ray node")
+            wait_for(answers, "the Ray node")
             yield node
         finally:
             with suppress(OSError):  # an empty node has nothing to drain

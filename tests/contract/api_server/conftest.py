@@ -9,6 +9,9 @@ import pytest
 
 from tests.contract.api_server.api_server_kind import definition, install, new_group, uninstall
 from tests.fakes.apiserver import Handle
+from tests.fakes.apiserver.fixtures import both_api_servers
+
+__all__ = ["both_api_servers"]
 
 
 @pytest.fixture(scope="session")

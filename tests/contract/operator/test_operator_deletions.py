@@ -21,11 +21,14 @@ from operators.backends.kube_access import access
 from operators.rollout.spec import Revision
 from tests.cluster.test_operator_under_rbac import give_rights
 from tests.fakes.apiserver import Handle
+from tests.fakes.apiserver.fixtures import both_api_servers
 from tests.fakes.operator.operator_cluster import ClusterDesk, Definitions, Webhook
 from tests.fakes.operator.operator_desk import POLICY, condition
 from tests.fakes.operator.operator_world import World
 from tests.fakes.operator.serving_pods import ServingPods
 from tests.laws import share
+
+__all__ = ["both_api_servers"]
 
 SPOILT = {"rollout": {"policyRef": {"name": "careful"}, "policy": {**POLICY, "steps": []}}}
 SERVICES, POLICIES = "modelservices", "rolloutpolicies"

@@ -16,6 +16,8 @@ from tests.e2e import sockets
 from tests.e2e.running import warm_vedette
 from tests.e2e.running.processes import ROOT
 
+START_S = 600.0
+"""A hanging start ends then. Ray is tried again where a machine is too busy for it, and each try takes half a minute."""
 STOP_S = 40.0
 _MARK = "VEDETTE_E2E_MARK"
 
@@ -57,7 +59,7 @@ def verb(
 
 
 @contextmanager
-def up(store: Path, *options: str, timeout_s: float, cwd: Path | None = None, **more: str) -> Iterator[Vedette]:
+def up(store: Path, *options: str, timeout_s: float = START_S, cwd: Path | None = None, **more: str) -> Iterator[Vedette]:
     """Start, wait for the announcement, stop with SIGINT as Ctrl-C does; exit code 0 is part of it."""
     store.parent.mkdir(parents=True, exist_ok=True)
     log, mark = store.parent / f"up-{uuid.uuid4().hex[:8]}.log", uuid.uuid4().hex

@@ -1,7 +1,8 @@
 """pytest fixtures over API servers, to be imported into a conftest.
 
-`api_server` runs a test twice: against the fake, and against a real server where one can be had (else that half is skipped
-with the reason). Both live for the whole run; work in a `namespace` of your own. `fake_api` is a fresh fake of the test's own.
+`api_server` is a real server where one can be had, else the fake. `both_api_servers` has the same name in tests and runs them twice,
+against the fake and against the real one (that half is skipped with the reason where there is none): it holds the fake to what a real
+one does. Each lives for the whole run; work in a `namespace` of your own. `fake_api` is a fresh fake of the test's own.
 """
 
 import uuid
@@ -14,14 +15,16 @@ from tests.fakes.apiserver.real import real_api_server, unavailable
 from tests.fakes.apiserver.server import ApiServer
 
 
-@pytest.fixture(scope="session", params=["fake", "real"])
-def api_server(request: pytest.FixtureRequest) -> Iterator[Handle]:
-    """An API server, fake and real in turn."""
+def _server(request: pytest.FixtureRequest) -> Iterator[Handle]:
     if request.param == "real" and (why := unavailable()):
         pytest.skip(why)
     server = ApiServer() if request.param == "fake" else real_api_server()
     with server:
         yield server
+
+
+api_server = pytest.fixture(_server, scope="session", name="api_server", params=["fake" if unavailable() else "real"])
+both_api_servers = pytest.fixture(_server, scope="session", name="api_server", params=["fake", "real"])
 
 
 @pytest.fixture
