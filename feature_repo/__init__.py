@@ -1,3 +1,4 @@
-"""FEATURES: the Feast repository. Says what features exist, where they are kept and how old they may get.
+"""FEATURES: the Feast repository. It says which features exist, where they are kept and how old they may get.
 
-Imports none of the planes. `declaration`, `flows` and `transforms` need no Feast; the other modules are Feast definitions."""
+Imports none of the planes. `declaration`, `flows`, `transforms` and `quick_feast` can be imported without Feast; the other modules
+define Feast objects."""

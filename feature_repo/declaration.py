@@ -1,4 +1,4 @@
-"""What a detector says of its features, as plain values. Feast objects are made of it in `declared`.
+"""What a detector declares about its features, as plain values. `declared` makes Feast objects of it.
 
 Pure: no Feast, no files. Datatypes are the Open Inference Protocol's: FP32, FP64, INT32, INT64, BOOL, BYTES (text)."""
 
@@ -12,14 +12,15 @@ DATATYPES: Final = ("FP32", "FP64", "INT32", "INT64", "BOOL", "BYTES")
 
 
 class DeclarationError(ValueError):
-    """A declaration that makes no sense; the message names the field and the way out."""
+    """A declaration is not valid; the message names the field and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A named, typed column: an entity key, a request-time field, an aggregate or the output of a transform.
 
-    default: stands in for a feature that is missing or too old; keys and request fields have no use for it."""
+    datatype: one of DATATYPES. default: the value of a feature that is missing or too old; keys and request fields do not use it. Raises
+    DeclarationError for an unknown datatype."""
 
     name: str
     datatype: str
@@ -35,7 +36,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Aggregates over the `seconds` before a tick, the tick included; a row older than `ttl_s` is not used."""
+    """Aggregates over the `seconds` before a tick, the tick included. A row older than `ttl_s` is not used. Raises DeclarationError
+    unless both are positive."""
 
     seconds: int
     ttl_s: int
@@ -49,9 +51,9 @@ class Window:
 class Transform:
     """A computed (on-demand) view: a function of the request-time fields.
 
-    reference: `module:function`, a function of this repository; it is imported by name, never unpickled.
-    outputs: what it gives. Feast infers their types from Python values, so they are FP64, INT64, BOOL or BYTES.
-    parameters: JSON-able keyword arguments of that function."""
+    reference: `module:function`, a function of this repository; it is imported by name and never unpickled. outputs: the columns it
+    gives; Feast infers their types from Python values, so they are FP64, INT64, BOOL or BYTES, else DeclarationError is raised.
+    parameters: keyword arguments of the function, JSON values."""
 
     reference: str
     outputs: tuple[Column, ...]
@@ -67,10 +69,10 @@ class Transform:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """Everything Feast has to know of one detector.
+    """Everything that Feast needs to know about one detector. Raises DeclarationError if the parts do not fit together.
 
-    keys: the join keys, one entity each. view_prefix and request_view: names of the stored and the computed views, made
-    from the detector's name if not given. version: of the feature service; a bundle names the service it was trained on."""
+    keys: the join keys, one entity each. view_prefix, request_view: names of the stored and the computed views; if empty, they are made
+    from the detector's name. version: of the feature service; a bundle names the service that it was trained on."""
 
     name: str
     keys: tuple[Column, ...]

@@ -1,4 +1,4 @@
-"""From a declaration to Feast objects: any declared detector gets what `flows` has, by the same functions."""
+"""Makes Feast objects from a declaration. Every declared detector gets the same objects as `flows`, by the same functions."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from feature_repo.views import on_demand_view, windowed_views
 
 @dataclass(frozen=True, slots=True)
 class DetectorObjects:
-    """Everything to `apply` for one detector."""
+    """The Feast objects of one detector. request_source, on_demand_view: None if the detector declares no transform."""
 
     entities: tuple[Entity, ...]
     push_sources: tuple[PushSource, ...]
@@ -23,13 +23,14 @@ class DetectorObjects:
     service: FeatureService
 
     def all(self) -> list[object]:
-        """In the order Feast wants them."""
+        """The objects to `apply`, in the order that Feast needs. The request source comes with its view."""
         computed = [] if self.on_demand_view is None else [self.on_demand_view]
         return [*self.entities, *self.push_sources, *self.views, *computed, self.service]
 
 
 def objects_for(declaration: Declaration) -> DetectorObjects:
-    """Make the Feast objects of a detector. Raises DeclarationError if its transform cannot be imported."""
+    """Make the Feast objects of a detector. Raises DeclarationError if its transform cannot be imported, ValueError for a key that is
+    not text or a whole number."""
     entities = tuple(entity(key) for key in declaration.keys)
     sources = tuple(push_source(declaration.view(window)) for window in declaration.windows)
     request = request_source(f"{declaration.on_demand_view}_fields", declaration.request_fields)

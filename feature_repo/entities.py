@@ -1,4 +1,4 @@
-"""The entities of the feature repository: what features are looked up by."""
+"""The entities of the feature repository: the keys by which features are looked up."""
 
 from feast import Entity, ValueType
 
@@ -9,7 +9,7 @@ _KEY_TYPES = {"BYTES": ValueType.STRING, "INT64": ValueType.INT64, "INT32": Valu
 
 
 def entity(key: Column) -> Entity:
-    """The Feast entity of one join key. Keys are text or whole numbers: floats have no stable encoding."""
+    """The Feast entity of one join key. Raises ValueError unless it is text or a whole number: floats have no stable encoding."""
     if key.datatype not in _KEY_TYPES:
         raise ValueError(f"key {key.name!r} is {key.datatype}; a key is BYTES, INT64 or INT32")
     return Entity(name=key.name, join_keys=[key.name], value_type=_KEY_TYPES[key.datatype], description=key.description)

@@ -1,4 +1,4 @@
-"""Columns of a declaration as Feast fields. A field's default rides in its tags: Feast has no place of its own for it."""
+"""Turns columns of a declaration into Feast fields. A field's default is stored in its tags, because Feast has no place for it."""
 
 import json
 
@@ -11,12 +11,12 @@ _TYPES = {"FP32": Float32, "FP64": Float64, "INT32": Int32, "INT64": Int64, "BOO
 
 
 def feast_type(datatype: str) -> PrimitiveFeastType:
-    """Feast's type for a protocol datatype."""
+    """Feast's type for a datatype of the Open Inference Protocol. Raises KeyError for any other."""
     return _TYPES[datatype]
 
 
 def field(column: Column) -> Field:
-    """The Feast field of a feature, with its default as a JSON tag."""
+    """The Feast field of a feature. Its tag `default` holds the default as JSON."""
     return Field(
         name=column.name,
         dtype=feast_type(column.datatype),

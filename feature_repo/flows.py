@@ -1,6 +1,6 @@
-"""The declaration of `flows`, the detector that comes along: network flows, keyed by source host.
+"""The declaration of `flows`, the detector that is shipped: network flows, keyed by source host.
 
-Pure. What its request-time fields become is in `transforms.encode_flows`; how its windows are counted is training's."""
+Pure. `transforms.encode_flows` encodes the request-time fields; the training room counts the windows."""
 
 from typing import Final
 

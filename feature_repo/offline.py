@@ -20,13 +20,13 @@ EVENT = "event_timestamp"
 
 
 class AsOfOfflineStoreConfig(DaskOfflineStoreConfig):  # type: ignore[misc]
-    """Configuration: nothing but the type."""
+    """The store's configuration. It has no option except its type."""
 
     type: Literal["feature_repo.offline.AsOfOfflineStore"] = "feature_repo.offline.AsOfOfflineStore"
 
 
 class AsOfRetrievalJob(DaskRetrievalJob):  # type: ignore[misc]
-    """A retrieval whose evaluation gives a pandas frame."""
+    """A retrieval job whose evaluation function gives a pandas frame."""
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
         return self.evaluation_function()
@@ -53,7 +53,8 @@ class AsOfOfflineStore(DaskOfflineStore):  # type: ignore[misc]
     ) -> RetrievalJob:
         """Join the stored features named by feature_refs to entity_df, each as of the row's `event_timestamp`.
 
-        Rows keep their order. Raises ValueError if entity_df is no data frame with that column."""
+        entity_df: the join keys and `event_timestamp` (UTC if it has no zone). Rows keep their order. The join runs when the job is
+        read. Raises ValueError if entity_df is not a data frame with that column."""
         if not isinstance(entity_df, pd.DataFrame) or EVENT not in entity_df.columns:
             raise ValueError(f"entity rows must be a pandas DataFrame with a column {EVENT!r} (UTC)")
 
@@ -80,12 +81,12 @@ class AsOfOfflineStore(DaskOfflineStore):  # type: ignore[misc]
 
 
 def utc(times: pd.Series) -> pd.Series:
-    """Times as microseconds UTC; times without a zone are UTC already, as everywhere in Feast."""
+    """Times as datetime64[us, UTC]. Times without a zone are taken as UTC, as everywhere in Feast."""
     return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
 
 
 def requested(view: FeatureView, feature_refs: list[str], full_names: bool) -> dict[str, str]:
-    """Column of the view's rows -> column of the result, for the features asked for, in the view's own order."""
+    """Column of the view's rows -> column of the result, for the features that were asked for, in the view's own order."""
     name = view.projection.name_to_use()
     asked = {ref.split(":", 1)[1] for ref in feature_refs if ref.split(":", 1)[0] == name}
     mapping = {new: old for old, new in view.batch_source.field_mapping.items()}
@@ -95,7 +96,7 @@ def requested(view: FeatureView, feature_refs: list[str], full_names: bool) -> d
 
 
 def rows_of(view: FeatureView, config: RepoConfig) -> pd.DataFrame:
-    """The rows of a view's file."""
+    """The rows of a view's Parquet file. Raises ValueError if the view's source is not a file."""
     source = view.batch_source
     if not isinstance(source, FileSource):
         raise ValueError(f"feature view {view.name}: its source is a {type(source).__name__}, this store reads files only")
@@ -103,7 +104,8 @@ def rows_of(view: FeatureView, config: RepoConfig) -> pd.DataFrame:
 
 
 def as_of(left: pd.DataFrame, rows: pd.DataFrame, view: FeatureView, names: dict[str, str]) -> pd.DataFrame:
-    """For each row of left, the features of the newest row of the same keys within the TTL. Shape (len(left), len(names))."""
+    """For each row of left, the features of the newest row with the same keys that is not later and not older than the TTL; nulls if
+    there is none. Shape (len(left), len(names)), in left's order."""
     source = view.batch_source
     stored = [column.name for column in view.entity_columns]
     keys = [view.projection.join_key_map.get(key, key) for key in stored]

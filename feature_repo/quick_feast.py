@@ -1,8 +1,8 @@
-"""Imports Feast in a third of the time: without the type checks that it compiles into its own classes.
+"""Imports Feast in a third of the time, without the type checks that Feast compiles into its own classes.
 
-Feast marks its classes with typeguard's `typechecked`, which parses and compiles their sources anew at every import: 2.5 of 3.8
-seconds of processor time. `python -O` leaves the checks out, and so does this. What they would check are the declarations of
-`feature_repo`, and those are made from values that are valid."""
+Feast marks its classes with typeguard's `typechecked`, which parses and compiles their sources again at every import: 2.5 of 3.8 seconds
+of processor time. `python -O` leaves the checks out, and so does this module. The checks would cover the declarations of `feature_repo`,
+whose values are validated before."""
 
 import importlib
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def load() -> None:
-    """Import Feast, unless it is imported already. To be called before the first `import feast` of a process."""
+    """Import Feast, unless it is imported already. Call it before the first `import feast` of a process."""
     if "feast.feature_store" in sys.modules:
         return
     try:
@@ -27,5 +27,5 @@ def load() -> None:
 
 
 def _unchecked(target: Any = None, **_: Any) -> Any:
-    """In place of `typechecked`, with or without arguments."""
+    """Stands in for `typechecked`, with or without arguments."""
     return _unchecked if target is None else target

@@ -1,6 +1,6 @@
-"""The feature services: what a model was trained on, by name and version. A bundle names the service it needs.
+"""The feature services: the features that a model was trained on, by name and version. A bundle names the service it needs.
 
-A service is never edited once a bundle names it; a change is a new version."""
+A service is never edited once a bundle names it: a change is a new version."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def service(declaration: Declaration, views: Sequence[FeatureView | OnDemandFeatureView]) -> FeatureService:
-    """The declaration's service over its views, in the declaration's order."""
+    """The declaration's feature service over its views, which are given in the declaration's order."""
     return FeatureService(name=declaration.service, features=list(views), tags={"detector": declaration.name})
 
 

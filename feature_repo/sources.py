@@ -1,4 +1,4 @@
-"""Where feature rows come from: Parquet files under the store folder, a push source over each, and the request itself.
+"""Where feature rows come from: a Parquet file for each view under the store's folder, a push source over each file, and the request.
 
 Paths are relative to the folder of feature_store.yaml (`STORE/feast/`), so a store can be moved."""
 
@@ -19,13 +19,13 @@ def offline_path(view: str) -> str:
 
 
 def push_source(view: str) -> PushSource:
-    """A source that takes fresh rows online, backed by the view's file for training and materialisation."""
+    """A source that takes fresh rows online. Training and materialization read the view's file."""
     rows = FileSource(name=f"{view}_file", path=offline_path(view), timestamp_field=TIMESTAMP)
     return PushSource(name=f"{view}_push", batch_source=rows)
 
 
 def request_source(name: str, columns: Sequence[Column]) -> RequestSource:
-    """The request-time fields a client sends."""
+    """The request-time fields that a client sends."""
     return RequestSource(name=name, schema=[Field(name=c.name, dtype=feast_type(c.datatype)) for c in columns])
 
 

@@ -1,4 +1,4 @@
-"""The feature views: one stored view a window, and the view computed from the request."""
+"""The feature views: one stored view for each window, and the view that is computed from the request."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from feature_repo.sources import flow_request, push_source
 def windowed_views(
     declaration: Declaration, entities: Sequence[Entity], sources: Sequence[PushSource] | None = None
 ) -> tuple[FeatureView, ...]:
-    """One stored view a window, each with the window's TTL and the aggregates' defaults; sources in the windows' order."""
+    """One stored view for each window, with the window's TTL and the aggregates' defaults. sources: in the order of the windows."""
     keys = [Field(name=key.name, dtype=feast_type(key.datatype)) for key in declaration.keys]
     sources = sources or [push_source(declaration.view(window)) for window in declaration.windows]
     return tuple(
@@ -37,7 +37,7 @@ def windowed_views(
 
 
 def resolve(transform: Transform) -> Any:
-    """The function a transform names. Raises DeclarationError."""
+    """The function that a transform names. Raises DeclarationError if it cannot be imported."""
     module, _, name = transform.reference.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -49,9 +49,9 @@ def resolve(transform: Transform) -> Any:
 
 
 def on_demand_view(declaration: Declaration, source: RequestSource) -> OnDemandFeatureView | None:
-    """The view computed from the request, mode python; None if the detector declares no transform.
+    """The view that is computed from the request, in Feast's mode `python`; None if the detector declares no transform.
 
-    Its tags say which function computes it, so that the data plane imports that function instead of unpickling Feast's copy."""
+    Its tags name the function, so that the data plane imports that function and does not unpickle Feast's copy. Raises DeclarationError."""
     transform = declaration.transform
     if transform is None:
         return None
