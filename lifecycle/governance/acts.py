@@ -4,23 +4,18 @@ Promoting, aborting, approving, a threshold, a suppression, an erasure, a regist
 recorded before it is carried out, and it is durable when `record` returns. Several processes may write: each holds the log's lock while it
 writes. serving.audit.segments keeps the chain."""
 
-import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from serving.audit.checkpoint import Witness
+from lifecycle.governance.shared_log import SharedLog
 from serving.audit.keys.trust import read_pinned, trusted_folder
 from serving.audit.segment_files import read_entries, segments_in
-from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer, signers_of
-from serving.audit.witnesses import newest_of_others
 
 LOG: Final = "governance"
 """Name of the log within its folder."""
@@ -72,38 +67,24 @@ class ActsLog:
     signer: gives the key that signs the checkpoints; None leaves them unsigned. now_us: the clock, microseconds since the epoch, UTC."""
 
     def __init__(self, folder: Path, *, signer: Callable[[], Signer | None], now_us: Callable[[], int]) -> None:
-        self.folder = folder
-        self._signer, self._now_us = signer, now_us
+        self.folder, self._signer = folder, signer
+        self._log = SharedLog(
+            folder,
+            LOG,
+            segment_bytes=_SEGMENT_BYTES,
+            beside=(PREDICTIONS, LABELS),
+            signer=signer,
+            knows=self._knows,
+            now_us=now_us,
+        )
 
     def record(self, act: Act) -> str:
         """Append one act, sync it to disk with a checkpoint over it, and return the checkpoint's note.
 
         Raises OSError if the act cannot be stored, NoteError if the log does not match its last checkpoint. The caller must not act
         then."""
-        with self._locked():
-            chain = ChainedSegments(
-                self.folder,
-                LOG,
-                segment_bytes=_SEGMENT_BYTES,
-                signer=self._signer,
-                now_us=self._now_us,
-                beside=self._beside,
-            )
-            try:
-                chain.resume()
-                chain.append([msgspec.json.encode(act) + b"\n"])
-                note = chain.checkpoint()
-                if note is None:
-                    raise OSError(
-                        errno.ENOENT, "the log of acts was removed while the act was being recorded", str(self.folder)
-                    )
-                return note
-            finally:
-                chain.leave_open()
-
-    def _beside(self) -> tuple[Witness, ...]:
-        store = self.folder.parent
-        return tuple(one for name in (PREDICTIONS, LABELS) for one in newest_of_others(store / name, LOG, self._knows))
+        with self._log.locked():
+            return self._log.append([msgspec.json.encode(act) + b"\n"])
 
     def _knows(self, note: str) -> bool:
         """Whether a key of this store signed a checkpoint. Only such checkpoints are witnessed. While there is no key, every checkpoint
@@ -137,13 +118,3 @@ class ActsLog:
                 yield from (
                     decode_act(entry, f"{files.records}, line {n}") for n, entry in enumerate(read_entries(files.records), 1)
                 )
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)

@@ -4,8 +4,6 @@ A label is durable when `give` returns. Several processes may write: each holds 
 always what the lines say: it is read when the log is opened, and what was appended since is read before each use. The chain itself is in
 serving.audit.segments."""
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,14 +15,12 @@ import msgspec
 
 from lifecycle.governance.acts import LABELS, PREDICTIONS
 from lifecycle.governance.acts import LOG as ACTS
+from lifecycle.governance.shared_log import SharedLog
 from lifecycle.labels.draw import Draw, Drawn, with_selection
 from lifecycle.labels.errors import LabelConflict, LabelsLost
 from lifecycle.labels.label import Label
-from serving.audit.checkpoint import Witness
 from serving.audit.segment_files import open_to_read, segments_with_records
-from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer
-from serving.audit.witnesses import newest_of_others
 
 LabelOutcome = Literal["given", "repeated", "corrected"]
 """given: the first word on its event. repeated: its id is known with the same word. corrected: there was an earlier word on its event."""
@@ -67,7 +63,16 @@ class LabelLog:
         now_us: Callable[[], int] = _now_us,
     ) -> None:
         self.folder = folder
-        self._signer, self._knows, self._now_us = signer, knows, now_us
+        self._now_us = now_us
+        self._log = SharedLog(
+            folder,
+            LABELS,
+            segment_bytes=_SEGMENT_BYTES,
+            beside=(PREDICTIONS, ACTS),
+            signer=signer,
+            knows=knows,
+            now_us=now_us,
+        )
         self._index = _Index(folder)
         self._using = threading.RLock()
 
@@ -92,7 +97,7 @@ class LabelLog:
             self._index.catch_up()
             known = self._index.draws.get(draw.model, [])
             if any(one.draw_id == draw.draw_id for one in known):
-                self._append([])
+                self._log.append([])  # its writer may have died before it synced
                 return
             for one in known:
                 if (
@@ -104,7 +109,7 @@ class LabelLog:
                         f"draw {draw.draw_id} of {draw.model} covers time that draw {one.draw_id} already covers, and a slice of "
                         "time may be drawn only once; somebody else drew meanwhile: ask for the queue again"
                     )
-            self._append([LabelLine(time_us=self._now_us(), draw=draw).encoded()])
+            self._log.append([LabelLine(time_us=self._now_us(), draw=draw).encoded()])
             self._index.catch_up()
 
     def draws(self, model: str) -> list[Draw]:
@@ -117,7 +122,7 @@ class LabelLog:
     def _writing(self) -> Iterator[None]:
         with self._using:
             try:
-                with self._locked():
+                with self._log.locked():
                     yield
             except OSError as problem:
                 self._index = _Index(self.folder)  # what stayed of the lines is read again
@@ -185,42 +190,9 @@ class LabelLog:
             fresh[label.label_id] = with_selection(label, self._index.drawn.get(label.model, {}))
             words.add(place)
         now_us = self._now_us()
-        self._append([LabelLine(time_us=now_us, label=label).encoded() for label in fresh.values()])
+        self._log.append([LabelLine(time_us=now_us, label=label).encoded() for label in fresh.values()])
         self._index.catch_up()
         return outcomes
-
-    def _append(self, lines: Sequence[bytes]) -> None:
-        """Append, sync and sign. Without lines too: the writer of a label that is repeated may have died before it synced."""
-        chain = ChainedSegments(
-            self.folder,
-            LABELS,
-            segment_bytes=_SEGMENT_BYTES,
-            signer=self._signer,
-            now_us=self._now_us,
-            beside=self._beside,
-        )
-        try:
-            chain.resume()
-            if lines:
-                chain.append(lines)
-            if chain.checkpoint() is None and lines:
-                raise FileNotFoundError(2, "the log was removed while labels were written", str(self.folder))
-        finally:
-            chain.leave_open()
-
-    def _beside(self) -> tuple[Witness, ...]:
-        store = self.folder.parent
-        return tuple(one for name in (PREDICTIONS, ACTS) for one in newest_of_others(store / name, LABELS, self._knows))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 class _Index:
