@@ -5,7 +5,8 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.replica.whole_files import sync_folder, write_whole
+from serving.folder_sync import sync_folder
+from serving.replica.whole_files import write_whole
 
 __all__ = ["held", "is_held", "remove", "write_whole"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.segment_files import note_line, open_file
+from serving.folder_sync import sync_folder
 
 _BLOCK: Final = 64 * 1024
 
@@ -46,15 +47,3 @@ def cut_torn_line(fd: int) -> int:
         end = start
     os.ftruncate(fd, whole)
     return whole
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk: a new file is not there after a power cut before that. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that syncs no folders
-            raise
-    finally:
-        os.close(fd)

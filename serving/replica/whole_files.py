@@ -5,9 +5,12 @@ import stat
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from serving.folder_sync import sync_folder
 
-def write_whole(path: Path, body: str, *, new_mode: int | None = None, keeps_owner: bool = False) -> os.stat_result:
-    """Replace a file in one step and sync it to the disk. Returns the status of the file written, even if it was replaced since.
+
+def write_whole(path: Path, body: str | bytes, *, new_mode: int | None = None, keeps_owner: bool = False) -> os.stat_result:
+    """Replace a file in one step and sync it to the disk; text as UTF-8. Returns the status of the file written, even if it was replaced
+    since. Raises OSError.
 
     The mode of the file that is replaced stays, and its owner and group where that is allowed. new_mode: of a file that is new; None: as
     the umask says. keeps_owner: raises PermissionError, changing nothing, where owner and group cannot stay."""
@@ -17,10 +20,10 @@ def write_whole(path: Path, body: str, *, new_mode: int | None = None, keeps_own
     mode = 0o600 if before is not None else 0o666 if new_mode is None else new_mode
     draft.unlink(missing_ok=True)  # of a process that was killed, with another mode perhaps
     try:
-        with open(draft, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as out:
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as out:
             if before is not None:
                 _as_before(out.fileno(), before, keeps_owner=keeps_owner)
-            out.write(body)
+            out.write(body.encode() if isinstance(body, str) else body)
             out.flush()
             os.fsync(out.fileno())
             status = os.fstat(out.fileno())
@@ -30,15 +33,6 @@ def write_whole(path: Path, body: str, *, new_mode: int | None = None, keeps_own
         raise
     sync_folder(path.parent)
     return status
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync the entries of a folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -18,6 +18,8 @@ from typing import IO, Any, Final
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from serving.folder_sync import sync_folder
+
 SUFFIX: Final = ".parquet"
 
 
@@ -86,21 +88,14 @@ class ArchivePlace:
         draft = f"{posixpath.dirname(target)}/.{posixpath.basename(target)}.{secrets.token_hex(4)}"
         try:
             self._files.put_file(str(source), draft)
-            _sync(Path(draft))
+            with Path(draft).open("rb") as file:
+                os.fsync(file.fileno())
             Path(draft).replace(target)
         finally:
             Path(draft).unlink(missing_ok=True)
-        _sync(Path(target).parent)
+        sync_folder(Path(target).parent)
 
     def remove(self, name: str) -> None:
         """Remove a file if it exists. Raises OSError."""
         if self.has(name):
             self._files.rm_file(self.path_of(name))
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -18,6 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lifecycle.governance.registry.errors import Damaged, RegistryError, Unreachable
+from serving.folder_sync import sync_folder
 
 _DRAFT: Final = ".draft-"
 _DRAFT_AGE_S: Final = 3600.0
@@ -177,11 +178,7 @@ class ObjectStore:
             take_place(draft, target)
         finally:
             draft.unlink(missing_ok=True)
-        handle = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(target.parent)
 
     @contextmanager
     def _asked(self, path: str, *, writes: bool = False) -> Iterator[None]:

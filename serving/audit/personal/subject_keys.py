@@ -16,6 +16,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from serving.folder_sync import sync_folder
+
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _MOST_CACHED: Final = 10_000
@@ -74,7 +76,7 @@ class SubjectKeys:
         except FileNotFoundError:
             return False
         path.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
         return True
 
     def _find(self, subject: str) -> AESGCM | None:
@@ -113,13 +115,5 @@ def _create(path: Path) -> bytes:
     finally:
         os.close(fd)
         draft.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
     return path.read_bytes()
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

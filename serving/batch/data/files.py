@@ -8,12 +8,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 import fsspec
 
 from serving.batch.errors import BatchInputError
+from serving.folder_sync import sync_folder
 
 _HASHED: Final = 1 << 20
 _PART: Final = ".part"
@@ -118,7 +119,7 @@ class BatchFolder:
             with suppress(OSError):
                 os.unlink(part)
             raise
-        _sync(folder)
+        sync_folder(Path(folder))
 
     def sweep(self) -> None:
         """Remove what killed writers left under other names. Only where nobody writes now."""
@@ -135,11 +136,3 @@ class BatchFolder:
 
     def _within(self, path: str) -> str:
         return str(path)[len(str(self._root)) :].lstrip("/")
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from serving.folder_sync import sync_folder
 from serving.sinks.errors import SpoolError
-from serving.sinks.spool.segments import make_durable, sync_folder
+from serving.sinks.spool.segments import make_durable
 from serving.sinks.text import clean, encode_json, rfc3339
 
 _log = logging.getLogger("vedette.sinks")

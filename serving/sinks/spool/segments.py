@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from serving.folder_sync import sync_folder
 from serving.sinks.errors import SpoolError
 from serving.sinks.spool.frames import MAGIC, SpoolFrame, frames, is_torn
 
@@ -85,15 +86,6 @@ def make_durable(folder: Path) -> None:
         make_durable(folder.parent)
         folder.mkdir(exist_ok=True, mode=0o700)
         sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def repaired(folder: Path, number: int) -> Iterator[SpoolFrame]:
