@@ -10,7 +10,7 @@ from typing import Any
 from tests.fakes.apiserver.admitting.rules import RULES, unreadable
 from tests.fakes.apiserver.admitting.shape import PRESERVE
 from tests.fakes.apiserver.admitting.validation import validate
-from tests.fakes.apiserver.failures import Cause, not_allowed, required, shown, unsupported, wrong
+from tests.fakes.apiserver.failures import Cause, not_allowed, required, unsupported, wrong
 from tests.fakes.apiserver.storing.kinds import Kind, Resource, Scale
 from tests.fakes.apiserver.storing.store import copied
 
@@ -191,7 +191,3 @@ def status_of(definition: Json, now: str) -> Json:
         "conditions": conditions,
         "storedVersions": [*stored, *([] if storage in stored else [storage])],
     }
-
-
-def described(causes: list[Cause]) -> str:
-    return "; ".join(f"{cause.field}: {cause.message}" for cause in causes) or shown("")

@@ -139,8 +139,3 @@ class Registry:
 
     def of(self, resource: Resource) -> list[Kind]:
         return [kind for kind in self._kinds.values() if kind.resource == resource]
-
-    def by_kind(self, api_version: str, name: str) -> Kind | None:
-        """The kind an owner reference names; its version may be another served one of the same group."""
-        group = api_version.rpartition("/")[0]
-        return next((kind for kind in self._kinds.values() if kind.kind == name and kind.group == group), None)

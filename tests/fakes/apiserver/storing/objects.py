@@ -243,7 +243,7 @@ def judged(call: Call, live: Json | None, new: Json) -> None:
     if schema is not None:
         causes += validate(schema, new) if live is None else validate(schema, new, old=live)
         if kind.custom and rules.has_rules(schema):
-            blocked = any(cause.reason in _BLOCKING for cause in causes)
+            blocked = any(cause.reason in rules.BLOCKING for cause in causes)
             causes += [_UNCHECKED] if blocked else rules.judge(schema, new, live)
     if kind.group == EXTENSIONS and not causes:
         causes += definitions.findings(new)
@@ -301,7 +301,6 @@ def _meta_causes(kind: Kind, live: Json | None, new: Json) -> list[Cause]:
     return causes
 
 
-_BLOCKING = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
 _UNCHECKED = Cause(
     "FieldValueInvalid",
     "Invalid value: null: some validation rules were not checked because the object was invalid; "

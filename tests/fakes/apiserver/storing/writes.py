@@ -4,7 +4,7 @@
 reads again and tries anew when the object changed meanwhile, unless the client named a resourceVersion.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tests.fakes.apiserver.failures import (
@@ -33,7 +33,7 @@ from tests.fakes.apiserver.storing.objects import (
     typed_schema,
     undeclared,
 )
-from tests.fakes.apiserver.storing.store import Key, Store, copied
+from tests.fakes.apiserver.storing.store import Store, copied
 from tests.fakes.apiserver.storing.views import at_version, stored_form
 
 Json = dict[str, Any]
@@ -260,11 +260,6 @@ class Writer:
             live = marked if call.dry_run else at_version(kind, self.store.put(kind.resource, key, stored_form(kind, marked)))
         return live, False
 
-    def drop(self, resource: tuple[str, str], key: Key) -> None:
-        """Remove without ceremony: the garbage collector's last act."""
-        if self.store.get(resource, key) is not None:
-            self.store.remove(resource, key)
-
 
 def _held(kind: str, obj: Json) -> bool:
     """A namespace goes only when the controller has emptied it."""
@@ -304,6 +299,3 @@ def _preconditions(call: Call, live: Json, wanted: Mapping[str, Any]) -> None:
                 f"Precondition failed: {word} in precondition: {wanted[name]}, {word} in object meta: {live['metadata'][name]}"
             )
             raise conflict(call.kind.group, call.kind.plural, call.name, why)
-
-
-Answer = Awaitable[tuple[int, Json]]
