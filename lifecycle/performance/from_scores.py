@@ -9,7 +9,7 @@ under covariate shift without labels", arXiv:2401.08348. The standard error is t
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from lifecycle.arrays import Floats, Mask
 from lifecycle.metrics.intervals import Z95
 from lifecycle.performance.figures import Figure, NotEstimated, is_estimate
 from serving.models.verdicts import CalibrationTable
-
-ESTIMATED_FROM: Final = "scores"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,6 @@ from serving.read_back import without_unknown_fields
 GROUP: Final = "vedette.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
-FIELD_MANAGER: Final = "vedette-operator"
-"""Who owns the fields that the operator applies."""
 FINALIZER: Final = f"{GROUP}/release"
 """Finalizer: kept until the backend has removed what was made for the service."""
 REQUESTS_ANNOTATION: Final = f"{GROUP}/requests"

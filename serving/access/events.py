@@ -18,7 +18,6 @@ from serving.telemetry.metric_doc import MetricDoc
 
 LINES_PER_S: Final = 5.0
 BURST_S: Final = 10.0
-NO_TENANT: Final = ""
 _log = logging.getLogger("vedette.security")
 
 

@@ -1,7 +1,6 @@
 """The access policy's file: YAML in, `AccessPolicy` out, or an error that says what, where and the way out. Parses only."""
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -335,13 +334,3 @@ class _Strict(yaml.CSafeLoader):
                     raise yaml.YAMLError(f"{key.value} is written twice{key.start_mark}")
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
-
-
-def verbs_of(policy: AccessPolicy, roles: Sequence[str]) -> Mapping[Verb, tuple[str, ...]]:
-    """Verb -> models, over these roles: for people."""
-    found: dict[Verb, tuple[str, ...]] = {}
-    for role in roles:
-        for grant in policy.roles.get(role, ()):
-            for verb in sorted(grant.verbs, key=lambda verb: verb.value):
-                found[verb] = tuple(dict.fromkeys((*found.get(verb, ()), *grant.models.patterns)))
-    return found

@@ -41,7 +41,6 @@ class RemarkKind(StrEnum):
     NOT_PROTECTED = "not yet protected"
     UNSIGNED = "unsigned"
     CLOCK = "clock"
-    TORN = "torn line"
     HASHES = "hashes incomplete"
     NOT_REMOVED = "records beside a tombstone"
     ANCHOR = "anchor"

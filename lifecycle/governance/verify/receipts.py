@@ -21,7 +21,7 @@ from lifecycle.governance.verify.tree import SegmentTree
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
 from serving.audit.merkle import ProofError, check_consistency, check_inclusion, leaf_hash
-from serving.audit.signed_note import NoteError, VerifierKey, text_of
+from serving.audit.signed_note import NoteError, text_of
 
 FORMAT: Final = "vedette-receipt/1"
 
@@ -120,14 +120,6 @@ def prove(
 def check(receipt: ReceiptProof, trust: Trust) -> list[CheckedProof]:
     """Check every proof off line and return what each shows. Raises ReceiptError for the first that does not hold."""
     return [_check(proof, receipt.receipt, trust) for proof in receipt.proofs]
-
-
-def keys_in(receipt: ReceiptProof) -> list[VerifierKey]:
-    """The keys that the proof itself names: they are for reading, not for trust. Raises ReceiptError."""
-    try:
-        return list(dict.fromkeys(VerifierKey.parse(key) for proof in receipt.proofs for key in proof.signers))
-    except NoteError as error:
-        raise ReceiptError(str(error)) from error
 
 
 def _first_over(index: int, tree: SegmentTree, notes: Sequence[str], trust: Trust) -> tuple[str, Checkpoint]:

@@ -20,7 +20,7 @@ _ORDER = {"major": 0, "minor": 1, "trace": 2, "none": 3}
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """checks: findings first, the worst first. unjudged: what could not be checked. smallest_p: the smallest adjusted p of the report."""
+    """checks: findings first, the worst first. unjudged: what could not be checked."""
 
     reference: DriftSample
     current: DriftSample
@@ -43,11 +43,6 @@ class DriftReport:
     def severity(self) -> DriftSeverity:
         """Of the worst check."""
         return self.checks[0].severity if self.checks else "none"
-
-    @property
-    def smallest_p(self) -> float:
-        """The smallest adjusted p; 1 without checks."""
-        return min((check.adjusted_p for check in self.checks), default=1.0)
 
     @property
     def smallest_raw_p(self) -> float:

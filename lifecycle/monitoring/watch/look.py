@@ -202,11 +202,3 @@ def _alarm(state: ModelState, finding: StreamFinding, reference: ModelReference,
 
 def _latest(seen: tuple[SeenSign, ...], more: list[tuple[Sign, int]]) -> tuple[SeenSign, ...]:
     return (*seen, *(SeenSign(detector, time_us) for detector, time_us in more))[-LATEST:]
-
-
-def open_findings(state: ModelState, reference: ModelReference) -> Mapping[str, str]:
-    """Subjects that are alarmed now: name -> severity."""
-    if state.whole is None:
-        return {}
-    words = ("", "minor", "major")
-    return {reference.subjects[int(s)].name: words[int(state.whole.status[s])] for s in np.flatnonzero(state.whole.status)}

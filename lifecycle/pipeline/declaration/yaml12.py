@@ -9,7 +9,6 @@ import yaml
 
 from lifecycle.pipeline.errors import PipelineFileError
 
-_STR: Final = "tag:yaml.org,2002:str"
 _BOOL: Final = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _FLOAT: Final = re.compile(
     r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"

@@ -4,7 +4,6 @@ It keeps its port over a restart, so that its clients find it again."""
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -142,12 +141,3 @@ def beside(work: Callable[[], None], is_over: threading.Event) -> Iterator[None]
     finally:
         is_over.set()
         thread.join(10)
-
-
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    try:
-        with socket.create_connection((HOST, port), timeout=1):
-            return True
-    except OSError:
-        return False

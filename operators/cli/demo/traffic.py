@@ -1,9 +1,9 @@
 """Constant load on both doors. Every request without a verdict in time counts as a failure, whatever its cause.
 
-Open loop: requests are begun at the stated rate whatever the answers do, and latency counts from when a request was due. A client that
-is refused because the machine is busy asks again when the server says so, as the protocol has it; each refusal is counted. With
-MOST_UNDER_WAY requests under way, those that become due are held back and counted: the clients share the machine with the server, and an
-open loop on a machine that is too busy would measure nothing but its own queue."""
+Open loop: requests are begun at the stated rate, whether or not earlier ones were answered. A client that is refused because the machine
+is busy asks again when the server says so, as the protocol has it; each refusal is counted. While MOST_UNDER_WAY requests are under way,
+further ones are held back and counted: the clients share the machine with the server, and an open loop on a machine that is too busy would
+measure nothing but its own queue."""
 
 import asyncio
 import contextlib
@@ -84,7 +84,6 @@ class TrafficCounts:
     """By `variant@version`."""
     fallbacks: int = 0
     alerts: Counter[str] = field(default_factory=Counter)
-    latencies_ms: list[float] = field(default_factory=list)
 
     def failure(self, why: str) -> None:
         """One request that was not answered as it should be."""
@@ -96,11 +95,6 @@ class TrafficCounts:
     def rate_per_s(self) -> float:
         """Answers a second."""
         return self.answered / max(time.monotonic() - self.began_s, 1e-9)
-
-    def quantile_ms(self, q: float) -> float:
-        """Latency from when a request was due."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 class DemoTraffic:
@@ -174,16 +168,16 @@ class DemoTraffic:
         while not stopping.is_set():
             due = int((time.monotonic() - began) * self.rate)
             for number in range(sent, due):
-                self._begin_one(self._ask(session, call, number), began + number / self.rate)
+                self._begin_one(self._ask(session, call, number))
             sent = max(sent, due)
             await asyncio.sleep(_TICK_S)
 
-    def _begin_one(self, ask: Callable[[], Awaitable[TrafficAnswer]], due_at: float) -> None:
+    def _begin_one(self, ask: Callable[[], Awaitable[TrafficAnswer]]) -> None:
         if len(self._under_way) >= MOST_UNDER_WAY:
             for counts in (self.counts, self.total):
                 counts.held_back += 1
             return
-        task = asyncio.create_task(self._counted(ask, due_at))
+        task = asyncio.create_task(self._counted(ask))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -212,7 +206,7 @@ class DemoTraffic:
                 await asyncio.sleep(refusal.wait_s)
         raise AssertionError("unreachable: the last try answers or raises")
 
-    async def _counted(self, ask: Callable[[], Awaitable[TrafficAnswer]], due_at: float) -> None:
+    async def _counted(self, ask: Callable[[], Awaitable[TrafficAnswer]]) -> None:
         counters = (self.counts, self.total)
         for counts in counters:
             counts.sent += 1
@@ -222,14 +216,12 @@ class DemoTraffic:
             for counts in counters:
                 counts.failure(f"{type(problem).__name__}: {problem}"[:300])
             return
-        took_ms = (time.monotonic() - due_at) * 1000
         for counts in counters:
             counts.answered += 1
             counts.by_variant[answer.variant] += 1
             counts.by_revision[f"{answer.variant}@{answer.version}"] += 1
             counts.fallbacks += answer.is_fallback
             counts.alerts[answer.variant] += answer.verdict == "alert"
-        self.counts.latencies_ms.append(took_ms)
 
     async def _http(self, session: aiohttp.ClientSession, body: bytes) -> TrafficAnswer:
         async with session.post(self._url, data=body) as reply:

@@ -57,11 +57,6 @@ class Correlator:
         self._changes: list[GroupChange] | None = None
         self._unexpired = 0
 
-    @property
-    def base_rules(self) -> frozenset[str]:
-        """Ids of the rules for single events that count in any correlation."""
-        return frozenset(self._by_rule) - self._places.keys()
-
     def observe(self, at_us: int, matched: Sequence[str], fields: Fields, event: str) -> list[CorrelationHit]:
         """Take one event in. at_us: its time. matched: ids of the rules that it matches. event: its id, different for each event."""
         self.newest_us = max(self.newest_us, at_us)
