@@ -21,6 +21,7 @@ from loadtests.bench.worlds.own_redis import OwnRedis
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.xdist_group("replicas under faults"),
     pytest.mark.skipif(
         shutil.which("redis-server") is None, reason="redis-server is not installed; `make services` installs it"
     ),

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.integration
 SAME = ["source_file", "source_row", "event_time", "host", "verdict", "score", "degraded", "revision"]
 
 
+@pytest.mark.xdist_group("a batch on a Ray of its own")
 def test_actors_on_ray_give_the_rows_that_one_process_gives(flows_store, flows_folder, tmp_path):
     here = run(flows_store, flows_folder, tmp_path / "here", "--max-rows-per-partition", "900")
     there = run(flows_store, flows_folder, tmp_path / "there", "--max-rows-per-partition", "900", "--workers", "2")
