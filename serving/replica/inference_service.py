@@ -171,7 +171,7 @@ class ModelServer:
             if entered is not None:
                 leave_trace(entered)
         self._tally(answer.model, answer.version).count(began_ns, is_success=True)
-        return answer if seen is None else end_answered(seen, answer)
+        return answer if seen is None or seen.trace is None else end_answered(seen, seen.trace, answer)
 
     def _requested_variant(self, variants: VariantSet, request: InferRequest, requested: object) -> VariantSet:
         """The variant that a request names. A request may name the version of that variant as well."""

@@ -17,6 +17,7 @@ from serving.telemetry.metrics import outcome_of
 from serving.telemetry.tracing import names
 from serving.telemetry.tracing.names import Attributes, TraceKind
 from serving.telemetry.tracing.request_trace import RequestTrace
+from serving.telemetry.tracing.trace import Trace
 from serving.telemetry.tracing.tracer import Tracer
 
 _ROUTE: Final = "/v2/models/{model}/infer"
@@ -46,26 +47,22 @@ def request_span(request: InferRequest) -> tuple[str, TraceKind]:
 
 def begin_request(tracer: Tracer, request: InferRequest) -> RequestTrace | None:
     """What this request's trace may be made of; None if it will have none."""
-    trace = tracer.begin(request.traceparent, names.INFER, start_ns=request.arrived_ns or None)
-    if trace is not None:
-        trace.name, trace.kind = request_span(request)
-    elif not tracer.tail.is_on:
-        return None
-    return RequestTrace(tracer, request, trace, request_span, time.time_ns())
+    if tracer.throw(request.traceparent):
+        name, kind = request_span(request)
+        trace = tracer.start(request.traceparent, name, kind=kind, start_ns=request.arrived_ns or None)
+        return RequestTrace(tracer, request, trace, request_span)
+    return RequestTrace(tracer, request, None, request_span) if tracer.tail.is_on else None
 
 
-def end_answered(seen: RequestTrace, answer: InferAnswer) -> InferAnswer:
-    """End the span of an answered request, if it has one. The span of a door's request stays open until the door has encoded the answer,
-    which it does before it waits for anything; the result says so to the door."""
-    trace = seen.trace
-    if trace is None:
-        return answer
+def end_answered(seen: RequestTrace, trace: Trace, answer: InferAnswer) -> InferAnswer:
+    """End the span of an answered request. That of a door's request stays open until the door has encoded the answer, which it does before
+    it waits for anything; the result says so to the door."""
     told: dict[str, bool | int | float | str] = {**_common(seen), names.MODEL_NAME: answer.model, names.VERSION: answer.version}
     for name, parameter in _PARAMETERS.items():
         if parameter in answer.parameters:
             told[name] = answer.parameters[parameter]
     told.update(_status(seen.request, None))
-    open_answer = _OpenAnswer(seen, told)
+    open_answer = _OpenAnswer(seen, trace, told)
     if seen.request.door not in _DOORS:
         open_answer.end()
         return answer
@@ -95,10 +92,10 @@ def end_abandoned(seen: RequestTrace) -> None:
 class _OpenAnswer:
     """See serving.messages.AnswerTrace."""
 
-    __slots__ = ("_answered_ns", "_encoded_ns", "_seen", "_told")
+    __slots__ = ("_answered_ns", "_encoded_ns", "_seen", "_told", "_trace")
 
-    def __init__(self, seen: RequestTrace, told: dict[str, bool | int | float | str]) -> None:
-        self._seen, self._told = seen, told
+    def __init__(self, seen: RequestTrace, trace: Trace, told: dict[str, bool | int | float | str]) -> None:
+        self._seen, self._trace, self._told = seen, trace, told
         self._answered_ns = self._encoded_ns = time.time_ns()
 
     def encoded(self, size: int) -> None:
@@ -107,9 +104,7 @@ class _OpenAnswer:
             self._told[names.HTTP_ANSWER_BYTES] = size
 
     def end(self) -> None:
-        trace = self._seen.trace
-        if trace is None:
-            return
+        trace = self._trace
         self._seen.write()
         if self._encoded_ns > self._answered_ns:
             trace.span(names.ENCODE, self._answered_ns, self._encoded_ns)
@@ -120,7 +115,8 @@ def _common(seen: RequestTrace) -> Attributes:
     """What the span says however it ends. The part before scoring is over by now, so its span is written here."""
     request, trace = seen.request, seen.trace
     if request.arrived_ns and trace is not None:
-        ended_ns = max(seen.decoded_ns, request.arrived_ns)
+        offset_ns = seen.offset_ns()
+        ended_ns = time.time_ns() if offset_ns is None else max(offset_ns + int(seen.started_s * 1e9), request.arrived_ns)
         trace.span(names.DECODE, request.arrived_ns, ended_ns, {names.INPUTS: len(request.inputs)})
     if request.door == "http":
         return {names.KEPT: seen.reason, names.HTTP_METHOD: "POST", names.HTTP_ROUTE: _route(request)}

@@ -94,7 +94,7 @@ class Scorer:
             groups = [await self._answer(variants, state, groups[0])]
         else:
             groups = await self._answer_all(variants, state, groups)
-        if trace is not None:
+        if trace is not None and trace.trace is None:
             self._judge(trace, state, groups)
         receipt = f"{self._identity}-{next(self._numbers):x}"
         first = groups[0]
@@ -103,7 +103,7 @@ class Scorer:
         else:
             version = variants.stable.revision.version
             outputs = tuple([output_tensor(at, groups, state.rows.rows) for at in range(len(state.wanted))])
-        parameters = answer_parameters(groups, receipt, None if trace is None else trace.trace_id)
+        parameters = answer_parameters(groups, receipt, None if trace is None or trace.trace is None else trace.trace.trace_id)
         if state.explain is not None:
             outputs = (*outputs, await self._explain(state, groups, state.explain))
             parameters[EXPLAIN] = state.explain
@@ -122,8 +122,12 @@ class Scorer:
 
     def _judge(self, trace: RequestTrace, state: RequestState, groups: Sequence[RowGroup]) -> None:
         """Keep the trace of a request that was slow or degraded though it was not sampled."""
-        is_degraded = any(group.degraded_rows or group.fallback_from is not None for group in groups)
-        trace.judge(self._clock.monotonic_s() - state.started_s, is_degraded=is_degraded)
+        for group in groups:
+            if group.degraded_rows or group.fallback_from is not None:
+                trace.keep("degraded")
+                return
+        if self._clock.monotonic_s() - state.started_s > trace.tracer.tail.slow_s:
+            trace.keep("slow")
 
     async def _explain(self, state: RequestState, groups: Sequence[RowGroup], method: str) -> Tensor:
         """The explanation of an answer that is made. Its time is no latency of the model's, and is kept apart."""
@@ -168,7 +172,7 @@ class Scorer:
         rows = stable.revision.inputs.read(request, now_us, self._limits.max_rows)
         state = RequestState(request, trace, started, started + allowed_s, now_us, wanted, rows)
         if trace is not None:
-            trace.clock = self._clock
+            trace.clock, trace.started_s = self._clock, started
         if explain is not None:
             check_rows(rows.rows)
             state.explain = explain

@@ -34,6 +34,7 @@ from serving.scoring.rules.suppressing import suppress
 from serving.scoring.triage.outcomes import counted
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import names
+from serving.telemetry.tracing.names import NO_ATTRIBUTES
 from serving.telemetry.tracing.request_trace import RequestTrace
 
 Feed = Mapping[str, NDArray[Any]]
@@ -232,7 +233,7 @@ class VariantRunner:
         else:
             guard.succeeded(ticket, took_s, end)
         if state.trace is not None:
-            state.trace.read(names.MODEL, start, end, group)
+            state.trace.readings.append((names.MODEL, start, end, group, NO_ATTRIBUTES, None))
         if end > state.deadline_s:
             raise _too_late(group, end - state.deadline_s)
 

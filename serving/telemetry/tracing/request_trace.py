@@ -24,20 +24,23 @@ class SpanSubject(Protocol):
         ...
 
 
-class RequestTrace(msgspec.Struct):
-    """trace: None while the request is neither sampled nor kept. readings: (span, start, end, subject, more attributes, error), in the
-    seconds of `clock`."""
+Reading = tuple[str, float, float, SpanSubject | None, Attributes, str | None]
+"""A part that is over: its name, start, end, what it is about, more attributes, and the error that it ended in."""
+
+
+class RequestTrace(msgspec.Struct, gc=False):  # it refers to nothing that refers to it
+    """trace: None while the request is neither sampled nor kept. readings: in the seconds of `clock`."""
 
     tracer: Tracer
     request: InferRequest
     trace: Trace | None
     name: Callable[[InferRequest], tuple[str, TraceKind]]
     """Gives the name and kind of the request's span: `name(request)`."""
-    decoded_ns: int
-    """Wall clock when its door had read it."""
     clock: Clock | None = None
+    started_s: float = 0.0
+    """When scoring began, so its door had read it."""
     reason: str = SAMPLED
-    readings: list[tuple[str, float, float, SpanSubject | None, Attributes, str | None]] = []
+    readings: list[Reading] = []
 
     @property
     def trace_id(self) -> str | None:
@@ -56,11 +59,6 @@ class RequestTrace(msgspec.Struct):
         """Note that a part is over. error: set when that part failed."""
         self.readings.append((name, start_s, end_s, subject, attributes, error))
 
-    def judge(self, latency_s: float, *, is_degraded: bool) -> None:
-        """Keep an answered request that was slow or degraded, if it has no trace yet."""
-        if self.trace is None and (reason := self.tracer.tail.reason(latency_s, is_degraded=is_degraded)) is not None:
-            self.keep(reason)
-
     def keep(self, reason: KeepReason) -> None:
         """Keep it, if it has no trace yet and the reason may keep one more."""
         if self.trace is not None:
@@ -70,12 +68,16 @@ class RequestTrace(msgspec.Struct):
         self.trace = self.tracer.keep(reason, self.request.traceparent, name, kind=kind, start_ns=start_ns)
         self.reason = reason
 
+    def offset_ns(self) -> int | None:
+        """What the trace's wall clock is ahead of the readings' clock; None if scoring has not begun."""
+        clock = self.clock
+        return None if clock is None else clock.now_us() * 1000 - int(clock.monotonic_s() * 1e9)
+
     def write(self) -> None:
         """Make spans of what was read so far. They are in the trace's wall clock."""
-        trace, clock = self.trace, self.clock
-        if trace is None or clock is None:
+        trace, offset_ns = self.trace, self.offset_ns()
+        if trace is None or offset_ns is None:
             return
-        offset_ns = clock.now_us() * 1000 - int(clock.monotonic_s() * 1e9)
         for name, start_s, end_s, subject, attributes, error in self.readings:
             told = attributes if subject is None else {**subject.span_attributes(), **attributes}
             trace.span(name, offset_ns + int(start_s * 1e9), offset_ns + int(end_s * 1e9), told, error=error)

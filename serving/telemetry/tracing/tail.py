@@ -12,23 +12,14 @@ KEEP_REASONS: Final[tuple[KeepReason, ...]] = ("error", "slow", "degraded")
 class KeepPolicy:
     """slow_s: a request that takes longer is slow. per_s: traces that each reason may keep in a second; 0 keeps none."""
 
-    __slots__ = ("_kept", "_second", "per_s", "slow_s")
+    __slots__ = ("_kept", "_second", "is_on", "per_s", "slow_s")
 
     def __init__(self, slow_s: float, per_s: int) -> None:
         self.slow_s, self.per_s = slow_s, per_s
+        self.is_on = per_s > 0
+        """Whether it keeps anything."""
         self._second: dict[KeepReason, int] = {}
         self._kept: dict[KeepReason, int] = {}
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it keeps anything."""
-        return self.per_s > 0
-
-    def reason(self, latency_s: float, *, is_degraded: bool) -> KeepReason | None:
-        """Why an answered request is worth a trace; None: it is quick and good."""
-        if is_degraded:
-            return "degraded"
-        return "slow" if latency_s > self.slow_s else None
 
     def may_keep(self, reason: KeepReason, now_s: float) -> bool:
         """Whether one more of this reason may be kept in the second of `now_s`; it counts as kept if so."""

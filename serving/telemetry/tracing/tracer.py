@@ -39,13 +39,14 @@ class Tracer:
         exporter: SpanExporter | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ratio, self.tail, self._now_s = ratio, tail, now_s
+        self.tail, self._now_s = tail, now_s
         self._delivery = SpanDelivery(endpoint) if endpoint is not None and exporter is None else None
         self._ship: Ship | None = None
         if exporter is not None:
             self._ship = lambda span: exporter.export((span,)) and None
         elif self._delivery is not None:
             self._ship = self._delivery.take
+        self._ratio = ratio if self._ship is not None else 0.0
         self._resource = Resource.create({"service.name": service_name}) if self.is_on else Resource.get_empty()
         self._counts = dict.fromkeys((SAMPLED, *KEEP_REASONS, UNKEPT), 0)
 
@@ -66,17 +67,31 @@ class Tracer:
     ) -> Trace | None:
         """Start a span if it is sampled, else None. traceparent: the caller's header, if any; its decision wins, else the coin's.
         tracestate: the caller's, which goes on. links: traceparents of what it also comes from; they decide nothing."""
-        if self._ship is None:
+        if not self.throw(traceparent):
             return None
-        caller = None
-        if traceparent is not None:
+        return self.start(traceparent, name, kind=kind, start_ns=start_ns, tracestate=tracestate, links=links)
+
+    def throw(self, traceparent: str | None) -> bool:
+        """Whether what comes with this header is sampled. Asked once a request: the coin is thrown each time."""
+        if traceparent is not None and self._ship is not None:
             if is_plainly_unsampled(traceparent):
-                return None
+                return False
             caller = parse_traceparent(traceparent)
-            if caller is not None and not caller[2]:
-                return None
-        if caller is None and random.random() >= self._ratio:  # noqa: S311  # nosec B311  # a sampling coin, not a secret
-            return None
+            if caller is not None:
+                return caller[2]
+        return random.random() < self._ratio  # noqa: S311  # nosec B311  # a sampling coin, not a secret
+
+    def start(
+        self,
+        traceparent: str | None,
+        name: str,
+        *,
+        kind: TraceKind = "server",
+        start_ns: int | None = None,
+        tracestate: str | None = None,
+        links: Iterable[str] = (),
+    ) -> Trace:
+        """Start the span of what is sampled. Raises ValueError while tracing is off."""
         self._counts[SAMPLED] += 1
         return self._open(traceparent, name, kind, start_ns, tracestate, links)
 
