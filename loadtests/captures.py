@@ -1,6 +1,6 @@
-"""Events of the shipped detectors, as a client would send them: from their real capture if there is one, else generated.
+"""Events of the shipped detectors, as a client would send them: from the detector's real capture if there is one, else generated.
 
-The training room knows a detector's source, its column names and the time of an event. There are no events where that room is not
+The training room knows a detector's source, its column names and the time of an event. There are no events if that room is not
 installed, or for a model that is not a shipped detector."""
 
 import importlib
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 KEPT: Final = 5000
-"""Events held in memory; users cycle through them."""
+"""The most events held in memory. Users cycle through them."""
 
 Event = Mapping[str, Any]
 
 
 def events_of(model: str, data_dir: Path | None) -> tuple[str, list[Event]] | None:
-    """The source of the events, and the events with the model's own column names; None if there are none for this model."""
+    """Where events of a model come from, and at most KEPT of them, with the model's own column names. None if there are none for this
+    model."""
     try:
         detectors = importlib.import_module("lifecycle.datasets.declarations")
         sending = importlib.import_module("lifecycle.training.client_rows")
@@ -45,7 +46,7 @@ def parquet_columns(file: Path) -> list[str]:
 
 
 def parquet_rows(file: Path) -> list[Event]:
-    """The first rows of a Parquet file."""
+    """The first rows of a Parquet file, at most KEPT."""
     from pyarrow import parquet
 
     batch = next(parquet.ParquetFile(file).iter_batches(KEPT), None)
@@ -60,12 +61,13 @@ def _generated() -> list[Event]:
 
 
 def _plain(event: Mapping[str, Any]) -> Event:
-    """Times as RFC 3339 text, as the protocol has them."""
+    """An event with its times as RFC 3339 text, as the protocol has them."""
     return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in event.items()}
 
 
 def stream_events_of(model: str, data_dir: Path | None) -> tuple[str, list[tuple[bytes, dict[str, Any]]]]:
-    """The source of a shipped detector's events, and their keys and bodies as a sensor would produce them. Raises ValueError."""
+    """Where events of a shipped detector come from, and their keys and bodies as a sensor would produce them. Raises ValueError if there
+    are none."""
     try:
         detectors = importlib.import_module("lifecycle.datasets.declarations")
         sending = importlib.import_module("lifecycle.training.client_events")

@@ -1,8 +1,9 @@
-"""Events that were sent and have no verdict yet: how long each waited, how many at once, which too long. Core: times come in."""
+"""Events that were sent and have no verdict yet: how long each waited, how many at once, which too long. Core: the caller gives the
+time."""
 
 
 class EventsInFlight:
-    """By their ids, in the order in which they were sent. Times are seconds of one clock."""
+    """The events by their ids, in the order in which they were sent. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._sent_s: dict[str, float] = {}
@@ -13,17 +14,18 @@ class EventsInFlight:
         return len(self._sent_s)
 
     def sent(self, event_id: str, now_s: float) -> None:
-        """This event is on its way."""
+        """Note that an event was sent now."""
         self._sent_s[event_id] = now_s
         self.most = max(self.most, len(self._sent_s))
 
     def answered(self, event_id: str, now_s: float) -> float | None:
-        """Milliseconds that it waited; None if it does not wait: it is another client's, was answered before, or is overdue."""
+        """Milliseconds that an event waited for its verdict. None if it does not wait: another client sent it, it was answered before,
+        or it is overdue."""
         sent_s = self._sent_s.pop(event_id, None)
         return None if sent_s is None else (now_s - sent_s) * 1000
 
     def overdue(self, now_s: float, limit_s: float) -> list[float]:
-        """Milliseconds that each event waited that has waited for limit_s or longer. They wait no more."""
+        """Milliseconds that each event has waited that has waited for at least limit_s. These events do not wait any more."""
         late: list[tuple[str, float]] = []
         for event_id, sent_s in self._sent_s.items():
             if now_s - sent_s < limit_s:

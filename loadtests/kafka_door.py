@@ -1,8 +1,8 @@
 """The Locust user of the stream: it produces events with a traceparent, and measures from then until their verdicts can be read.
 
-End to end: through the broker, the worker and its transaction, to a reader of committed records. Users do not wait for verdicts: a slow
-worker gets as many events as a fast one. A failure is an event without a verdict in time, one among the dead letters, and a verdict that
-does not carry its event's trace. Brokers and topics are those of VEDETTE_STREAM_*; the other users are in users.py."""
+The latency is end to end: through the broker, the worker and its transaction, to a reader of committed records. Users do not wait for
+verdicts, so a slow worker gets as many events as a fast one. A failure is an event without a verdict in time, an event among the dead
+letters, or a verdict without its event's trace. VEDETTE_STREAM_* names brokers and topics. The other users are in users.py."""
 
 import time
 import uuid
@@ -30,11 +30,11 @@ _LOOK_S: Final = 0.005
 _LEAST_WAIT_S: Final = 0.1
 _CONNECT_S: Final = 30.0
 _SAMPLED_OF: Final = 100
-"""One event of so many asks for its spans to be recorded."""
+"""One event in this many is sampled: its `traceparent` asks for spans to be recorded."""
 
 
 class _Answer(msgspec.Struct):
-    """What is read of a verdict, or of a dead letter, which is the event as it came."""
+    """The field that is read of a verdict, or of a dead letter, which is the event as it was sent."""
 
     event_id: str
 
@@ -44,14 +44,14 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 @cache
 def events() -> tuple[tuple[bytes, dict[str, Any]], ...]:
-    """Keys and bodies. Raises ValueError if there are none for the model."""
+    """Keys and bodies of the events to send. Raises ValueError if there are none for the model."""
     source, found = stream_events_of(SETTINGS.model, SETTINGS.data_dir)
     print(f"model {SETTINGS.model}: {len(found)} events from {source}")  # Locust shows it in its log
     return tuple(found)
 
 
 class EventStream:
-    """A producer, and a reader of verdicts and dead letters, for all users of this process."""
+    """A producer, and a reader of verdicts and dead letters, shared by all users of this process. Raises StreamError."""
 
     def __init__(self, environment: Any, settings: StreamSettings) -> None:
         self.in_flight = EventsInFlight()
@@ -72,7 +72,7 @@ class EventStream:
         self._looking = gevent.spawn(self._look)
 
     def send(self, key: bytes, body: dict[str, Any]) -> None:
-        """One event of now, with an id of its own, which is its trace's too."""
+        """Produce one event that happens now. Its new id is also the id of its trace."""
         event_id = uuid.uuid4().hex
         value = orjson.dumps({**body, "event_id": event_id, "event_time": datetime.now(UTC).isoformat()})
         self._sent += 1
@@ -81,7 +81,7 @@ class EventStream:
         put(self._cluster, self._producer, [OutRecord(self._settings.events, value, key, ((TRACE_HEADER, trace.encode()),))])
 
     def drain(self) -> None:
-        """Wait for the verdicts that are still to come; the events that get none are failures."""
+        """Wait for the verdicts that are still to come. Events that get none are failures."""
         until_s = time.perf_counter() + SETTINGS.verdict_s
         while len(self.in_flight) and time.perf_counter() < until_s:
             gevent.sleep(_LOOK_S)
@@ -136,21 +136,21 @@ class EventStream:
 
 @cache
 def stream_of(environment: Any) -> EventStream:
-    """The stream of this process. Raises StreamError."""
+    """The stream of this process, made at the first call. Raises StreamError."""
     return EventStream(environment, StreamSettings())
 
 
 class KafkaDoor(User):  # type: ignore[misc]  # Locust has no types
-    """Produces some events, waits a while, and again."""
+    """Produces some events, waits a while, and repeats this."""
 
     wait_time = constant(max(SETTINGS.wait_s, _LEAST_WAIT_S))
 
     def on_start(self) -> None:
-        """Begin somewhere among the events."""
+        """Connect, and begin at another event than the other users."""
         self.stream, self.events = stream_of(self.environment), cycle_from_own_start(events())
 
     @task  # type: ignore[untyped-decorator]
     def send(self) -> None:
-        """Some events."""
+        """Produce VEDETTE_LOAD_EVENTS events."""
         for _ in range(SETTINGS.events):
             self.stream.send(*next(self.events))

@@ -1,4 +1,4 @@
-"""What a load test has to itself on this machine: a trained store, a server of it, a broker and a worker; they end with the block."""
+"""The programs that a load test starts on this machine: a trained store, a server of it, a broker and a worker. They end with the block."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ _PARTITIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class LoadTarget:
-    """Where to send. environment: settings of the users, beside those that are set."""
+    """Where to send. environment: settings of the users, in addition to those that are set."""
 
     host: str
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -28,8 +28,10 @@ class LoadTarget:
 
 @contextmanager
 def local_target(folder: Path, model: str, data_dir: Path | None, *, streams: bool) -> Iterator[LoadTarget]:
-    """A server with this model, trained on the data or on generated rows the first time. folder: where its store is and stays.
-    streams: also a broker, and a worker of the stream on the same store. Raises BenchError, LocalKafkaError."""
+    """Start a server with this model, which is trained the first time on the data or on generated rows. Raises BenchError,
+    LocalKafkaError.
+
+    folder: where its store is, and stays. streams: start a broker too, and a stream worker on the same store."""
     store = folder / f"store-{model}-{'real' if data_dir else 'generated'}"
     command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
     with ExitStack() as stack:
@@ -49,7 +51,7 @@ def local_target(folder: Path, model: str, data_dir: Path | None, *, streams: bo
 
 
 def command_line(*words: str, environment: Mapping[str, str] | None = None) -> None:
-    """One verb of `vedette`, to its end. Raises BenchError with what it said."""
+    """Run one verb of `vedette` to its end. Raises BenchError, with what the verb printed, if it fails or takes too long."""
     try:
         done = subprocess.run(
             [*_CLI, *words],
@@ -76,14 +78,14 @@ def _worker(store: Path, environment: Mapping[str, str]) -> ServerUnderTest:
 
 
 def log_of(name: str) -> Path:
-    """Where the output of such a program is."""
+    """The file with the output of a program of this name."""
     return LOGS / f"{name}.log"
 
 
 def run_users(
     classes: Sequence[str], target: LoadTarget, page: Path, settings: Mapping[str, str], limit_s: float
 ) -> tuple[int, str]:
-    """Locust over these users, its page written; its exit status and what it printed. Raises BenchError if it takes too long."""
+    """Run Locust with these users and write its page; its exit status and what it printed. Raises BenchError after limit_s seconds."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *classes, "--headless", "--only-summary"]
     command += ["--host", target.host, "--html", str(page), "--stop-timeout", "10"]
     environment = {**os.environ, **settings, **target.environment}

@@ -46,9 +46,9 @@ if SETTINGS.shape != "none":
 
 
 def totals(stats: RequestStats, lag: int | None) -> list[Totals]:
-    """Locust's figures of the infer requests and events, without those of the metadata. lag: of the events.
+    """Locust's figures of the infer requests and the events, without those of the metadata. lag: the most events that waited at a time.
 
-    Locust rounds latencies to two digits from 100 ms."""
+    Locust rounds latencies of 100 ms and more to two digits."""
     return [
         Totals(
             _NAMES[e.name],
@@ -65,7 +65,7 @@ def totals(stats: RequestStats, lag: int | None) -> list[Totals]:
 
 
 def findings(environment: Any) -> tuple[Finding, ...]:
-    """The objectives, judged on the figures of this run."""
+    """The objectives, judged on the figures of this run. Raises KeyError for a kind of request without objectives."""
     changed = {
         name: value for name in ("p99_ms", "failure_ratio", "min_requests") if (value := getattr(SETTINGS, name)) is not None
     }
@@ -82,7 +82,7 @@ def _streams(environment: Any) -> bool:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def get_ready(environment: Any, **_: Any) -> None:
-    """Read the payloads, then update the time of gevent's loop: it is still the time before the imports, so --run-time would end
+    """Read the payloads, then update the time of gevent's loop. The loop still has the time before the imports, so --run-time would end
     too early."""
     if environment.host and {HttpDoor, GrpcDoor} & {*environment.user_classes}:
         prepare(environment.host)
@@ -94,14 +94,14 @@ def get_ready(environment: Any, **_: Any) -> None:
 
 @events.test_stop.add_listener  # type: ignore[untyped-decorator]
 def wait_for_verdicts(environment: Any, **_: Any) -> None:
-    """The users have ended; their last events have not been answered yet."""
+    """Wait for the verdicts on the last events, which were sent before the users ended."""
     if _streams(environment):
         stream_of(environment).drain()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def exit_status(environment: Any, **_: Any) -> None:
-    """1 unless every objective was met. A worker of a distributed run leaves the judgement to the master."""
+    """Set the exit status: 0 if every objective was met, else 1. A worker of a distributed run leaves this to the master."""
     if environment.parsed_options is not None and environment.parsed_options.worker:
         return
     found = findings(environment)

@@ -1,6 +1,6 @@
-"""Whether a load test passed: totals and objectives in, findings out. Core: knows nothing of Locust, clocks or servers.
+"""Judges whether a load test passed: totals and objectives in, findings out. Core: knows nothing of Locust, clocks or servers.
 
-An objective over too few requests is not met: no traffic is no success. objectives.yaml has the objectives of each shape and kind."""
+An objective with too few requests is not met: no traffic is no success. objectives.yaml has the objectives of each shape and kind."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ SHIPPED: Final = Path(__file__).with_name("objectives.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Figures of one kind of request. kind: `http`, `grpc` or `kafka`. lag: most events that waited; None: there is no queue."""
+    """Figures of one kind of request. kind: `http`, `grpc` or `kafka`. lag: the most events that waited at a time; None: this kind has
+    no queue."""
 
     kind: str
     requests: int
@@ -29,7 +30,7 @@ class Totals:
 
 
 class Objective(BaseModel):
-    """The limits for one kind of request. None: there is no such limit."""
+    """The limits for one kind of request. None: no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,7 +47,7 @@ class Objective(BaseModel):
 
 
 Objectives = Mapping[str, Mapping[str, Objective]]
-"""Of each shape, of each kind."""
+"""Shape -> kind of request -> its limits."""
 
 
 class ObjectivesError(ValueError):
@@ -54,7 +55,7 @@ class ObjectivesError(ValueError):
 
 
 def parse_objectives(text: str, where: str) -> Objectives:
-    """The objectives of a file. Raises ObjectivesError."""
+    """The objectives in a file's text. where: the file, for messages. Raises ObjectivesError."""
     try:
         found = TypeAdapter(dict[str, dict[str, Objective]]).validate_python(yaml.safe_load(text))
     except yaml.YAMLError as problem:
@@ -77,13 +78,13 @@ def read_objectives(file: Path | None) -> Objectives:
 
 
 def of_shape(objectives: Objectives, shape: str) -> Mapping[str, Objective]:
-    """The objectives of each kind under a shape; those of `default` for a kind or shape that is not named."""
+    """The objectives of each kind under a shape. A kind or shape that the file does not name has those of `default`."""
     return {**objectives[DEFAULT], **objectives.get(shape, {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One objective, met or not. what: the name of the limit. measured: None if there was too little to measure."""
+    """One objective, met or not. what: the name of the limit. measured: None if nothing was measured."""
 
     kind: str
     what: str

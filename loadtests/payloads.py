@@ -1,8 +1,8 @@
 """The requests to send: real events if there are any, shaped by the inputs in the model's metadata.
 
-The first of: the file that is named (JSON lines of whole requests, or of events; or Parquet); events of a shipped detector
-(captures.py); captures in the data folder whose columns are the model's inputs; values made up from the inputs' types.
-users.py sends them."""
+The first of these that there is: the file that is named (JSON lines of whole requests or of events, or Parquet); events of a shipped
+detector (captures.py); captures in the data folder whose columns are the model's inputs; values made up from the inputs' types. users.py
+sends the requests."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a request, flat."""
+    """One tensor of a request. data: its elements, flat and row-major."""
 
     name: str
     datatype: str
@@ -78,18 +78,18 @@ class Payload:
 
 
 def read_inputs(metadata: bytes) -> tuple[Input, ...]:
-    """The model's inputs, from the body of GET /v2/models/NAME."""
+    """The model's inputs, from the body of GET /v2/models/NAME. Raises ValueError for a body that is not JSON."""
     return tuple(Input(i["name"], i["datatype"], tuple(i["shape"])) for i in orjson.loads(metadata)["inputs"])
 
 
 def read_event_time(metadata: bytes) -> tuple[Input, ...]:
-    """The optional input that says when an event happened, if the model has one (Vedette says so in its parameters)."""
+    """The optional input with the time of an event, if the model has one: Vedette names it in the metadata's parameters."""
     name = orjson.loads(metadata).get("parameters", {}).get("event_time_field")
     return (Input(name, "BYTES", (-1,)),) if isinstance(name, str) else ()
 
 
 def load(metadata: bytes, *, model: str, file: Path | None, data_dir: Path | None, rows: int) -> tuple[str, list[Payload]]:
-    """The source of the payloads, and the payloads for a model. Raises ValueError if the named file does not fit the model."""
+    """Where the payloads for a model come from, and the payloads. Raises ValueError if the named file does not fit the model."""
     inputs = read_inputs(metadata)
     if file is not None:
         return str(file), list(_from_file(file, inputs, rows))
@@ -110,7 +110,7 @@ def fits(inputs: Sequence[Input], columns: Iterable[str]) -> bool:
 
 
 def from_events(inputs: Sequence[Input], events: Iterable[Event], rows: int) -> Iterator[Payload]:
-    """Requests of `rows` events each; a value that an event lacks is empty or zero. An incomplete last request is left out."""
+    """Requests of `rows` events each. A value that an event lacks is empty text or zero. An incomplete last request is left out."""
     source = iter(events)
     while len(batch := list(islice(source, rows))) == rows:
         yield Payload(tuple(_column(i, [e.get(i.name) for e in batch]) for i in inputs), {})

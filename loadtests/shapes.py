@@ -1,6 +1,6 @@
-"""The number of users over the time of a load test, as functions of time. Core: knows nothing of Locust, which asks `at` each second.
+"""The number of users over the time of a load test, as functions of time. Core: knows nothing of Locust, which calls `at` each second.
 
-A shape says shares: of its length, and of its peak. So it can be played shorter, longer, with fewer or with more users."""
+A shape states shares of its length and of its peak, so it can be played shorter or longer, with fewer or more users."""
 
 import math
 from bisect import bisect_right
@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Final
 
 Curve = Callable[[float], float]
-"""From the share of the length that is over, 0 <= x < 1, to the share of the peak, over 0 to 1."""
+"""Takes the share of the length that is over, 0 <= x < 1, and gives the share of the peak, more than 0 and at most 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A curve, how long it takes, and how many users are its peak. ramp_s: in how long the whole peak would start or stop."""
+    """A curve, its length, and the number of users at its peak. ramp_s: how long it takes to start or stop as many users as the peak
+    has. Raises ValueError unless all are positive."""
 
     curve: Curve
     seconds: float
@@ -71,6 +72,6 @@ SHAPES: Final[Mapping[str, Shape]] = MappingProxyType(
 
 
 def shape_of(name: str, *, users: int | None = None, seconds: float | None = None) -> Shape:
-    """A shape with a peak and length of one's own; None: its own. Raises KeyError for a name that is none, and ValueError."""
+    """A shape by name, with another peak and length if they are given. Raises KeyError for an unknown name, ValueError as Shape does."""
     shape = SHAPES[name]
     return replace(shape, peak=shape.peak if users is None else users, seconds=shape.seconds if seconds is None else seconds)

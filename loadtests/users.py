@@ -1,7 +1,6 @@
-"""The Locust users of the endpoint: one over HTTP, one over gRPC, with the same payloads. Each waits for an answer before its next request.
+"""The Locust users of the doors: one over HTTP, one over gRPC, with the same payloads. Each waits for an answer before its next request.
 
-An answer without outputs is a failure, also with status 200. Latency is judged in objectives.py; kafka_door.py has the user of
-the stream."""
+An answer without outputs is a failure, also with status 200. objectives.py judges the latency; kafka_door.py has the user of the stream."""
 
 import ssl
 import time
@@ -30,13 +29,13 @@ grpc_gevent.init_gevent()  # type: ignore[no-untyped-call]  # else one waiting g
 
 
 class LoadError(Exception):
-    """The server answered, but not with what was asked for."""
+    """The server answered, but not as it should."""
 
 
 def shown() -> dict[str, str]:
-    """What guarded doors want to be shown: VEDETTE_TOKEN, VEDETTE_TOKEN_FILE, VEDETTE_API_KEY, VEDETTE_API_KEY_FILE.
+    """The headers that guarded doors ask for, from VEDETTE_TOKEN, VEDETTE_TOKEN_FILE, VEDETTE_API_KEY, VEDETTE_API_KEY_FILE.
 
-    A file is read again after a while: tokens are renewed during a long run."""
+    A file is read again every 30 s: tokens are renewed during a long run."""
     return _shown(int(time.monotonic() / SHOWN_S))
 
 
@@ -46,7 +45,7 @@ def _shown(_: int) -> dict[str, str]:
 
 
 def trust() -> ssl.SSLContext:
-    """How https doors are checked: VEDETTE_LOAD_CA, and the client certificate that is shown to them."""
+    """How https doors are verified (VEDETTE_LOAD_CA), with the client certificate if there is one."""
     context = ssl.create_default_context(cafile=None if SETTINGS.ca is None else str(SETTINGS.ca))
     if SETTINGS.cert is not None:
         context.load_cert_chain(SETTINGS.cert, SETTINGS.key)
@@ -54,7 +53,7 @@ def trust() -> ssl.SSLContext:
 
 
 def grpc_channel(host: str) -> grpc.Channel:
-    """A connection of its own to the gRPC door, over TLS where the HTTP door speaks it."""
+    """A new connection to the gRPC door, over TLS if the HTTP door's address is https."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     if not host.startswith("https"):
         return grpc.insecure_channel(SETTINGS.grpc, options=options)
@@ -93,7 +92,7 @@ def fetch_metadata(host: str) -> bytes:
 
 
 def prepare(host: str) -> None:
-    """Read the payloads before the first user starts: reading a capture takes seconds. If the host does not answer, the users
+    """Read the payloads before the first user starts, because reading a capture takes seconds. If the host does not answer, the users
     report it."""
     with suppress(OSError):
         metadata = fetch_metadata(host)
@@ -102,13 +101,13 @@ def prepare(host: str) -> None:
 
 
 def cycle_from_own_start(items: tuple[Any, ...]) -> Any:
-    """Cycle through the items. Each user starts at another item, so that users do not send the same request together."""
+    """Cycle through the items for ever. Each call begins at another item, so that users do not send the same request together."""
     first = next(_TURN) * 7 % len(items)
     return cycle(items[first:] + items[:first])
 
 
 class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
-    """Sends requests over HTTP, on a connection of its own."""
+    """Sends requests over HTTP, each user on its own connection."""
 
     insecure = False
     ssl_context_factory = staticmethod(trust)
@@ -126,7 +125,7 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
 
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
-        """One request."""
+        """Send one request and check the answer."""
         url, headers = f"/v2/models/{SETTINGS.model}/infer", {**shown(), "Content-Type": "application/json"}
         with self.client.post(url, data=next(self.bodies), headers=headers, name=HTTP, catch_response=True) as answer:
             if answer.status_code != 200:
@@ -136,7 +135,7 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
 
 
 class GrpcDoor(User):  # type: ignore[misc]
-    """Sends requests over gRPC, on a channel of its own. It reads the model's metadata over HTTP, from Locust's --host."""
+    """Sends requests over gRPC, each user on its own channel. The model's metadata is read over HTTP, from Locust's --host."""
 
     wait_time = constant(SETTINGS.wait_s)
 
@@ -157,7 +156,7 @@ class GrpcDoor(User):  # type: ignore[misc]
 
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
-        """One request."""
+        """Send one request and check the answer."""
         start = time.perf_counter()
         length, problem = 0, None
         try:

@@ -1,4 +1,4 @@
-"""The verdict of a load test for people and programs: a table, a page's section, JSON. Core: text from findings."""
+"""The verdict of a load test for people and programs: a table, a section of a page, JSON. Core: makes text from findings."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def from_json(text: str) -> tuple[Finding, ...]:
-    """What `as_json` said. Raises pydantic's ValidationError."""
+    """The findings that `as_json` gave. Raises pydantic's ValidationError."""
     found: dict[str, Any] = TypeAdapter(dict[str, Any]).validate_json(text)
     return tuple(TypeAdapter(list[Finding]).validate_python(found["findings"]))
 
 
 def passed(findings: Sequence[Finding]) -> bool:
-    """Whether every objective was met; nothing judged is no success."""
+    """Whether every objective was met. No findings are no success."""
     return bool(findings) and all(f.is_met for f in findings)
 
 
@@ -52,7 +52,7 @@ def table(findings: Sequence[Finding]) -> str:
 
 
 def with_verdict(page: str, title: str, findings: Sequence[Finding]) -> str:
-    """Locust's page with the verdict before everything else. A page without a body gets it at its beginning."""
+    """Locust's page with the verdict at the beginning of its body, or of the text if it has no body."""
     head = "".join(f"<th align=left>{html.escape(cell)}</th>" for cell in _HEAD)
     body = "".join(
         f"<tr style='color:{'#1b7f3b' if line[4] == 'pass' else '#b00020'}'>"

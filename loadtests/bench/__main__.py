@@ -21,19 +21,19 @@ from loadtests.bench.record import this_machine, write
 from loadtests.bench.report import FOLDER, Row, as_json, table, unmeasured
 
 LONG: Final = frozenset({"faults", "front_doors", "memory", "overload", "ray_scaling"})
-"""They take minutes, or serve one decision only, so they run only when they are named. A module may set `IS_LONG = True` as well."""
+"""Benchmarks that run only when they are named: they take minutes, or serve one decision only. A module may also set `IS_LONG = True`."""
 
 
 class Benchmark(Protocol):
-    """A module with this function is a benchmark; its docstring goes into the report."""
+    """A module with this function is a benchmark. Its docstring goes into the report."""
 
     def run(self, *, quick: bool, rounds: int) -> list[Row]:
-        """Measure. rounds: how often each alternative is measured, in turn. quick: few and short rounds, to see that it works."""
+        """Measure. rounds: how often each alternative is measured, in turn. quick: few and short rounds, only to see that it works."""
         ...
 
 
 def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
-    """The benchmarks of these names, or all that are not long. Raises BenchError for a name that is none."""
+    """The benchmarks of these names, or all that are not long. Raises BenchError for an unknown name."""
     there = _modules()
     modules = {name: importlib.import_module(there[name]) for name in names or there if name in there}
     for name in names:
@@ -45,14 +45,14 @@ def benchmarks(names: Sequence[str]) -> Iterator[tuple[str, Benchmark]]:
 
 
 def _modules() -> dict[str, str]:
-    """Modules of the package and of its rooms by their last name, sorted: benchmarks, and what they share."""
+    """Last name -> module, sorted: the benchmarks of the package and its rooms, and the modules that they share."""
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = {m.name.rpartition(".")[2]: m.name for m in found if not m.ispkg}
     return {name: path for name, path in sorted(names.items()) if not name.startswith("_")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run and report; 1 if a benchmark could not be run, or with --strict if a target was missed."""
+    """Run the benchmarks and report. Returns 1 if one could not be run, or with --strict if a target was missed."""
     end_in_order()
     arguments = _arguments(argv)
     console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Figures over time: a line for the median of each alternative, a band for its range. SVG text; pure."""
+"""Draws figures over time: a line for the median of each alternative, a band for its range. SVG text; pure."""
 
 import html
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Ends = tuple[float, float, float, float]
 
 
 def courses(rows: Sequence[CourseCells], names: Sequence[str]) -> str:
-    """The drawing of rows as JSON has them, one line each. names: of the rows. The first one says what x is, and what happened when."""
+    """The drawing of rows as JSON has them, one line each. names: of the rows. The first row says what x is, and what happened when."""
     first, lines = rows[0]["course"], [row["course"]["points"] for row in rows]
     points = [point for line in lines for point in line]
     xs, ys = [p[0] for p in points], [v for p in points for v in p[1:]]

@@ -4,4 +4,4 @@ BenchError: a server did not start or answered wrongly, or a load generator fail
 
 
 class BenchError(Exception):
-    """A benchmark could not be measured; its figures would mean nothing."""
+    """A benchmark could not be measured; the message says why and where to look."""

@@ -86,7 +86,7 @@ def _section(record: Record) -> Iterator[str]:
 
 
 def _figure(title: str, rows: Sequence[Cells]) -> Iterator[str]:
-    """One figure: its alternatives below each other, on one scale."""
+    """One figure: its alternatives one below the other, on one scale."""
     unit = next((r["unit"] for r in rows if r["unit"]), "")
     drawn = [r for r in rows if r.get("course")]
     yield f"<h3>{_text(title)}{f', {_text(unit)}' if unit else ''}</h3>"
@@ -144,7 +144,7 @@ def _ratio(cells: Cells) -> str:
 
 
 def _to(cells: Cells) -> str:
-    """What the ratio is to: the other alternative's name, where it is of the same figure."""
+    """The figure that the ratio compares with: only the alternative's name if it is of the same figure."""
     other = cells["ratio_to"]
     if other is None:
         return ""

@@ -1,7 +1,7 @@
-"""Servers to compare with whose packages do not fit into this environment.
+"""Servers for comparison whose packages do not fit into this environment.
 
-Each has an environment of its own under build/bench/venvs, from hashed requirements. It is made when a benchmark first needs
-it. If it cannot be made, the BenchError becomes a row."""
+Each has its own environment under build/bench/venvs, from hashed requirements. It is made when a benchmark first needs it. If it cannot
+be made, the BenchError becomes a row of the report."""
 
 import hashlib
 import json
@@ -22,7 +22,8 @@ MINUTES: Final = 5
 
 
 def environment(name: str, venvs: Path = VENVS) -> Path:
-    """The folder of the peer's programs; makes its environment if it is not there or its requirements or our Python changed."""
+    """The folder of the peer's programs. Its environment is made if it is missing, or if its requirements or our Python changed. Raises
+    BenchError."""
     requirements, folder = ROOT / "requirements" / "peers" / f"{name}.txt", (venvs / name).resolve()
     if not requirements.is_file():
         raise BenchError(f"{name} is not measured: {requirements} is missing; its .in file says why")
@@ -37,7 +38,7 @@ def environment(name: str, venvs: Path = VENVS) -> Path:
 
 
 def mlserver(workload: Workload, folder: Path) -> ServerUnderTest:
-    """MLServer with one model in its own process: no workers, as their queue would be one more hop."""
+    """MLServer with one model in its own process and no workers, because their queue would add a hop."""
     programs = environment("mlserver")
     model = folder / "mlserver" / MODEL
     model.mkdir(parents=True)

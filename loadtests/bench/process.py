@@ -1,4 +1,4 @@
-"""Starting and stopping the servers under test: subprocesses of their own group, loopback, free ports, stopped by pid."""
+"""Starts and stops the servers under test: subprocesses with their own process group, on free ports of loopback, stopped by pid."""
 
 import http.client
 import os
@@ -24,9 +24,11 @@ HOST: Final = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
-    """A program to measure. command, environment (added to ours): with `{http_port}`, `{grpc_port}`, `{other_port}` where ports go.
+    """A program to measure. Its command, and the environment that is added to ours, have `{http_port}`, `{grpc_port}` and `{other_port}`
+    where ports go.
 
-    ready_path: answers 200 over HTTP once requests may be sent. authority: PEM file of what signed its certificate, if it speaks TLS."""
+    ready_path: answers 200 over HTTP once requests may be sent. start_s: how long the start may take. authority: PEM file of the
+    authority of its certificate, if it speaks TLS."""
 
     name: str
     command: tuple[str, ...]
@@ -38,7 +40,7 @@ class ServerUnderTest:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers."""
+    """A server that is ready."""
 
     name: str
     pid: int
@@ -48,12 +50,12 @@ class Running:
 
     @property
     def scheme(self) -> str:
-        """Of its URLs."""
+        """`http` or `https`, for its URLs."""
         return "http" if self.authority is None else "https"
 
 
 def connection_to(port: int, authority: Path | None, timeout_s: float) -> http.client.HTTPConnection:
-    """A connection to an HTTP door, over TLS if there is an authority to trust."""
+    """A connection to an HTTP door, over TLS if an authority is given."""
     if authority is None:
         return http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     trust = ssl.create_default_context(cafile=str(authority))
@@ -66,7 +68,7 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """A TCP port of loopback that is free now."""
     with socket.socket() as s:
         s.bind((HOST, 0))
         port: int = s.getsockname()[1]
@@ -74,14 +76,15 @@ def free_port() -> int:
 
 
 def end_in_order() -> None:
-    """Handle SIGTERM like Ctrl-C: stop the servers that were started."""
+    """Handle SIGTERM like Ctrl-C, so that the servers that were started are stopped."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextmanager
 def running(server: ServerUnderTest) -> Iterator[Running]:
-    """Start, wait until it is ready, and stop whatever happens. Raises BenchError, naming the log, if it does not get ready."""
+    """Start a server, wait until it is ready, and stop it at the end of the block. Raises BenchError, which names its log, if it does
+    not get ready."""
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{server.name}.log"
     ports = {"http_port": free_port(), "grpc_port": free_port()}
@@ -132,7 +135,7 @@ def _status(port: int, path: str, authority: Path | None) -> int | None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server, 30 s to end, then SIGKILL to the rest of its process group."""
+    """Send SIGTERM to the server, wait 30 s for its end, then send SIGKILL to what is left of its process group."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -38,12 +38,12 @@ CLIENTS: Final = 32
 SAMPLES_PER_S: Final = 100
 TOP: Final = 15
 PATIENCE_S: Final = 60.0
-"""How long py-spy may take beyond its samples."""
+"""Seconds that py-spy may take beyond the time of its samples."""
 WAITS: Final = ("Condition.wait ", "Event.wait ", "wait (", "_worker (")
 """py-spy cannot always tell a thread that waits from one that works; these frames do nothing else."""
 
 LoadFor = Callable[[float], None]
-"""Load for so many seconds."""
+"""Sends load for this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class FunctionShare:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one load gave."""
+    """The profile under one load."""
 
     name: str
     svg: str
@@ -67,7 +67,7 @@ class Profile:
 
 @contextmanager
 def http(folder: Path) -> Iterator[tuple[int, LoadFor]]:
-    """One row a request as JSON, without features."""
+    """One row per request as JSON, without features. Gives the pid of the replica, and the load; the server ends with the block."""
     workload, store = build_workload(folder), folder / "store"
     with running(vedette(workload, store)) as up:
         yield (
@@ -119,7 +119,7 @@ LOADS: Final = {"http": http, "grpc": grpc, "features": features, "batch": batch
 
 
 def replica_of(store: Path) -> int:
-    """The process that answers: replicas register in their store. Raises BenchError if there is not one."""
+    """The pid of the replica that answers: replicas register in their store. Raises BenchError if there is not exactly one."""
     found = [orjson.loads(path.read_bytes()) for path in (store / "replicas").glob("*.json")]
     if len(found) != 1:
         raise BenchError(f"{store / 'replicas'} names {len(found)} replicas, expected one")
@@ -127,7 +127,7 @@ def replica_of(store: Path) -> int:
 
 
 def profile(name: str, *, seconds: float, is_native: bool, folder: Path = FOLDER) -> Profile:
-    """Start, load, sample twice: for the picture, then for the table. Raises BenchError."""
+    """Start a server, put it under load and sample it twice: for the picture, then for the table. Raises BenchError."""
     folder.mkdir(parents=True, exist_ok=True)
     svg, raw = folder / f"{name}.svg", folder / f"{name}.txt"
     with tempfile.TemporaryDirectory(prefix="vedette-profile-") as scratch, LOADS[name](Path(scratch)) as (pid, load):
@@ -143,7 +143,7 @@ def profile(name: str, *, seconds: float, is_native: bool, folder: Path = FOLDER
 
 @contextmanager
 def _under_load(load: LoadFor) -> Iterator[None]:
-    """Load until the block ends; a failure of the load is raised at the end of the block."""
+    """Send load until the block ends. If the load fails, the error is raised at the end of the block."""
     ended, problems = Event(), list[BenchError]()
 
     def keep_on() -> None:
@@ -201,7 +201,7 @@ def read_stacks(text: str) -> Mapping[tuple[str, ...], int]:
 
 
 def own_work(stacks: Mapping[tuple[str, ...], int]) -> Mapping[tuple[str, ...], int]:
-    """Stacks that pass through serving/ and do not wait."""
+    """The stacks that pass through serving/ and do not wait."""
     return {
         frames: count
         for frames, count in stacks.items()
@@ -210,7 +210,7 @@ def own_work(stacks: Mapping[tuple[str, ...], int]) -> Mapping[tuple[str, ...], 
 
 
 def shares(stacks: Mapping[tuple[str, ...], int]) -> tuple[FunctionShare, ...]:
-    """Every function's share, the greatest own first. A function that calls itself counts once a stack."""
+    """Every function's share, the greatest own share first. A function that calls itself counts once per stack."""
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for frames, count in stacks.items():
@@ -223,7 +223,7 @@ def shares(stacks: Mapping[tuple[str, ...], int]) -> tuple[FunctionShare, ...]:
 
 
 def table(found: Profile) -> Table:
-    """The functions that took most."""
+    """The functions that took most time, as a table."""
     result = Table(title=f"{found.name}: {found.samples:,} samples, {found.svg}", title_justify="left")
     result.add_column("function")
     result.add_column("own", justify="right")
@@ -234,7 +234,7 @@ def table(found: Profile) -> Table:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Profile and report; 1 if a load could not be profiled."""
+    """Profile and report. Returns 1 if a load could not be profiled."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.profiling", description="Flame graphs of a replica.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which loads: {', '.join(LOADS)}; all if none is named")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to sample, twice a load (default: %(default)s)")

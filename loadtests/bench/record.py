@@ -20,7 +20,7 @@ PACKAGES: Final = ("onnxruntime", "numpy", "ray", "uvicorn", "starlette", "grpci
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured. load: of the last minute before the start; a busy machine widens the ranges."""
+    """Where it was measured. load: load average of the minute before the start; a busy machine widens the ranges."""
 
     processor: str
     cores: int
@@ -82,7 +82,7 @@ def write(
 
 
 def read_all(folder: Path = FOLDER) -> list[Record]:
-    """Every record there, by name; a file that is none, or another version's, is left out."""
+    """Every record in the folder, by name. Files that are not records of this version are left out."""
     found = []
     for path in sorted(folder.glob("*.json")):
         with suppress(ValueError, KeyError, TypeError):

@@ -20,7 +20,8 @@ FOLDER: Final = Path("build/bench")
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A figure over time, for the page. points: (x, median, least, greatest of the rounds), ascending in x. marks: (x, what happened)."""
+    """A figure over time, for the page. points: (x, median, least and greatest of the rounds), in ascending x. marks: (x, what happened
+    then)."""
 
     x_title: str
     points: tuple[tuple[float, float, float, float], ...]
@@ -29,9 +30,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. value: the median over `rounds`; range: the least and the greatest round. course: the same over time, where it is drawn.
+    """One figure. value: the median over `rounds`. range: the least and the greatest round. course: the figure over time, if it is
+    drawn.
 
-    ratio: the median over the rounds of (this figure / the figure named by ratio_to), taken round by round, so that a machine
+    ratio: the median over the rounds of this figure divided by the figure named by ratio_to. It is taken round by round, so a machine
     that was slow for a moment was slow for both. problem: why there is no figure; then value, ratio and range are None."""
 
     name: str
@@ -47,14 +49,14 @@ class Row:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target was met; None without one. A figure that could not be measured meets no target."""
+        """Whether the target was met; None if there is no target. A figure that could not be measured meets none."""
         if self.target is None:
             return None
         return self.value is not None and self.target.is_met(self.value, self.ratio)
 
 
 def who(name: str) -> str:
-    """The alternative that a figure is of."""
+    """The alternative that a figure was measured of."""
     parts = name.split("/")
     return parts[1] if len(parts) > 1 else name
 
@@ -100,7 +102,7 @@ def unmeasured(name: str, why: str, *, unit: str = "", target: Target | None = N
 
 
 def plain(r: Row) -> dict[str, Any]:
-    """A row as JSON has it."""
+    """A row as JSON."""
     return {
         "name": r.name,
         "value": r.value,
@@ -122,7 +124,7 @@ def as_json(rows: Sequence[Row]) -> bytes:
 
 
 def table(rows: Sequence[Row], title: str) -> Table:
-    """The rows for people."""
+    """The rows as a table for people."""
     result = Table(title=title, title_justify="left")
     headings = ("figure", "median", "range", "ratio", "to", "target", "met")
     for heading in headings:

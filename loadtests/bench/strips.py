@@ -1,6 +1,6 @@
-"""One figure's strip: a dot for the median, a line for the range, a bar where its target lies. SVG text; pure.
+"""Draws the strip of one figure: a dot for the median, a line for the range, a bar where its target lies. SVG text; pure.
 
-The rows of one figure share a scale, which begins at zero, or is logarithmic where the figures lie far apart."""
+The rows of one figure share a scale. It begins at zero, or is logarithmic if the figures lie far apart."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def is_far_apart(rows: Sequence[StripCells]) -> bool:
 
 
 def _ends(rows: Sequence[StripCells]) -> list[float]:
-    """All that must have a place on the scale."""
+    """All values that the scale must show."""
     measured = [r for r in rows if r["range"] is not None]
     aims = (_target(r, rows) for r in measured)
     return [end for r in measured for end in (*r["range"], r["value"])] + [aim for aim in aims if aim is not None]
@@ -56,7 +56,7 @@ def _place(value: float, ends: Sequence[float]) -> float:
 
 
 def _target(cells: StripCells, rows: Sequence[StripCells]) -> float | None:
-    """The value that would just meet the target: of a ratio, times what the row itself is compared with."""
+    """The value that would just meet the target. A target on a ratio is multiplied by the figure that the row is compared with."""
     if not cells["target"]:
         return None
     bound = float(cells["target"].split()[1].removesuffix("x"))

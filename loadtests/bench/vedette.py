@@ -1,9 +1,9 @@
 """Vedette as a server under test: the benchmark's model as a bundle in a store of its own, served as `vedette up` does it.
 
-Whole decisions: the bundle has a score, two operating points and a calibration, so that a request is answered with score, verdict and
-probability where the servers it is compared with answer the score only. `vedette` is without the prediction log, as the others have
-none; the other settings are the defaults: tracing at its default ratio, checks of every request. `vedette-shipped` is all as it ships, log
-included: what users have who change no setting."""
+It makes whole decisions: the bundle has a score, two operating points and a calibration, so a request is answered with score, verdict and
+probability, while the other servers answer the score only. `vedette` has no prediction log, because the others have none. Its other
+settings are the defaults: tracing at its default ratio, checks of every request. `vedette-shipped` has all settings as they ship, with the
+log: what users have who change no setting."""
 
 import sys
 from pathlib import Path
@@ -20,13 +20,14 @@ SHIPPED: Final = "vedette-shipped"
 
 
 def vedette(workload: Workload, folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
-    """The server; `folder` becomes its store. settings: of ServingSettings, over the defaults and (not for SHIPPED) `audit: off`."""
+    """The server; `folder` becomes its store. settings: of ServingSettings, in place of the defaults and, unless the name is SHIPPED, of
+    `audit: off`."""
     fill_store(workload, folder)
     return serving(folder, name, **settings)
 
 
 def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
-    """The server of a store that is filled."""
+    """The server of a store that was filled before."""
     command = (sys.executable, "-m", "operators.cli.main", "up", "--no-train", "--store-dir", str(folder))
     ports = ("--http-port", "{http_port}", "--grpc-port", "{grpc_port}")
     ours = {} if name == SHIPPED else {"audit": "off"}
@@ -52,9 +53,9 @@ def fill_store(workload: Workload, folder: Path, *, golden_rows: int = 4) -> Non
 
 
 def decision(answers: NDArray[np.float32]) -> dict[str, Any]:
-    """Fields of the manifest that turn a score into a decision. answers: (n,), scores that the thresholds are quantiles of.
+    """The fields of the manifest that turn a score into a decision. answers: shape (n,), scores; the thresholds are their quantiles.
 
-    The calibration has as many steps as one made from a few thousand rows has."""
+    The calibration has as many steps as one from a few thousand rows has."""
     steps = np.linspace(float(answers.min()), float(answers.max()), 100)
     low = np.linspace(0.0, 0.9, len(steps))
     investigate, strict, loose = (float(q) for q in np.quantile(answers, [0.8, 0.95, 0.9]))

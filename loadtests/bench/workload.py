@@ -1,7 +1,7 @@
-"""The one model and the requests that every server under test gets.
+"""The model and the requests that every server under test gets.
 
-200 trees of depth 5 over 40 features, as a gradient-boosted detector has, with seeded random splits: its answers mean
-nothing, its costs are real. Writes files only."""
+The model has 200 trees of depth 5 over 40 features, like a gradient-boosted detector, with seeded random splits. Its answers mean
+nothing, its costs are real. This module only writes files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Rotating requests of one row each. inputs: (n, 40). answers: (n,). json_bodies: a file with one JSON body a line."""
+    """Requests of one row each, which the load generators rotate. inputs: shape (n, 40). answers: shape (n,). json_bodies: a file with
+    one JSON body per line."""
 
     model: Path
     inputs: Rows
@@ -43,7 +44,7 @@ class Workload:
 
 
 def build_workload(folder: Path, *, requests: int = 256, seed: int = 7, inputs: Rows | None = None) -> Workload:
-    """Write model and bodies to `folder`; the answers come from onnxruntime itself. inputs: these rows instead of random ones."""
+    """Write model and bodies to `folder`. onnxruntime itself gives the answers. inputs: use these rows instead of random ones."""
     import onnxruntime
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whether a server under test answers what onnxruntime answers: checked before it is measured, over both doors.
+"""Checks that a server under test gives onnxruntime's answers, over both doors, before it is measured.
 
 A fast wrong answer, or an error that a load generator counts as an answer, would make its figures worthless."""
 
@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
 
 
 def check_http(server: Running, workload: Workload) -> None:
-    """Raises BenchError at the first wrong answer."""
+    """Check answers over HTTP. Raises BenchError at the first wrong one."""
     for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):
         connection = connection_to(server.http_port, server.authority, timeout_s=10)
         try:
@@ -34,7 +34,7 @@ def check_http(server: Running, workload: Workload) -> None:
 
 
 def check_decision(server: Running, workload: Workload) -> None:
-    """Raises BenchError unless an answer over HTTP holds a verdict and a probability: what a figure of ours says it includes."""
+    """Check that an answer over HTTP holds a verdict and a probability, which our figures claim to include. Raises BenchError."""
     body = json_body(workload.inputs[0])
     connection = connection_to(server.http_port, server.authority, timeout_s=10)
     try:
@@ -48,7 +48,7 @@ def check_decision(server: Running, workload: Workload) -> None:
 
 
 def check_grpc(server: Running, workload: Workload) -> None:
-    """Raises BenchError at the first wrong answer."""
+    """Check answers over gRPC. Raises BenchError at the first wrong one."""
     with _channel(server) as channel:
         infer = infer_call(channel)
         for values, expected in zip(workload.inputs[:CHECKED], workload.answers, strict=False):

@@ -1,7 +1,7 @@
 """Hostile clients, each in a process of its own: `python -m loadtests.bench.load.attackers KIND HTTP_PORT GRPC_PORT SECONDS`.
 
-They pause between their steps, so that what honest clients feel is what the server does for the attack, not what the attacker takes of the
-machine. All speak TLS and trust any certificate: they are no clients to protect. Prints how many steps were done."""
+They pause between their steps, so that honest clients feel the server's work for the attack and not the attacker's use of the machine. All
+speak TLS and trust any certificate, because they are not clients to protect. Prints how many steps were done."""
 
 import socket
 import ssl
@@ -41,7 +41,7 @@ def _open(port: int, *, is_secured: bool = True) -> socket.socket:
 
 
 def slow_heads(http_port: int, _: int) -> Iterator[None]:
-    """Heads that never end, one byte at a time, on many connections (slow loris)."""
+    """Send heads that never end, one byte at a time, on many connections (slow loris)."""
     opened = []
     for _index in range(CONNECTIONS):
         sock = _open(http_port)
@@ -56,7 +56,7 @@ def slow_heads(http_port: int, _: int) -> Iterator[None]:
 
 
 def unfinished_handshakes(http_port: int, _: int) -> Iterator[None]:
-    """Connections that begin a handshake and leave it there."""
+    """Begin a handshake on many connections and never finish it."""
     opened: list[socket.socket] = []
     while True:
         with suppress(OSError):
@@ -69,7 +69,7 @@ def unfinished_handshakes(http_port: int, _: int) -> Iterator[None]:
 
 
 def handshakes(http_port: int, _: int) -> Iterator[None]:
-    """Full handshakes, one after another, never a request."""
+    """Do full handshakes, one after another, and send no request."""
     while True:
         with suppress(OSError):
             _open(http_port).close()
@@ -77,7 +77,7 @@ def handshakes(http_port: int, _: int) -> Iterator[None]:
 
 
 def large_bodies(http_port: int, _: int) -> Iterator[None]:
-    """Bodies of 100 MB."""
+    """Send bodies of 100 MB."""
     piece = b"x" * 65_536
     while True:
         with suppress(OSError), _open(http_port) as sock:
@@ -88,14 +88,14 @@ def large_bodies(http_port: int, _: int) -> Iterator[None]:
 
 
 def rapid_resets(_: int, grpc_port: int) -> Iterator[None]:
-    """Calls that are opened and cancelled at once (CVE-2023-44487)."""
+    """Open calls and cancel them at once (CVE-2023-44487)."""
     yield from _flood(
         grpc_port, lambda n: frame(HEADERS, 4, n, len(_BLOCK)) + _BLOCK + frame(RST_STREAM, 0, n, 4) + b"\0\0\0\x08"
     )
 
 
 def pings(_: int, grpc_port: int) -> Iterator[None]:
-    """Pings, and nothing else (CVE-2019-9512)."""
+    """Send pings and nothing else (CVE-2019-9512)."""
     yield from _flood(grpc_port, lambda _number: frame(PING, 0, 0, 8) + b"12345678")
 
 
@@ -123,7 +123,7 @@ ATTACKS: Final[Mapping[str, Callable[[int, int], Iterator[None]]]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Attack for so many seconds."""
+    """Attack for the given number of seconds."""
     kind, http_port, grpc_port, seconds = arguments
     steps, end = 0, time.monotonic() + float(seconds)
     for _step in ATTACKS[kind](int(http_port), int(grpc_port)):

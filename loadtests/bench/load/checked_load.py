@@ -1,8 +1,8 @@
 """A closed loop of clients that check every answer.
 
-An answer is right if it has the right score of its entity. It is right too if it says that it is degraded and has the score of
-defaults, or that rules decided and has no score. A refusal counts as declared if its body gives a reason. Everything else is wrong or
-failed, and samples of it go into the report. Runs on the benchmark's own event loop."""
+An answer is right if it has the correct score of its entity. It is also right if it says that it is degraded and has the score of the
+defaults, or if it says that rules decided and has no score. A refusal is declared if its body gives a reason. Everything else is wrong or
+failed, and samples of it go into the report. It runs on the benchmark's own event loop."""
 
 import asyncio
 import enum
@@ -19,15 +19,15 @@ from loadtests.bench.worlds.feature_world import PATH, FeatureWorld
 
 TOLERANCE: Final = 1e-5
 PATIENCE_S: Final = 10.0
-"""A request without an answer by then has failed."""
+"""Seconds after which a request without an answer has failed."""
 LOOK_EVERY_S: Final = 0.01
 REFUSALS: Final = frozenset({429, 503, 504})
 WRONG_SAMPLES: Final = 5
-"""So many wrong answers are kept for the report."""
+"""The most wrong answers that are kept for the report."""
 
 
 class AnswerKind(enum.IntEnum):
-    """What an answer was."""
+    """The kinds of answers."""
 
     FRESH = 0
     DEGRADED = 1
@@ -47,20 +47,20 @@ CheckedEvent = tuple[float, float, AnswerKind]
 @dataclass(slots=True)
 class Journal:
     """Every answer, in order of time. wrong: samples of answers that were neither right nor refused. late: by how many seconds the
-    clients' own event loop was late, one value every LOOK_EVERY_S."""
+    clients' own event loop was late, measured every LOOK_EVERY_S."""
 
     events: list[CheckedEvent] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
 
     def add(self, sent: float, now: float, kind: AnswerKind, problem: str = "") -> None:
-        """Add an answer that came now. problem: what is wrong with it."""
+        """Add an answer that came now. problem: what is wrong with it, empty if nothing."""
         self.events.append((now, now - sent, kind))
         if problem and len(self.wrong) < WRONG_SAMPLES:
             self.wrong.append(problem)
 
     def between(self, start_s: float, end_s: float) -> list[CheckedEvent]:
-        """The answers that came in this time."""
+        """The answers that came between these times (time.perf_counter, s)."""
         return [e for e in self.events if start_s <= e[0] < end_s]
 
 
@@ -70,7 +70,8 @@ def kinds(events: Sequence[CheckedEvent]) -> Counter[AnswerKind]:
 
 
 def judge(status: int, body: bytes, right: float, default: float) -> tuple[AnswerKind, str]:
-    """Which kind of answer this is, and what is wrong with it in words (empty if nothing)."""
+    """The kind of an answer, and in words what is wrong with it; empty if nothing. right, default: the scores of its entity and of the
+    defaults."""
     try:
         document = orjson.loads(body)
         if status in REFUSALS:
@@ -101,7 +102,7 @@ def _judge_answer(document: Any, right: float, default: float) -> tuple[AnswerKi
 
 
 class _Checker(Judge):
-    """Holds every answer against the right score of its host."""
+    """Compares every answer with the right score of its host."""
 
     def __init__(self, world: FeatureWorld, journal: Journal) -> None:
         self._world, self._journal = world, journal
@@ -122,7 +123,7 @@ class _Checker(Judge):
 
 
 class CheckedLoad:
-    """So many clients, from `async with` to its end. deadline_s: how long each says that it waits, as a header."""
+    """A number of clients, from `async with` to its end. deadline_s: the deadline that each request states in its header."""
 
     def __init__(self, port: int, world: FeatureWorld, *, clients: int, deadline_s: float) -> None:
         timeout = f"x-request-timeout-ms: {round(deadline_s * 1000)}"

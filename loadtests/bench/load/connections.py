@@ -21,7 +21,7 @@ RECONNECT_S: Final = 0.02
 """Pause after an attempt to connect that failed."""
 
 RequestOf = Callable[[int, float], bytes]
-"""The bytes of request number n, which waited for a connection for so many seconds."""
+"""Takes a request's number and how many seconds it waited for a connection, and gives its bytes."""
 
 
 def http_post(port: int, path: str, body: bytes, *headers: str) -> bytes:
@@ -40,23 +40,23 @@ class SentRequest:
 
 
 class Judge:
-    """Counts answers. A judge overrides what it counts; the rest is ignored."""
+    """Counts answers. A subclass overrides the methods for what it counts; the rest is ignored."""
 
     def answered(self, request: SentRequest, status: int, body: bytes, now: float) -> None:
-        """A whole answer is here."""
+        """Called when a whole answer has arrived."""
 
     def lost(self, request: SentRequest, now: float) -> None:
-        """The connection ended before the answer."""
+        """Called when the connection ended before the answer."""
 
     def unanswered(self, request: SentRequest, now: float) -> None:
-        """No answer came in the time that `Load.give_up` allows."""
+        """Called when no answer came within the time that `Load.give_up` allows."""
 
     def unreachable(self, since: float, now: float) -> None:
-        """An attempt to connect failed; the load tries again."""
+        """Called when an attempt to connect failed. The load tries again."""
 
 
 class Latencies(Judge):
-    """Latencies in seconds from when requests were due, failed ones included. failures: how many, by status."""
+    """Latencies in seconds from when requests were due, failed ones included. failures: status -> how many."""
 
     def __init__(self) -> None:
         self.took: list[float] = []
@@ -70,7 +70,7 @@ class Latencies(Judge):
 
 
 def arrivals(rate: float, duration_s: float, seed: int) -> list[float]:
-    """When requests are due, seconds from the start, rising: a Poisson process."""
+    """When requests are due, in seconds from the start, ascending: a Poisson process of `rate` requests a second."""
     rng, at, found = random.Random(seed), 0.0, []  # nosec B311  # a seed, no secret
     while (at := at + rng.expovariate(rate)) < duration_s:
         found.append(at)
@@ -80,8 +80,8 @@ def arrivals(rate: float, duration_s: float, seed: int) -> list[float]:
 class Schedule:
     """When requests are due, and which of them wait for a connection. Knows no sockets and no clock.
 
-    due: rising, and may be endless. give_up_s: a request that waited longer is never sent. late: by how much those requests were
-    sent late that found an idle connection, in seconds; this is the generator's own lateness."""
+    due: ascending, and may be endless. give_up_s: a request that waited longer is never sent. late: by how many seconds requests were
+    sent late although a connection was idle; this is the generator's own lateness."""
 
     def __init__(self, due: Iterable[float], give_up_s: float = math.inf) -> None:
         self._due, self._give_up_s = iter(due), give_up_s
@@ -92,7 +92,7 @@ class Schedule:
 
     @property
     def next_due(self) -> float | None:
-        """When the next request is due; None if no more will be."""
+        """When the next request is due; None if there are no more."""
         return self._next
 
     @property
@@ -106,7 +106,7 @@ class Schedule:
         return self._next is None and not self._waiting
 
     def take(self, now: float, idle: int) -> list[float]:
-        """Take what can be sent now over so many idle connections: when each was due, those that wait longest first."""
+        """Take the requests to send now over this many idle connections: when each was due, the longest waiting first."""
         waited = len(self._waiting)
         while self._next is not None and self._next <= now:
             self._waiting.append(self._next)
@@ -125,7 +125,7 @@ class Schedule:
 
 
 class ClosedLoop:
-    """Every idle connection sends at once."""
+    """A schedule in which every idle connection sends at once."""
 
     next_due: Final = None
     unsent: Final = 0
@@ -168,9 +168,9 @@ class _Connection(asyncio.Protocol):
 
 
 class Load:
-    """Sends requests over its connections. keeps_connecting: a lost connection is made anew; otherwise it ends the load.
+    """Sends requests over its connections. keeps_connecting: a lost connection is made again; otherwise it ends the load.
 
-    gone: how many connections were lost and not made anew. ended: set once everything due was answered or a connection has gone."""
+    gone: how many connections were lost and not made again. ended: set once everything due was answered or a connection is gone."""
 
     def __init__(self, port: int, judge: Judge, request_of: RequestOf, *, keeps_connecting: bool = False) -> None:
         self._port, self._judge, self._request_of, self._keeps_connecting = port, judge, request_of, keeps_connecting
@@ -194,7 +194,7 @@ class Load:
         self.send_due()
 
     def send_due(self) -> None:
-        """Send what is due, as far as there are idle connections."""
+        """Send the requests that are due, as far as connections are idle."""
         if self._is_closed:
             return
         now = time.perf_counter()
@@ -207,7 +207,7 @@ class Load:
             self.ended.set()
 
     def give_up(self, after_s: float) -> None:
-        """Close every connection whose request has been under way for longer, and tell the judge."""
+        """Close every connection whose request has been under way for longer than after_s seconds, and tell the judge."""
         now = time.perf_counter()
         for connection in [c for c in self._connections if c.request is not None and now - c.request.sent > after_s]:
             if connection.request is not None:
@@ -224,7 +224,7 @@ class Load:
             connection.transport.abort()
 
     def connected(self, connection: _Connection) -> None:
-        """A connection can be used."""
+        """Called when a connection can be used."""
         if self._is_closed:
             connection.transport.abort()
             return
@@ -233,7 +233,7 @@ class Load:
         self.send_due()
 
     def answered(self, connection: _Connection, status: int, body: bytes, *, is_last: bool) -> None:
-        """An answer is here. is_last: the connection cannot carry another request."""
+        """Called when an answer has arrived. is_last: the connection cannot carry another request."""
         request, connection.request = connection.request, None
         if request is not None and not self._is_closed:
             self._judge.answered(request, status, body, time.perf_counter())
@@ -244,7 +244,7 @@ class Load:
             self.send_due()
 
     def lost(self, connection: _Connection) -> None:
-        """A connection ended."""
+        """Called when a connection ended."""
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

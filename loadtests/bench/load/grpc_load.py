@@ -1,7 +1,7 @@
-"""gRPC load: h2load with a prepared message; without h2load Python's own client, which costs as much as the servers do.
+"""gRPC load by h2load with a prepared message. Without h2load Python's own client is used, which costs as much as the servers do.
 
-h2load sends one message over and over, so the caller gives another one each round. It sees HTTP statuses, not gRPC's: that the
-answers are right is checked before."""
+h2load sends one message over and over, so the caller gives another one each round. It sees HTTP statuses and not gRPC's, so the answers
+are checked beforehand."""
 
 import asyncio
 import tempfile
@@ -21,12 +21,12 @@ WARM_UP_S = 0.3
 
 
 def generator() -> str:
-    """Which generator is used here, and why."""
+    """Which generator is used on this machine, and why."""
     return "h2load" if has("h2load") else "grpc.aio in Python: h2load is not installed (make services installs it)"
 
 
 def load_grpc(port: int, body: bytes, *, clients: int, duration_s: float, streams: int = 1, scheme: str = "http") -> Sample:
-    """Measure one cell. body: a length-prefixed ModelInfer message. clients: connections, each with so many streams at once.
+    """Measure one cell. body: a length-prefixed ModelInfer message. clients: connections, each with `streams` streams at once.
 
     Raises BenchError if a request failed, or for TLS (scheme https) without h2load."""
     if has("h2load"):
@@ -55,7 +55,7 @@ def _h2load(port: int, body: bytes, clients: int, streams: int, duration_s: floa
 
 
 def _from_log(text: str, port: int) -> Sample:
-    """h2load's log: start (microseconds), HTTP status, duration (microseconds), tab-separated; warm-up included."""
+    """The sample in h2load's log: start (microseconds), HTTP status, duration (microseconds), tab-separated. The warm-up is included."""
     rows = [line.split("\t") for line in text.splitlines() if line]
     if not rows:
         raise BenchError(f"h2load got no answer from port {port}")

@@ -1,6 +1,6 @@
-"""HTTP load: wrk, with rotating bodies. Without wrk a client of our own, which takes more of the machine.
+"""HTTP load by wrk, with rotating bodies. Without wrk a client of our own is used, which takes more of the machine.
 
-Closed loop either way: each client sends its next request when it has its answer."""
+Both are closed loops: each client sends its next request when it has its answer."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("rotate.lua")
 
 
 def generator() -> str:
-    """Which generator is used here, and why."""
+    """Which generator is used on this machine, and why."""
     return "wrk" if has("wrk") else "our own asyncio client: wrk is not installed (make services installs it)"
 
 

@@ -1,9 +1,9 @@
 """Open-loop HTTP load: requests are sent when they are due, whether or not the server has answered earlier ones.
 
-`python -m loadtests.bench.load.open_load PORT RATE SECONDS CLIENTS PATH BODIES` prints one JSON line. Arrivals are Poisson; CLIENTS kept
-connections, on each of which one request is under way at a time. A request that finds none idle waits for one, and its latency counts
-from when it was due, not from when it was sent. So the figures hold coordinated omission. They also hold the generator's own lateness,
-which is a figure of its own, as it is no fault of the server.
+`python -m loadtests.bench.load.open_load PORT RATE SECONDS CLIENTS PATH BODIES` prints one JSON line. Arrivals are Poisson, over CLIENTS
+kept connections with one request under way on each. A request that finds no idle connection waits for one, and its latency counts from
+when it was due, not from when it was sent. So coordinated omission does not hide slow answers. The latencies include the generator's own
+lateness. It is reported as a figure of its own too, because the server does not cause it.
 
 Why a generator of our own: docs/decisions/0024-benchmarks.md."""
 
@@ -59,7 +59,7 @@ def load_open(port: int, path: str, bodies: Path, *, rate: float, clients: int, 
 
 
 async def drive(port: int, rate: float, duration_s: float, clients: int, requests: Sequence[bytes]) -> OpenSample:
-    """Offer the load until all is answered. Raises BenchError if a connection is lost or the server is far too late."""
+    """Send the load until everything is answered. Raises BenchError if a connection is lost or the server is far too late."""
     judge = Latencies()
     with closing(Load(port, judge, lambda number, _: requests[number % len(requests)])) as load:
         await load.connect(clients)
@@ -85,7 +85,7 @@ async def drive(port: int, rate: float, duration_s: float, clients: int, request
 
 
 def main(argv: list[str]) -> int:
-    """The program."""
+    """Run the generator from the command line and print its JSON line."""
     import uvloop
 
     port, rate, duration_s, clients, path, bodies = argv

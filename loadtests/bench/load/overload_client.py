@@ -24,7 +24,7 @@ from loadtests.bench.load.results import json_of
 REFUSALS: Final = frozenset({429, 503, 504})
 TICK_S: Final = 0.002
 STEPS: Final = 10
-"""Into so many parts the deadline is cut; a request says how many of them are left."""
+"""The deadline is divided into this many parts; a request states how many of them are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,19 @@ class Overloaded:
 
     @property
     def goodput(self) -> float:
-        """Answers within the deadline, a second."""
+        """Answers within the deadline per second."""
         return self.good / self.lasted_s
 
     @property
     def offered(self) -> float:
-        """Requests a second that were due."""
+        """Requests per second that were due."""
         return (self.good + self.late + self.refused + self.failed + self.unsent + self.lost) / self.lasted_s
 
 
 def load_over(
     port: int, path: str, bodies: Path, *, rate: float, connections: int, duration_s: float, deadline_s: float
 ) -> Overloaded:
-    """Offer it, from a process of its own. Raises BenchError if that fails."""
+    """Send this load from a process of its own. Raises BenchError if that fails."""
     arguments = (port, rate, duration_s, connections, deadline_s * 1000, path, bodies)
     return Overloaded(**json_of("loadtests.bench.load.overload_client", *arguments, duration_s=duration_s + 10))
 
@@ -74,7 +74,7 @@ class OverloadJudge(Judge):
         self.late = self.failed = self.lost_requests = 0
 
     def answered(self, request: SentRequest, status: int, body: bytes, now: float) -> None:
-        """Count it."""
+        """Count the answer."""
         if status in REFUSALS:
             self.refused.append(now - request.sent)
         elif status != 200:
@@ -85,14 +85,14 @@ class OverloadJudge(Judge):
             self.good.append(now - request.due)
 
     def lost(self, request: SentRequest, now: float) -> None:
-        """Count it."""
+        """Count the lost request."""
         self.lost_requests += 1
 
 
 async def drive(
     port: int, requests: Sequence[Sequence[bytes]], *, rate: float, duration_s: float, connections: int, deadline_s: float
 ) -> Overloaded:
-    """Offer the load. requests: by how much of the deadline is left when they are sent, the least first."""
+    """Send the load. requests: by how much of the deadline is left when they are sent, the least first."""
 
     def request_of(number: int, waited_s: float) -> bytes:
         step = int((1.0 - waited_s / deadline_s) * len(requests))
@@ -133,7 +133,7 @@ def _percentiles_ms(took_s: Sequence[float]) -> tuple[float, float]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The program."""
+    """Run the generator from the command line and print its JSON line."""
     import uvloop
 
     port, rate, duration_s, connections, deadline_ms, path, bodies = argv

@@ -1,4 +1,4 @@
-"""What a load generator measured, and how a generator is run in a process of its own."""
+"""The figures of a load generator, and how a generator is run in a process of its own."""
 
 import math
 import shutil
@@ -15,7 +15,7 @@ from loadtests.bench.process import python
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One cell: a server, a number of clients, a few seconds. Latencies in milliseconds, rate in requests a second."""
+    """One cell: a server, a number of clients, a few seconds. Latencies are in milliseconds, rate in requests per second."""
 
     p50_ms: float
     p99_ms: float
@@ -23,7 +23,7 @@ class Sample:
 
 
 def sample(latencies_s: Sequence[float], duration_s: float) -> Sample:
-    """Sum up single latencies. Percentiles are nearest-rank: a latency that was seen.
+    """Summarise single latencies. Percentiles are nearest-rank, so each is a latency that was seen.
 
     >>> sample([0.001, 0.002, 0.003, 0.004], 2.0)
     Sample(p50_ms=2.0, p99_ms=4.0, rate=2.0)
@@ -44,7 +44,7 @@ def has(program: str) -> bool:
 
 
 def output_of(command: Sequence[str], duration_s: float) -> str:
-    """Run a load generator that stops by itself. Raises BenchError if it fails or does not."""
+    """Run a load generator that stops by itself, and return what it printed. Raises BenchError if it fails or does not stop."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=duration_s + 30, check=False)
     except subprocess.TimeoutExpired as late:
@@ -55,6 +55,6 @@ def output_of(command: Sequence[str], duration_s: float) -> str:
 
 
 def json_of(module: str, *arguments: object, duration_s: float) -> dict[str, Any]:
-    """Run one of our generators, a module that prints a JSON line last, in a process of its own. Raises BenchError as `output_of`."""
+    """Run one of our generators, a module that prints a JSON line last, in a process of its own. Raises BenchError as `output_of` does."""
     found: dict[str, Any] = orjson.loads(output_of(python(module, *map(str, arguments)), duration_s).splitlines()[-1])
     return found
