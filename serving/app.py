@@ -173,6 +173,7 @@ async def compose(
                 counts=doors,
                 watch=metrics.watch,
                 gate=gate,
+                openmetrics=metrics.render_open,
             ),
             served=served,
             fallback=lambda: newest_of_each(store),

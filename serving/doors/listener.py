@@ -114,7 +114,8 @@ class HttpListener:
 
 @dataclass(frozen=True, slots=True)
 class DoorBackend:
-    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics.
+    """What a listener's `startup` hook gives: the service behind the doors, and the text of /metrics, classic and in
+    OpenMetrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
     inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
@@ -130,6 +131,7 @@ class DoorBackend:
     counts: AllDoorCounts = field(default_factory=AllDoorCounts)
     watch: Callable[[Callable[[], Figures]], object] = lambda _: None
     gate: Gate | None = None
+    openmetrics: Callable[[], bytes] | None = None
 
 
 def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
@@ -138,6 +140,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
         backend.service,
         max_body_bytes=max_body_bytes,
         metrics=backend.metrics,
+        openmetrics=backend.openmetrics,
         union=backend.union,
         admit=backend.admit,
         degraded=backend.degraded,

@@ -18,6 +18,9 @@ from typing import Final
 
 TIMEOUT_S: Final = 1.0
 """How long a sibling's page may take."""
+_END: Final = b"# EOF\n"
+"""How a page in OpenMetrics ends, and no classic one does."""
+_ASKS_OPEN: Final = b"accept: application/openmetrics-text; version=1.0.0\r\n"
 _LARGEST: Final = 16 * 1024 * 1024
 _PART_BYTES: Final = 64 * 1024
 
@@ -87,15 +90,17 @@ class Siblings:
         return tuple(sibling for sibling in living(self._folder, self._host) if sibling.identity != self._identity)
 
     async def merge(self, own: bytes) -> bytes:
-        """This replica's page and those of all that answer."""
+        """This replica's page and those of all that answer in its form, classic or OpenMetrics."""
         loop = asyncio.get_running_loop()
         others = await loop.run_in_executor(self._thread, self.others)
-        pages = [own, *(page for page in await asyncio.gather(*(_page(s.port, s.key) for s in others)) if page is not None)]
+        is_open = own.endswith(_END)
+        found = await asyncio.gather(*(_page(s.port, s.key, is_open=is_open) for s in others))
+        pages = [own, *(page for page in found if page is not None and page.endswith(_END) is is_open)]
         return own if len(pages) == 1 else await loop.run_in_executor(self._thread, merged, pages)
 
 
 def merged(pages: Sequence[bytes]) -> bytes:
-    """The union of pages in the Prometheus text format: each family once, with the samples of all."""
+    """The union of pages in the Prometheus text format, or in OpenMetrics: each family once, with the samples of all."""
     if len(pages) == 1:
         return pages[0]
     heads: dict[bytes, list[bytes]] = {}
@@ -114,16 +119,17 @@ def merged(pages: Sequence[bytes]) -> bytes:
             elif line and not line.startswith(b"#"):
                 samples.setdefault(family, []).append(line)
     lines = [line for name, head in heads.items() for line in (*head, *samples[name])]
-    return b"\n".join(lines) + b"\n"
+    return b"\n".join(lines) + (b"\n" + _END if pages[0].endswith(_END) else b"\n")
 
 
-async def _page(port: int, key: str) -> bytes | None:
+async def _page(port: int, key: str, *, is_open: bool = False) -> bytes | None:
     """A sibling's own page; None if it does not answer in time, or with more than _LARGEST bytes."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 shown = b"x-api-key: %b\r\n" % key.encode() if key else b""
+                shown += _ASKS_OPEN if is_open else b""
                 writer.write(b"GET /metrics?replica=self HTTP/1.1\r\nhost: localhost\r\n%bconnection: close\r\n\r\n" % shown)
                 answer = await _read_to_end(reader)
             finally:

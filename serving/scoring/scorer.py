@@ -340,7 +340,7 @@ class Scorer:
 
     def _count_answered(self, state: RequestState, groups: Sequence[RowGroup]) -> float:
         latency_s = self._clock.monotonic_s() - state.started_s - state.explain_s
-        door = state.request.door
+        door, trace_id = state.request.door, None if state.trace is None else state.trace.trace_id
         for group in groups:
             revision, features = group.variant.revision, group.features
             self._metrics.for_model(revision.name, revision.version, revision.variant, door).answered(
@@ -352,6 +352,7 @@ class Scorer:
                 group.feature_s,
                 group.model_s,
                 None if features is None else features.oldest_age_ms,
+                trace_id,
             )
         return latency_s
 

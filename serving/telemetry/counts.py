@@ -3,6 +3,7 @@
 Only the listeners' loop counts, so nothing is locked. A scrape may read in a thread meanwhile, see ServingMetrics.render. Core: plain
 numbers. Metric names are in serving.telemetry.names, the Prometheus side in serving.telemetry.metrics."""
 
+import time
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
@@ -17,15 +18,28 @@ LATENCY_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 AGE_BUCKETS_S: Final = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 86400.0)
 
 
-class Histogram:
-    """Bucket counts and sum; the last bucket is +Inf."""
+class ExemplarTrace(NamedTuple):
+    """A value that was counted, the trace it is from, and when, in seconds since the epoch."""
 
-    __slots__ = ("bounds", "counts", "total")
+    trace_id: str
+    value: float
+    at_s: float
+
+
+class Histogram:
+    """Bucket counts and sum; the last bucket is +Inf. exemplars: by bucket, the newest traced value in it."""
+
+    __slots__ = ("bounds", "counts", "exemplars", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
+        self.exemplars: dict[int, ExemplarTrace] = {}
         self.total = 0.0
+
+    def mark(self, exemplar: ExemplarTrace) -> None:
+        """Remember the trace of a value that was counted."""
+        self.exemplars[bisect_left(self.bounds, exemplar.value)] = exemplar
 
     def add(self, value: float) -> None:
         """Count one value."""
@@ -37,6 +51,7 @@ class Histogram:
         twin = Histogram(self.bounds)
         twin.counts = list(self.counts)
         twin.total = self.total
+        twin.exemplars = self.exemplars.copy()
         return twin
 
     def cumulative(self) -> list[tuple[str, float]]:
@@ -73,9 +88,10 @@ class ModelMetrics:
         feature_s: float | None = None,
         model_s: float | None = None,
         feature_age_ms: float | None = None,
+        trace_id: str | None = None,
     ) -> None:
         """Count one answer. verdicts: rows that were benign, investigate, alert, and unknown if there
-        are some, at `operating_point`."""
+        are some, at `operating_point`. trace_id: of a traced answer, whose times become exemplars."""
         self._outcomes["ok"] += 1
         self._rows += rows
         self._degraded += degraded_rows
@@ -86,6 +102,8 @@ class ModelMetrics:
             self._model.add(model_s)
         if feature_age_ms is not None:
             self._ages.add(feature_age_ms / 1000)
+        if trace_id is not None:
+            self._mark(trace_id, latency_s, feature_s, model_s)
         if verdicts is not None and operating_point is not None:
             counts = self._verdicts.get(operating_point)
             if counts is None:
@@ -96,6 +114,12 @@ class ModelMetrics:
             if len(verdicts) > 3:
                 counts += [0] * (4 - len(counts))
                 counts[3] += verdicts[3]
+
+    def _mark(self, trace_id: str, *times_s: float | None) -> None:
+        now_s = time.time()
+        for histogram, taken_s in zip((self._total, self._features, self._model), times_s, strict=True):
+            if taken_s is not None:
+                histogram.mark(ExemplarTrace(trace_id, taken_s, now_s))
 
     def refused(self, kind: AnswerOutcome) -> None:
         """Count one request that got an error; `outcome_of(error)` gives the kind."""

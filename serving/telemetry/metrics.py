@@ -13,12 +13,14 @@ from typing import Final, Literal, NamedTuple, TypeVar
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from serving.errors import Internal, ServingError
 from serving.segments.mapping import SegmentMap
 from serving.telemetry import names
-from serving.telemetry.counts import VERDICTS, AnswerOutcome, Histogram, ModelMetrics
+from serving.telemetry.counts import VERDICTS, AnswerOutcome, ExemplarTrace, Histogram, ModelMetrics
 from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.metric_doc import MetricDoc
@@ -200,6 +202,11 @@ class ServingMetrics(Collector):
         one series and not yet in another."""
         return generate_latest(self._registry)
 
+    def render_open(self) -> bytes:
+        """The same in OpenMetrics 1.0, which has exemplars: of each bucket of a latency the newest trace in it."""
+        page: bytes = generate_open(self._registry)  # type: ignore[no-untyped-call]
+        return page
+
     def collect(self) -> Iterator[Metric]:
         """Build the metric families; prometheus_client calls this at each scrape."""
         yield from self._collect_models()
@@ -325,7 +332,15 @@ class ServingMetrics(Collector):
 
     def _add_histogram(self, family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
         if any(histogram.counts):
-            family.add_metric((*self._replica.values(), *labels), histogram.cumulative(), histogram.total)
+            buckets = [
+                (bound, count) if (e := histogram.exemplars.get(at)) is None else (bound, count, _exemplar(e))
+                for at, (bound, count) in enumerate(histogram.cumulative())
+            ]
+            family.add_metric((*self._replica.values(), *labels), buckets, histogram.total)
+
+
+def _exemplar(of: ExemplarTrace) -> Exemplar:
+    return Exemplar({"trace_id": of.trace_id}, of.value, of.at_s)
 
 
 def _without_old(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:

@@ -20,7 +20,7 @@ from serving.doors.body import COMPRESS_FROM_BYTES, ClientGone, Headers, Receive
 from serving.doors.counts import DoorCounts
 from serving.doors.http import openapi, v1
 from serving.doors.http.endpoint_verbs import HTTP_VERBS, NAMES_NO_MODEL
-from serving.doors.http.metrics_page import Page
+from serving.doors.http.metrics_page import MetricsPages
 from serving.doors.http.reply import JSON, Reply, refusal
 from serving.doors.http.router import Endpoint, Router, Target
 from serving.doors.oip import binary_codec, control_codec, json_codec
@@ -38,10 +38,7 @@ BODY_TIMEOUT_S: Final = 30.0
 """How long a body may take to arrive."""
 _FIRST_ERROR: Final = 400
 _BINARY: Final = (b"content-type", b"application/octet-stream")
-_SELF: Final = b"replica=self"
-"""Query of /metrics that asks for this replica's own page alone."""
 _INFERENCES: Final = (b"/infer", b":predict", b":explain")
-_METRICS: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +92,8 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 
 class HttpDoor:
-    """The application. `metrics` gives the text of /metrics, in a thread; `union` makes it that of all replicas that share the port.
+    """The application. `metrics` gives the text of /metrics, in a thread, `openmetrics` the same in OpenMetrics; `union` makes it that of
+    all replicas that share the port.
 
     degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
     admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in.
@@ -108,6 +106,7 @@ class HttpDoor:
         *,
         max_body_bytes: int,
         metrics: Callable[[], bytes] | None = None,
+        openmetrics: Callable[[], bytes] | None = None,
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
         admit: Callable[[], ServingError | None] | None = None,
         degraded: Callable[[], Sequence[str]] = tuple,
@@ -120,8 +119,8 @@ class HttpDoor:
         self.max_body_bytes = max_body_bytes
         self.body_timeout_s = body_timeout_s
         self._service = service
-        self._metrics = None if metrics is None else Page(metrics, "metrics")
-        self._union, self._admit, self._degraded, self._risk_answers = union, admit, degraded, risks
+        self._metrics = None if metrics is None else MetricsPages(metrics, openmetrics, union)
+        self._admit, self._degraded, self._risk_answers = admit, degraded, risks
         self._gate = gate
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
@@ -255,10 +254,7 @@ class HttpDoor:
     async def _render_metrics(self, request: Request) -> Reply:
         if self._metrics is None:
             raise NotFound("this server was started without metrics")
-        page = await self._metrics.get()
-        if self._union is not None and request.query != _SELF:
-            page = await self._union(page)
-        return Reply(page, 200, (_METRICS,))
+        return await self._metrics.reply(request.headers.get(b"accept", b""), request.query)
 
     async def _openapi(self, request: Request) -> Reply:
         return Reply(openapi.document(request.service.server_metadata().version))

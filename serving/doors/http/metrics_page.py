@@ -1,9 +1,18 @@
 """A page that takes long to write (a second, for /metrics of a hundred variants). It is written in a thread of its own, so that
-the loop goes on answering requests."""
+the loop goes on answering requests. /metrics comes in two forms: who asks for OpenMetrics gets exemplars, traces that a latency is of."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from serving.doors.http.reply import Reply
+
+OPEN_METRICS: Final = b"application/openmetrics-text"
+_OPEN: Final = (b"content-type", OPEN_METRICS + b"; version=1.0.0; charset=utf-8")
+_CLASSIC: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_SELF: Final = b"replica=self"
+"""Query of /metrics that asks for this replica's own page alone."""
 
 
 class Page:
@@ -29,3 +38,28 @@ class Page:
             await asyncio.wait((before,))
         self._under_way, self._next = self._next, None
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write)
+
+
+class MetricsPages:
+    """/metrics in the form that its reader takes. union: makes of this replica's page that of all replicas that share the port.
+
+    write_open: the page in OpenMetrics; None: everybody gets the classic form."""
+
+    def __init__(
+        self,
+        write: Callable[[], bytes],
+        write_open: Callable[[], bytes] | None = None,
+        union: Callable[[bytes], Awaitable[bytes]] | None = None,
+    ) -> None:
+        self._classic, self._union = Page(write, "metrics"), union
+        self._open = None if write_open is None else Page(write_open, "openmetrics")
+
+    async def reply(self, accept: bytes, query: bytes) -> Reply:
+        """The page as of now or later. accept: of the request."""
+        page, form = self._classic, _CLASSIC
+        if self._open is not None and OPEN_METRICS in accept:
+            page, form = self._open, _OPEN
+        text = await page.get()
+        if self._union is not None and query != _SELF:
+            text = await self._union(text)
+        return Reply(text, 200, (form,))

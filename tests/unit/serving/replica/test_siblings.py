@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.replica.siblings import Siblings, merged
@@ -121,3 +122,12 @@ async def test_a_page_without_end_is_left_out(tmp_path, monkeypatch):
     large.register(server.sockets[0].getsockname()[1])
     assert await me.merge(b"own 1\n") == b"own 1\n"
     server.close()
+
+
+def test_the_union_of_pages_in_openmetrics_ends_once_and_keeps_exemplars():
+    one, two = ServingMetrics("a"), ServingMetrics("b")
+    one.for_model("flows", "1", "stable", "http").answered(0.002, 1, trace_id="c" * 32)
+    text = merged([one.render_open(), two.render_open()]).decode()
+    families = list(open_families(text))
+    assert {s.labels["replica"] for family in families for s in family.samples} == {"a", "b"}
+    assert [s.exemplar.labels for family in families for s in family.samples if s.exemplar] == [{"trace_id": "c" * 32}]

@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.access.followed_files import AccessFiles
@@ -216,3 +217,31 @@ def test_what_is_loaded_and_what_has_no_model_is_never_forgotten(metrics):
     unknown = {"model": "_unknown", "version": "_unknown", "variant": "_unknown", "door": "http"}
     assert value(metrics, "vedette_requests_total", outcome="client_error", **unknown) == 1
     assert value(metrics, "vedette_requests_total", outcome="refused", **{**LABELS, "model": "other"}) == 1
+
+
+def test_the_newest_trace_of_each_bucket_of_a_latency_is_its_exemplar_in_openmetrics_and_in_no_classic_page(metrics):
+    handle = metrics.for_model("flows", "1", "stable", "http")
+    handle.answered(0.0012, 1, model_s=0.00001, trace_id="a" * 32)
+    handle.answered(0.0013, 1, model_s=0.00001, trace_id="b" * 32)
+    handle.answered(0.3, 1)
+    families = list(open_families(metrics.render_open().decode()))
+    found = {
+        (s.labels["stage"], s.labels["le"]): s.exemplar
+        for family in families
+        for s in family.samples
+        if s.name == "vedette_request_seconds_bucket" and s.exemplar is not None
+    }
+    assert {bucket: (e.labels, e.value) for bucket, e in found.items()} == {
+        ("total", "0.0025"): ({"trace_id": "b" * 32}, 0.0013),
+        ("model", "0.0001"): ({"trace_id": "b" * 32}, 0.00001),
+    }
+    assert b"trace_id" not in metrics.render()
+    classic = {
+        (name, labels): value for (name, labels), value in samples(metrics).items() if name.startswith("vedette_request")
+    }
+    assert classic == {
+        (s.name, frozenset(s.labels.items())): s.value
+        for family in families
+        for s in family.samples
+        if s.name.startswith("vedette_request")
+    }

@@ -124,3 +124,22 @@ def test_breakers_that_come_or_change_while_the_page_is_written_spoil_it_for_nob
     told = dict(Protection(breakers, None, 1.0, 0.05).metrics())
     assert ("a",) in told[BREAKER_STATE]
     assert ("b", "open") in told[BREAKER_CHANGES]
+
+
+@pytest.mark.parametrize(
+    ("accept", "begins", "body"),
+    [
+        pytest.param(b"", b"text/plain; version=0.0.4", b"classic", id="nothing asked"),
+        pytest.param(b"*/*", b"text/plain; version=0.0.4", b"classic", id="anything"),
+        pytest.param(
+            b"application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2",
+            b"application/openmetrics-text; version=1.0.0",
+            b"open",
+            id="as Prometheus asks",
+        ),
+    ],
+)
+async def test_who_takes_openmetrics_gets_it(accept, begins, body):
+    door = HttpDoor(FakeInference(), max_body_bytes=1000, metrics=lambda: b"classic", openmetrics=lambda: b"open")
+    reply = await door.respond("GET", b"/metrics", b"", {b"accept": accept}, b"")
+    assert (reply.body, reply.headers[0][1].startswith(begins)) == (body, True)
