@@ -41,18 +41,18 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def singly(session: Any, requests: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Each by itself."""
+    """Run each request by itself."""
     return [session.run([OUTPUT], {INPUT: request}, None)[0] for request in requests]
 
 
 def together(session: Any, requests: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Stacked, run once, taken apart."""
+    """Stack the requests, run them once and split the result."""
     answers = session.run([OUTPUT], {INPUT: np.concatenate(requests)}, None)[0]
     return [answers[at : at + 1] for at in range(len(requests))]
 
 
 def mlp(*widths: int) -> bytes:
-    """Dense layers with ReLU between them, and a sigmoid at the end."""
+    """An ONNX model of dense layers with ReLU between them and a sigmoid at the end."""
     rng, nodes, tensors, last = np.random.default_rng(5), [], [], INPUT
     for number, (before, after) in enumerate(pairwise(widths)):
         weight = rng.standard_normal((before, after), dtype=np.float32) / np.sqrt(before, dtype=np.float32)
@@ -88,7 +88,7 @@ def _cost_us(one: Callable[..., object], session: Any, inputs: NDArray[np.float3
 
 
 def rows(found: Mapping[tuple[str, int, str], Sequence[float]]) -> Iterator[Row]:
-    """Microseconds a request; batched against one by one."""
+    """Microseconds per request: batched beside one by one."""
     for (name, size, mode), values in found.items():
         single = f"batching/single/{name}/{size}"
         against = None if mode == "single" else (single, found[name, size, "single"])

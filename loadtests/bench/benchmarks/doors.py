@@ -35,7 +35,7 @@ TWO: Final = "vedette-2"
 PROXY: Final = "serve-proxy"
 DOORS: Final = ("http", "grpc")
 STREAMS: Final = "grpc-streams"
-"""The gRPC door, asked over one connection: as many streams on it as there are clients."""
+"""The gRPC door over one connection that has as many streams as there are clients."""
 CLIENTS: Final = (1, 8, 32)
 STARTED_AT_ONCE: Final = 3
 """Servers mostly wait while they start; all at once would exceed Ray's own timeout."""
@@ -48,21 +48,21 @@ TargetOf = Callable[[str, str, int, str], Target | None]
 
 
 class DoorFigures(dict[Cell, list[Sample]]):
-    """The samples of each cell, and the problems of the others."""
+    """The samples of each cell, and why others could not be measured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.problems: dict[tuple[str, str], str] = {}
 
     def drop(self, door: str, server: str, why: str) -> None:
-        """Measure a server that failed no more at this door: its rounds would not pair."""
+        """Stop measuring a server that failed at this door, because its rounds would no longer pair."""
         self.problems[door, server] = why
         for cell in [c for c in self if c[:2] == (door, server)]:
             del self[cell]
 
 
 def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
-    """The servers to measure, and how to start each; each with its defaults and one worker."""
+    """The servers to measure, and how to start each, with its defaults and one worker."""
     return [
         (BARE, lambda: bare(workload)),
         (OURS, lambda: vedette(workload, folder / "one")),
@@ -76,7 +76,7 @@ def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], Se
 
 
 def bare(workload: Workload) -> ServerUnderTest:
-    """The reference for comparison."""
+    """The bare server, the reference for comparison."""
     return module_server(BARE, "bare", workload)
 
 
@@ -115,7 +115,7 @@ def bring_up(
     *,
     doors: Sequence[str] = DOORS,
 ) -> list[Running]:
-    """The servers that started and answer correctly, until the stack closes; `found` gets the problems of the others."""
+    """Start the servers, check their answers, and keep them until the stack closes. `found` gets the problems of those that failed."""
     lock = Lock()
 
     def start(name: str, make: Callable[[], ServerUnderTest]) -> Running | str:
@@ -155,7 +155,7 @@ def measure(
     duration_s: float,
     doors: Sequence[str] = DOORS,
 ) -> None:
-    """Every cell `rounds` times, round by round, each round beginning with another server; one warm-up before, not counted."""
+    """Measure every cell `rounds` times, round by round. Each round begins with another server. One warm-up before them is not counted."""
     for door in doors:
         for server in up:
             _take(DoorFigures(), found, door, server, workload, clients=max(clients), index=0, duration_s=1.0)
@@ -192,7 +192,7 @@ def _take(
 
 
 def rows(found: DoorFigures, target: TargetOf = lambda *_: None) -> Iterator[Row]:
-    """Three figures a cell, each against the bare server's of the same rounds; then what could not be measured."""
+    """Three figures per cell, each beside the bare server's of the same rounds; then what could not be measured."""
     for (door, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:
             values = [getattr(s, attribute) for s in taken]
@@ -207,7 +207,7 @@ def rows(found: DoorFigures, target: TargetOf = lambda *_: None) -> Iterator[Row
 
 
 def against_the_proxy(found: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
-    """Ours against Ray Serve's proxy, by rate."""
+    """Vedette's rates beside those of Ray Serve's proxy."""
     for (door, server, clients), taken in found.items():
         others = found.get((door, PROXY, clients))
         if server == OURS and others is not None:
@@ -238,5 +238,5 @@ def cell(door: str, server: Running, workload: Workload, *, clients: int, index:
 
 
 def say(text: str) -> None:
-    """Progress, on stderr."""
+    """Print progress on stderr."""
     sys.stderr.write(f"{text}\n")

@@ -29,7 +29,7 @@ RATE: Final = 200.0
 CLIENTS: Final = 8
 ALONE, AGAIN, BESIDE = "alone", "alone-again", "beside-explained"
 GOLDEN_ROWS: Final = 128
-"""Rows that the explanations are against: the bundle has no training sample."""
+"""Golden rows of the bundle. They are the background of the explanations, because the bundle has no training sample."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
@@ -60,7 +60,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def closed_rows(closed: Mapping[str, Sequence[Sample]]) -> Iterator[Row]:
-    """Each kind of answer against the plain one."""
+    """Each kind of answer beside the plain one."""
     for who, samples in closed.items():
         for figure, attribute in (("p50", "p50_ms"), ("p99", "p99_ms")):
             plain = (f"explained-answer/{PLAIN}/{figure}", [getattr(s, attribute) for s in closed[PLAIN]])
@@ -69,7 +69,7 @@ def closed_rows(closed: Mapping[str, Sequence[Sample]]) -> Iterator[Row]:
 
 
 def mixed_rows(mixed: Mapping[str, Sequence[OpenSample]]) -> Iterator[Row]:
-    """Plain answers alone, alone once more (the noise), and beside explained ones."""
+    """Plain answers alone, alone again (the noise), and beside explained ones."""
     for who, samples in mixed.items():
         for figure, attribute in (("p50", "p50_ms"), ("p99", "p99_ms"), ("generator-late-p99", "late_p99_ms")):
             alone = (f"plain-answers/{ALONE}/{figure}", [getattr(s, attribute) for s in mixed[ALONE]])
@@ -93,7 +93,7 @@ def _beside(server: Running, bodies: Mapping[str, Path], *, with_explained: bool
 
 
 def _asking(bodies: Path, method: str, folder: Path) -> Path:
-    """The same requests, asking for an explanation."""
+    """The file with the same requests, which ask for an explanation."""
     asked = [{**orjson.loads(line), "parameters": {"explain": method}} for line in bodies.read_bytes().splitlines()]
     made = folder / f"{method}.jsonl"
     made.write_bytes(b"\n".join(orjson.dumps(body) for body in asked) + b"\n")

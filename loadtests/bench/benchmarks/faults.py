@@ -1,9 +1,9 @@
 """Faults under constant load: 32 clients check every answer while something breaks, and until the server is as it was.
 
-Features come from a Redis of the benchmark's own; each client says that it waits DEADLINE_S. Of each fault: answers that were
-wrong or failed (must be none), the slowest of those that were degraded or refused, how long after the fault all answers were right
-and fresh again, and the speed after it against that before. `python -m loadtests.bench faults [--quick]`; FAULTS=redis-killed,cpu
-chooses some."""
+Features come from a Redis of the benchmark's own; each request has a deadline of DEADLINE_S. The figures of each fault: answers that were
+wrong or failed (there must be none), the slowest of those that were degraded or refused, how long after the fault all answers were right
+and fresh again, and the speed after the fault beside that before. `python -m loadtests.bench faults [--quick]`;
+FAULTS=redis-killed,cpu-stolen chooses some."""
 
 import asyncio
 import math
@@ -31,11 +31,11 @@ from loadtests.bench.worlds.own_redis import OwnRedis
 
 CLIENTS: Final = 32
 DEADLINE_S: Final = 0.1
-"""The time that each client says it waits."""
+"""The deadline that each request states, in seconds."""
 RECOVERY_S: Final = 60.0
 """A server that has not recovered by then counts as not recovered."""
 SETTLED_S: Final = 0.5
-"""After so long with only right and fresh answers it has recovered."""
+"""Seconds with only right and fresh answers after which the server has recovered."""
 AS_BEFORE: Final = 0.8
 """Share of the speed before the fault that the server must reach again; the rest is noise of the machine."""
 MARK: Final = "VEDETTE_BENCH_MARK"
@@ -56,7 +56,7 @@ OF_TWO: Final[Mapping[str, fault_injection.Fault]] = {"one-of-two-killed": fault
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Of one fault, in seconds."""
+    """How long one fault is measured, in seconds."""
 
     before_s: float
     fault_s: float
@@ -64,9 +64,10 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class FaultFindings:
-    """The effect of one fault. during: from its beginning until the server was back. recovery_s: infinite if it did not come back.
+    """The effect of one fault. during: the answers from its beginning until the server was back. recovery_s: infinite if it did not come
+    back.
 
-    wrong: samples of what was neither right nor refused."""
+    wrong: samples of answers that were neither right nor refused."""
 
     during: Sequence[CheckedEvent]
     recovery_s: float
@@ -88,7 +89,7 @@ class FaultFindings:
 
     @property
     def slowest_ms(self) -> float:
-        """p99 of the answers that were degraded, by rules, or refused; of all if there were none of these."""
+        """p99 of the answers that were degraded, given by rules, or refused; of all answers if there were none of these."""
         other = [took for _, took, kind in self.during if kind in (AnswerKind.DEGRADED, AnswerKind.RULES, AnswerKind.REFUSED)]
         return 1000 * _p99(other or [took for _, took, kind in self.during if kind == AnswerKind.FRESH])
 
@@ -121,7 +122,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 def replica(
     world: FeatureWorld, redis: OwnRedis, *, replicas: int = 1, **settings: str
 ) -> AbstractContextManager[fault_injection.Scene]:
-    """A server of this world, running, as what can be broken."""
+    """Run a server of this world, as a scene that faults can break."""
     return _Up(world, redis, {"replicas": str(replicas), "audit": "off", **settings})
 
 
@@ -149,7 +150,8 @@ class _Up(AbstractContextManager[fault_injection.Scene]):
 
 
 def _wait_for_all(scene: fault_injection.Scene, replicas: int) -> None:
-    """The first that listens makes the server ready; a fault needs them all. Of this server: another may serve the same store."""
+    """Wait for all replicas of this server: the first that listens makes it ready, and a fault needs them all. Another server may use
+    the same store."""
     until = time.monotonic() + RECOVERY_S
     while time.monotonic() < until:
         if len(fault_injection.listening(scene)) == replicas:
@@ -161,7 +163,7 @@ def _wait_for_all(scene: fault_injection.Scene, replicas: int) -> None:
 async def inject(
     fault: fault_injection.Fault, scene: fault_injection.Scene, times: Times, *, clients: int = CLIENTS
 ) -> FaultFindings:
-    """One fault under load."""
+    """Inject one fault under load."""
     async with CheckedLoad(scene.port, scene.world, clients=clients, deadline_s=DEADLINE_S) as load:
         journal = load.journal
         await asyncio.sleep(1.0)  # warm
@@ -190,7 +192,8 @@ async def inject(
 
 
 async def _recovered(events: Sequence[CheckedEvent], since: float) -> float:
-    """When the last answer that was not right and fresh had come, once none came for SETTLED_S; infinite if that never was."""
+    """When the last answer came that was not right and fresh, if none came for SETTLED_S after it; infinite if the server did not
+    recover."""
     until = time.perf_counter() + RECOVERY_S
     while time.perf_counter() < until:
         await asyncio.sleep(0.1)
@@ -210,7 +213,7 @@ def _is_lost(found: FaultFindings) -> bool:
 
 
 def rows(found: Mapping[str, Sequence[FaultFindings]]) -> Iterator[Row]:
-    """Of each fault: answers of each kind, the slowest, the recovery, the speed."""
+    """The figures of each fault: answers of each kind, the slowest, the recovery, the speed."""
     for name, all_ in found.items():
         none = value("<=", 0)  # in all rounds together: a median would forgive
         yield row(f"faults/{name}/wrong", [sum(one.counts[AnswerKind.WRONG] for one in all_)], "answers", target=none)

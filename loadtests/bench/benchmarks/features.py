@@ -37,7 +37,7 @@ FeatureRead = Callable[[int], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round of one way of reading gave."""
+    """The figures of one round of one way of reading."""
 
     rate: float
     p50_ms: float
@@ -56,7 +56,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 async def measure(feast: Any, folder: Path, url: str, *, rounds: int, duration_s: float) -> dict[str, list[Round]]:
-    """Rounds of `feast` and `plan`, alternating."""
+    """Rounds of `feast` and `plan`, in turn."""
     from serving.features.opening import open_features
     from serving.settings import ServingSettings
 
@@ -97,7 +97,7 @@ FIGURES: Final[tuple[tuple[str, str, Callable[[Round], float]], ...]] = (
 
 
 async def load(read: FeatureRead, *, duration_s: float, seed: int) -> Round:
-    """READERS readers that each ask again as soon as they are answered."""
+    """Run READERS readers, each of which asks again as soon as it is answered."""
     took: list[float] = []
     orders = [random.Random(f"{seed}-{i}").sample(range(HOSTS), HOSTS) for i in range(READERS)]  # nosec B311  # a seed, no secret
     until = time.perf_counter() + duration_s
@@ -115,7 +115,7 @@ async def load(read: FeatureRead, *, duration_s: float, seed: int) -> Round:
 
 
 def rows(found: dict[str, list[Round]]) -> Iterator[Row]:
-    """Rates and latencies; the plan's against Feast's."""
+    """Rates and latencies; those of the plan beside Feast's."""
     for figure, unit, pick in FIGURES:
         feast = [pick(r) for r in found["feast"]]
         name = f"features/feast/{READERS}/{figure}"
@@ -154,7 +154,7 @@ async def _agree(ask_feast: Callable[[int], Awaitable[Any]], ask_plan: Callable[
 
 @contextlib.contextmanager
 def redis_server() -> Iterator[str]:
-    """A redis-server of the benchmark's own."""
+    """Run a redis-server that belongs to the benchmark; gives its URL."""
     program = shutil.which("redis-server")
     if program is None:
         raise BenchError("features: redis-server is not installed; `make services` installs it")

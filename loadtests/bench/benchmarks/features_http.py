@@ -36,7 +36,7 @@ RAW: Final = "raw-read"
 CLIENTS: Final = (1, 32)
 LOAD: Final = 0.7
 READS: Final = 1.5
-"""How many raw reads a request with features may cost over a bare request."""
+"""How many raw reads a request with features may cost more than a bare request."""
 
 Closed = Mapping[tuple[str, int], Sequence[Sample]]
 """By who and clients."""
@@ -95,7 +95,7 @@ def _open(up: Featured, server: Running, rate: float, duration_s: float) -> Open
 
 
 def closed_rows(closed: Closed) -> Iterator[Row]:
-    """Every figure against the bare server's; and our p50 against what a read may add to it."""
+    """Every figure beside the bare server's, and our p50 beside the time that a read may add to it."""
     for (who, clients), samples in closed.items():
         for figure, unit, attribute in FIGURES:
             values = [getattr(s, attribute) for s in samples]
@@ -114,12 +114,12 @@ def closed_rows(closed: Closed) -> Iterator[Row]:
 
 
 def allowed(bare: Sequence[Sample], raw: Sequence[Sample]) -> list[float]:
-    """What the p50 with features may be, round by round, in milliseconds."""
+    """The p50 that a request with features may have, round by round, in milliseconds."""
     return [b.p50_ms + READS * r.p50_ms for b, r in zip(bare, raw, strict=True)]
 
 
 def open_rows(offered: Mapping[str, Sequence[OpenSample]], problems: Mapping[str, str]) -> Iterator[Row]:
-    """The open loop's figures; the target is ours."""
+    """The figures of the open loop. The target is for Vedette."""
     figures = (("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("generator-late-p99", "late_p99_ms"))
     for who in (BARE, OURS):
         target: Target | None = targets.value("<", 10) if who == OURS else None

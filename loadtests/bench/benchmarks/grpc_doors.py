@@ -80,7 +80,7 @@ def target(door: str, server: str, clients: int, figure: str) -> Target | None:
 
 
 def through_envoy(found: DoorFigures) -> Iterator[Row]:
-    """What Envoy's place in front makes of the same replica: the rows have no bare server of their own, so against each other."""
+    """The same replica through Envoy and directly. These rows have no bare server, so they are compared with each other."""
     for (door, server, clients), taken in found.items():
         if server != ENVOY:
             continue
@@ -106,7 +106,7 @@ def envoy(upstream: Running) -> ServerUnderTest:
 
 
 def _listener() -> dict[str, Any]:
-    """Everything that comes to `{http_port}` goes to the cluster; no access log."""
+    """A listener that passes everything from `{http_port}` to the cluster, without an access log."""
     kind = "type.googleapis.com/envoy.extensions.filters"
     route = {"match": {"prefix": "/"}, "route": {"cluster": OURS}}
     router = {
@@ -130,5 +130,5 @@ def _cluster(port: int) -> dict[str, Any]:
 
 
 def _address(port: int | str) -> dict[str, Any]:
-    """A number, or where a port goes: Envoy's JSON takes digits in quotes for a number."""
+    """An address for Envoy's JSON. A port that is filled in later is text: Envoy takes digits in quotes for a number."""
     return {"socket_address": {"address": HOST, "port_value": port}}

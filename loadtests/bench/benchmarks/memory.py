@@ -31,7 +31,7 @@ Look = Mapping[str, float]
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Live through a day with each number of bundles. Raises BenchError if the replica fails."""
+    """Play a day with each number of bundles. Raises BenchError if the replica fails."""
     swaps, reloads = (120, 4) if quick else (SWAPS, RELOADS)
     found: dict[int, list[tuple[Look, Look]]] = {}
     for _ in range(min(rounds, 2)):
@@ -45,7 +45,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def fill(folder: Path, bundles: int) -> None:
-    """A store with so many models, each with a graph of its own."""
+    """Fill a store with this many models, each with its own graph."""
     from serving.models.build import build_bundle
     from serving.models.store import BundleStore
 
@@ -64,7 +64,7 @@ def fill(folder: Path, bundles: int) -> None:
 
 
 def day(store: Path, swaps: int, reloads: int) -> tuple[Look, Look]:
-    """Run it in a process of its own; the looks after the warm-up and at the end."""
+    """Play a day in a process of its own; the looks after the warm-up and at the end."""
     command = python("loadtests.bench.servers.swapped", str(store), str(swaps), str(reloads))
     output = output_of(command, reloads * SECONDS_A_RELOAD + swaps * SECONDS_A_SWAP)
     first, last = (orjson.loads(line) for line in output.splitlines() if line.startswith("{"))
@@ -72,7 +72,7 @@ def day(store: Path, swaps: int, reloads: int) -> tuple[Look, Look]:
 
 
 def rows(found: Mapping[int, Sequence[tuple[Look, Look]]]) -> Iterator[Row]:
-    """Memory, sessions, and the size of the metrics page, before and after."""
+    """Memory, sessions, and the size of the metrics page: before and after."""
     for loaded, looks in found.items():
         for figure, unit in (("memory_mib", "MiB"), ("metrics_bytes", "bytes")):
             name = f"memory/{{}}/{loaded} bundles/{figure.partition('_')[0]}"

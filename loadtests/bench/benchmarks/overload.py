@@ -1,9 +1,9 @@
 """Three times the load a replica can sustain: what is still answered in time, how fast the rest is refused, and what memory does.
 
 Features from a Redis of the benchmark's own. The sustainable load is what CONNECTIONS_AT_PEAK clients get in a closed loop, by the same
-generator. Then an open loop offers three times that. Goodput counts answers within the deadline each client says. The generator
-shares the machine: how much of a core it took is a figure too. OVERLOAD_TREES makes the model heavier: a refusal
-costs what it costs, and where a decision costs hardly more there is nothing to be saved by refusing."""
+generator. Then an open loop offers three times that. Goodput counts answers within the deadline that each request states. The generator
+shares the machine, so the share of a core that it took is a figure too. OVERLOAD_TREES makes the model heavier: if a decision costs hardly
+more than a refusal, refusing saves nothing."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ SETTLE_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class OverloadFindings:
-    """One round. Memory is the replica's resident set in MiB, settled before and after. *_cpu_s: what the replica took of a core."""
+    """One round. Memory is the replica's resident set in MiB, settled before and after. *_cpu_s: share of a core that the replica took."""
 
     peak: Overloaded
     over: Overloaded
@@ -111,12 +111,12 @@ def _peak(port: int, bodies: Path, duration_s: float) -> Overloaded:
 
 
 def resident_mib(pid: int) -> float:
-    """What a process holds in memory."""
+    """The resident memory of a process, MiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def cpu_s(pid: int) -> float:
-    """What a process has taken of the processors so far."""
+    """The processor seconds that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

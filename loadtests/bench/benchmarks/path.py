@@ -24,7 +24,7 @@ from loadtests.bench.workload import FEATURES, INPUT, MODEL, OUTPUT, Workload, b
 
 ROWS: Final = 1_000
 ROTATING: Final = 256
-"""Different requests, as repeating one flatters trees."""
+"""How many different requests there are. Repeating one request makes trees look too fast."""
 TURN: Final = 8
 """Requests of one turn: so few that a busy machine lets most turns end before it gives the core to somebody else, whose work would
 then be in the caches."""
@@ -45,7 +45,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 async def measure(workload: Workload, store: Path, *, rounds: int, turns: int) -> dict[str, list[float]]:
-    """Microseconds a request, by way: in each round the least of `turns` turns, which is what nobody interrupted."""
+    """Way -> microseconds per request: in each round the least of `turns` turns, which nothing interrupted."""
     from serving.app import compose
     from serving.settings import ServingSettings
 
@@ -155,7 +155,7 @@ def _binary(tensor: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[bytes, int]:
 
 
 def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """The costs, and their ratios to bare's."""
+    """The costs, and their ratios to those of bare."""
 
     def cost(name: str, against: str | None = None, **target: Any) -> Row:
         compared = None if against is None else (f"path/{against}", found[against])

@@ -14,7 +14,7 @@ from loadtests.bench.worlds.known_truth import CLUSTERED, FLOORS, INDEPENDENT, R
 IS_LONG: Final = True
 DRAWS: Final = 500
 ALLOWED_PERCENT: Final = 8.0
-"""delta, and three points of chance."""
+"""delta, plus three points for chance."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:

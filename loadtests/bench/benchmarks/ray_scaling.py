@@ -22,7 +22,7 @@ from loadtests.bench.report import Row, row
 
 MODES: Final = ("external", "policy", "defaults")
 OBJECTIVE_S: Final = 0.4
-"""Of a service of 80 ms: five times it."""
+"""Five times the 80 ms that the service takes."""
 LOW, HIGH = 20.0, 150.0
 """Requests a second; one replica carries 50."""
 NEEDED: Final = 4
@@ -30,12 +30,12 @@ NEEDED: Final = 4
 TIMEOUT_S: Final = 60.0
 """No client gives up: an answer may be late, and a failure is an error."""
 RETIRE_AFTER: Final = 20
-"""Requests over one connection, about."""
+"""About how many requests a connection carries before it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """stretches: (seconds, requests a second)."""
+    """The load of a run. stretches: (seconds, requests per second)."""
 
     name: str
     stretches: tuple[tuple[float, float], ...]
@@ -61,20 +61,20 @@ class Outcome:
     replicas: list[tuple[float, int]] = field(default_factory=list)
 
     def violation_s(self) -> float:
-        """Seconds in which more than one of a hundred requests was late or failed, by the time they came."""
+        """Seconds in which more than one request in a hundred was late or failed, by the time they came."""
         return float(sum(self.late[second] > 0.01 * count for second, count in self.all.items()))
 
     def replica_s(self) -> float:
-        """Replicas, over time."""
+        """Replica-seconds: the number of replicas, summed over time."""
         return sum(n * (b - a) for (a, n), (b, _) in zip(self.replicas, self.replicas[1:], strict=False))
 
     def time_to_scale_s(self, since: float) -> float:
-        """From `since` until the replicas that are needed answered; the whole run if they never did."""
+        """Seconds from `since` until the needed replicas answered; the whole run if they never did."""
         return next((at - since for at, n in self.replicas if at >= since and n >= NEEDED), self.replicas[-1][0] - since)
 
 
 async def drive(port: int, folder: Path, traffic: Traffic, seed: int) -> Outcome:
-    """An open loop: requests come when they come (Poisson), over kept connections that retire after a while."""
+    """Send an open loop of Poisson arrivals over kept connections that are closed after a while."""
     rng, outcome = random.Random(seed), Outcome()  # nosec B311  # a seed, no secret
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, int]] = []
     tasks: set[asyncio.Task[None]] = set()
@@ -135,7 +135,7 @@ def server(mode: str, folder: Path) -> ServerUnderTest:
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Measure every way on every traffic, in turn; each run on a server of its own, told on stderr as it ends."""
+    """Measure every way on every traffic, in turn. Each run has its own server, and is reported on stderr when it ends."""
     figures: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
         for traffic in (QUICK,) if quick else (STEP, BURSTS):
@@ -155,7 +155,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def attempt(mode: str, traffic: Traffic, seed: int, tries: int = 3) -> Outcome:
-    """One run. Ray gives its own start 30 s, which a busy machine may not do: then again."""
+    """One run. Ray allows its own start 30 s, which a busy machine may exceed; then the run is repeated."""
     for left in reversed(range(tries)):
         with tempfile.TemporaryDirectory(prefix="scaled") as folder:
             try:

@@ -36,11 +36,11 @@ TOLERANCE: Final = 1e-5
 
 Floats = NDArray[np.float32]
 Ask = Callable[[int], Floats]
-"""Score the tensor of this number; the scores, (ROWS,)."""
+"""Takes the number of a tensor and gives its scores, shape (ROWS,)."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Measure. Raises BenchError if there is nothing to compare with."""
+    """Measure. A way that fails, or whose answers differ from onnxruntime's, becomes a row that says why."""
     duration_s = 0.5 if quick else 2.0
     tensors = np.random.default_rng(11).standard_normal((TENSORS, ROWS, FEATURES), dtype=np.float32)
     problems: dict[str, str] = {}
@@ -71,7 +71,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def measure(clients: Mapping[str, Ask], *, rounds: int, duration_s: float) -> dict[str, list[float]]:
-    """Rows a second of every way, in turn."""
+    """Way -> rows per second, measured in turn."""
     found: dict[str, list[float]] = {name: [] for name in clients}
     for index in range(rounds):
         for name, ask in clients.items():
@@ -85,7 +85,7 @@ def measure(clients: Mapping[str, Ask], *, rounds: int, duration_s: float) -> di
 
 
 def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """Every way against onnxruntime alone."""
+    """Every way beside onnxruntime alone."""
     for name, taken in found.items():
         against = None if name == ALONE else (f"rows-1000/{ALONE}/rate", found[ALONE])
         yield row(f"rows-1000/{name}/rate", taken, "rows/s", against=against, target=_target(name))
@@ -170,7 +170,7 @@ BARE: Final[Mapping[str, Callable[[ExitStack, Running, Any], Ask]]] = {"bare-jso
 
 
 class _Http:
-    """One kept connection, nothing but sockets: http.client's own work would count against the server."""
+    """One kept connection that uses sockets only: http.client's own work would count against the server."""
 
     def __init__(self, stack: ExitStack, server: Running) -> None:
         self._server = server
@@ -183,7 +183,7 @@ class _Http:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     def ask(self, request: bytes) -> tuple[bytes, memoryview]:
-        """Headers in lower case, and the body. Raises BenchError unless it is a 200."""
+        """Send a request and return its headers in lower case, and its body. Raises BenchError unless the status is 200."""
         self._socket.sendall(request)
         data = bytearray()
         while (end := data.find(b"\r\n\r\n")) < 0:

@@ -16,7 +16,7 @@ from evidently.presets import DataDriftPreset
 
 
 def main(folder: Path) -> None:
-    """Judge each file."""
+    """Judge each file in the folder."""
     found = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as arrays:

@@ -16,7 +16,7 @@ import pandas as pd
 
 
 def main(folder: Path) -> None:
-    """Judge each file: one chunk, the whole window."""
+    """Judge each file in the folder; the whole window is one chunk."""
     warnings.simplefilter("ignore")
     found = {}
     for path in sorted(folder.glob("*.npz")):

@@ -14,7 +14,7 @@ from lifecycle.monitoring.drift.sample import DriftSample
 
 
 def main(folder: Path) -> None:
-    """Judge each file; the first one twice, as it also imports what is imported at first use."""
+    """Judge each file in the folder. The first one is judged twice, because the first use imports modules."""
     paths = sorted(folder.glob("*.npz"))
     found = {}
     for path in [*paths[:1], *paths]:

@@ -1,4 +1,4 @@
-"""The command line that all servers under test have."""
+"""The command line that all servers under test share."""
 
 import argparse
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Arguments:
 
 
 def parse() -> Arguments:
-    """Read the command line; what is not known is left to the server's own libraries."""
+    """Parse the command line. Unknown options are left to the server's own libraries."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--http-port", type=int, required=True)

@@ -23,14 +23,14 @@ from loadtests.bench.worlds.feature_world import PATH, FeatureWorld
 from loadtests.bench.worlds.own_redis import OwnRedis, beside
 
 BUSY: Final = 2
-"""Processes that steal CPU."""
+"""How many processes take CPU time away."""
 CONNECTIONS: Final = 300
-"""Clients that hang up in the middle of their bodies, at a time."""
+"""How many clients at a time hang up in the middle of their bodies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What can be broken. mark: an environment entry that every process of the server inherited."""
+    """The server and its surroundings that a fault breaks. mark: an environment entry that every process of the server inherited."""
 
     redis: OwnRedis
     world: FeatureWorld
@@ -43,7 +43,7 @@ Fault = Callable[[Scene], "contextlib.AbstractContextManager[None]"]
 
 @contextlib.contextmanager
 def redis_killed(scene: Scene) -> Iterator[None]:
-    """Redis is killed, and started again with its data."""
+    """Kill Redis; start it again with its data at the end."""
     scene.redis.kill()
     try:
         yield
@@ -52,18 +52,18 @@ def redis_killed(scene: Scene) -> Iterator[None]:
 
 
 def redis_slow(scene: Scene) -> contextlib.AbstractContextManager[None]:
-    """Redis answers after half a second."""
+    """Let Redis answer after half a second."""
     return scene.redis.slow()
 
 
 def redis_full(scene: Scene) -> contextlib.AbstractContextManager[None]:
-    """Redis refuses writes."""
+    """Let Redis refuse writes."""
     return scene.redis.full()
 
 
 @contextlib.contextmanager
 def bundle_deleted(scene: Scene) -> Iterator[None]:
-    """The bundles that are served are moved away."""
+    """Move the bundles that are served away, and back at the end."""
     folder, aside = scene.world.folder / "bundles", scene.world.folder / "aside"
     shutil.move(folder, aside)
     try:
@@ -76,7 +76,7 @@ def bundle_deleted(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replica_killed(scene: Scene) -> Iterator[None]:
-    """One replica gets SIGKILL."""
+    """Send SIGKILL to one replica."""
     pids = replicas(scene.mark)
     if not pids:
         raise BenchError("no process of a replica was found: nothing could be killed")
@@ -86,7 +86,7 @@ def replica_killed(scene: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cpu_stolen(_: Scene) -> Iterator[None]:
-    """Other processes use the CPU."""
+    """Let other processes use the CPU."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
     try:
         yield
@@ -98,7 +98,7 @@ def cpu_stolen(_: Scene) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clients_gone(scene: Scene) -> Iterator[None]:
-    """Hundreds of clients hang up in the middle of their bodies, every other one with a reset."""
+    """Let hundreds of clients hang up in the middle of their bodies, every other one with a reset."""
     is_over, hung_up = threading.Event(), []
 
     def hang_up() -> None:
@@ -120,7 +120,7 @@ def clients_gone(scene: Scene) -> Iterator[None]:
 
 
 def replicas(mark: str) -> list[int]:
-    """Processes of the replicas of the server whose processes carry this mark."""
+    """The pids of the replicas of the server whose processes carry this mark."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -132,7 +132,7 @@ def replicas(mark: str) -> list[int]:
 
 
 def listening(scene: Scene) -> set[int]:
-    """The replicas' processes that accept requests: they register in the store once their doors are open."""
+    """The pids of the replicas that accept requests: a replica registers in the store once its doors are open."""
     found = set(replicas(scene.mark))
     registered = set()
     for path in (scene.world.folder / "replicas").glob("*.json"):

@@ -1,7 +1,7 @@
 """Changes of a feature store while requests are answered: a registry that changes, rows that are materialised.
 
-`python -m loadtests.bench.worlds.feature_changes FOLDER URL registry|rows SECONDS`: works for so many seconds, in a
-process of its own as in production. It writes `begun` when it starts, and at the end one JSON line with its rate. It uses Feast itself."""
+`python -m loadtests.bench.worlds.feature_changes FOLDER URL registry|rows SECONDS` makes changes for this many seconds, in a process of
+its own as in production. It prints `begun` when it starts, and one JSON line with its rate at the end. It uses Feast itself."""
 
 import subprocess
 import sys
@@ -25,20 +25,20 @@ BEGUN: Final = "begun"
 
 
 class Changes:
-    """One changer at work. rate: changes, or rows, a second; known once it has ended."""
+    """One process that makes changes. rate: changes, or rows, per second; known once it has ended."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def wait_begun(self) -> None:
-        """Return when it has begun. Raises BenchError if it ends before."""
+        """Return when the changes have begun. Raises BenchError if the process ends before."""
         for line in self._process.stdout or ():
             if line.strip() == BEGUN:
                 return
         raise BenchError(f"the feature store could not be changed: status {self._process.wait()}")
 
     def rate(self) -> float:
-        """Wait for its end."""
+        """Wait for the end, and return changes or rows per second. Raises BenchError if it fails."""
         output = self._process.stdout.read() if self._process.stdout else ""
         if self._process.wait() != 0 or not output:
             raise BenchError(f"changing the feature store failed with status {self._process.returncode}")
@@ -47,7 +47,7 @@ class Changes:
 
 @contextmanager
 def changing(feast: Path, url: str, kind: ChangeKind, duration_s: float) -> Iterator[Changes]:
-    """A changer that has begun, ended at the end of the block at the latest."""
+    """Make changes that have begun when the block begins, and end with it at the latest."""
     command = python("loadtests.bench.worlds.feature_changes", str(feast), url, kind, str(duration_s))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -59,7 +59,7 @@ def changing(feast: Path, url: str, kind: ChangeKind, duration_s: float) -> Iter
 
 
 def _registry(store: Any, until_s: float) -> float:
-    """Apply the service under another description each second: every look of a replica finds a new registry."""
+    """Apply the service under another description each second, so that every look of a replica finds a new registry."""
     service = store.feast.get_feature_service(SERVICE)
     start, applied = time.monotonic(), 0
     while (now := time.monotonic()) < until_s:
@@ -71,7 +71,7 @@ def _registry(store: Any, until_s: float) -> float:
 
 
 def _rows(store: Any, until_s: float) -> float:
-    """Materialise one view after the other, as often as the wanted rate of rows asks for."""
+    """Materialize one view after the other, as often as the wanted rate of rows needs."""
     names = [projection.name for projection in store.service(SERVICE).feature_view_projections]
     start, written = time.monotonic(), 0
     while time.monotonic() < until_s:

@@ -27,7 +27,7 @@ STATES: Final[Mapping[str, tuple[ChangeKind, ...]]] = {
 }
 UNITS: Final[Mapping[ChangeKind, str]] = {"registry": "changes/s", "rows": "rows/s"}
 ENOUGH: Final[Mapping[ChangeKind, float]] = {"registry": 0.8, "rows": 4_500}
-"""The rate that a changer must reach: a starved changer disturbs nothing, and the state would not be what its name says."""
+"""The rate that changes must reach. A process without CPU time changes nothing, and the state would not be what its name says."""
 
 Buckets = Mapping[float, float]
 """Upper bound in seconds -> values at or below it."""
@@ -35,7 +35,7 @@ Buckets = Mapping[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ReadHistogram:
-    """One stretch. changed: the rate of each changer, a second. p99_ms of the read; request_p99_ms of the whole request."""
+    """One stretch of time. changed: kind -> changes per second. p50_ms, p99_ms: of the read. request_p99_ms: of the whole request."""
 
     p50_ms: float
     p99_ms: float
@@ -59,7 +59,7 @@ def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> 
 
 
 def histogram(server: Running) -> Buckets:
-    """The `features` stage of all answered requests so far."""
+    """The `features` stage of all requests that were answered so far."""
     with urlopen(f"http://{HOST}:{server.http_port}/metrics", timeout=10) as page:  # nosec B310  # our own server
         families = text_string_to_metric_families(page.read().decode())
     found: dict[float, float] = {}

@@ -1,7 +1,7 @@
 """A model that needs features, a feature store in Redis, and the right score of every entity.
 
-The right scores come from onnxruntime on the values that were written, so they use nothing that is under test. Writes files and
-Redis; starts no server."""
+onnxruntime computes the right scores from the values that were written, so they use nothing that is under test. This module writes files
+and Redis, and starts no server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,8 @@ PATH: Final = f"/v2/models/{MODEL}/infer"
 
 @dataclass(frozen=True, slots=True)
 class FeatureWorld:
-    """bodies: one infer request a host, as JSON. scores: the right ones, by host. default_score: where no feature could be read.
-
-    folder: the store, ready to be served."""
+    """folder: the store, ready to be served. bodies: one infer request per host, as JSON. scores: the right ones, shape (hosts,).
+    default_score: the score if no feature could be read."""
 
     folder: Path
     bodies: Sequence[bytes]
@@ -34,9 +33,9 @@ class FeatureWorld:
 
 
 def build_feature_world(folder: Path, redis_url: str, *, hosts: int = HOSTS, trees: int = TREES) -> FeatureWorld:
-    """Apply views and a service through Feast, write every host's row to Redis, put a bundle that reads them into the store.
+    """Apply views and a service through Feast, write every host's row to Redis, and put a bundle that reads them into the store.
 
-    trees: of the model; more of them take longer."""
+    trees: of the model; with more trees a run takes longer."""
     columns, values = _fill(folder, redis_url, hosts)
     columns, values = (*columns, *columns), np.concatenate([values, values], axis=1)  # the model takes FEATURES inputs
     model = tree_model(7, trees=trees)
@@ -48,7 +47,7 @@ def build_feature_world(folder: Path, redis_url: str, *, hosts: int = HOSTS, tre
 
 
 def _fill(folder: Path, redis_url: str, hosts: int) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """Feature names in the service's order and their values, shape (hosts, 20)."""
+    """Feature names in the service's order, and their values, shape (hosts, 20)."""
     import pandas as pd
     from feast import FeatureService
 

@@ -1,7 +1,7 @@
 """What the benchmarks with features share: a Redis that Feast filled, a model of 20 of its features, and the servers.
 
-Vedette gets the host and the event's time, reads the 20 features in 3 views from Redis and decides; the bare server gets the same 20
-numbers in the request and answers the score. Measures nothing."""
+Vedette gets the host and the event's time, reads the 20 features in 3 views from Redis and decides. The bare server gets the same 20
+numbers in the request and answers the score. This module measures nothing."""
 
 import http.client
 from collections.abc import Iterator
@@ -22,16 +22,17 @@ from loadtests.bench.vedette import SHIPPED, decision, serving
 from loadtests.bench.workload import INFER_PATH, INPUT, MODEL, OUTPUT, Workload, build_workload
 
 ASKED: Final = 256
-"""Hosts that are asked for, in turn."""
+"""How many hosts are asked for, in turn."""
 EVENT_US: Final = int(NOW.timestamp() * 1e6)
 TOLERANCE: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Featured:
-    """The servers, up. bodies: a file with one JSON body a line, of the same hosts as the bare server's. feast: the store's folder.
+    """The running servers. bodies: a file with one JSON body per line, of the same hosts as the bare server's. feast: the store's
+    folder.
 
-    shipped: Vedette with every setting as it ships, if it was asked for."""
+    shipped: Vedette with every setting as it ships; None if it was not asked for."""
 
     url: str
     feast: Path
@@ -42,13 +43,14 @@ class Featured:
     shipped: Running | None = None
 
     def bodies_of(self, server: Running) -> Path:
-        """The requests for this server."""
+        """The file with the requests for this server."""
         return self.workload.json_bodies if server.name == BARE else self.bodies
 
 
 @contextmanager
 def featured(folder: Path, *, has_shipped: bool = False, **settings: str) -> Iterator[Featured]:
-    """Fill, start, check; stop at the end. settings: of Vedette, over the defaults. Raises BenchError."""
+    """Fill Redis, start the servers and check them; stop them at the end. settings: of Vedette, in place of the defaults. Raises
+    BenchError."""
     with redis_server() as url, ExitStack() as stack:
         feast = fill(folder, url)
         names, inputs = rows_of(feast, [f"host-{i}" for i in range(ASKED)])
@@ -65,7 +67,7 @@ def featured(folder: Path, *, has_shipped: bool = False, **settings: str) -> Ite
 
 
 def rows_of(feast: Any, hosts: list[str]) -> tuple[list[str], Any]:
-    """The features of these hosts as Feast itself reads them: names in the model's order, and (n, 20) values."""
+    """The features of these hosts as Feast itself reads them: names in the model's order, and values, shape (n, 20)."""
     found = feast.get_online_features(
         feast.get_feature_service(SERVICE), [{"host": host} for host in hosts], full_feature_names=True
     ).to_dict()
@@ -100,7 +102,7 @@ def _bundle(workload: Workload, folder: Path, names: list[str]) -> None:
 
 
 def _check(server: Running, workload: Workload) -> None:
-    """Raises BenchError unless a few hosts are decided on from their features, as onnxruntime scores Feast's own values."""
+    """Check that a few hosts are decided on from their features, as onnxruntime scores Feast's own values. Raises BenchError."""
     for host in (0, 7, ASKED - 1):
         connection = http.client.HTTPConnection(HOST, server.http_port, timeout=10)
         try:

@@ -36,7 +36,7 @@ _VERDICT: Final = msgspec.json.Decoder(VerdictMessage)
 
 @dataclass(frozen=True, slots=True)
 class RowVerdict:
-    """The verdict on one row of the file. seen_s: seconds of wall time from the first event's sending until the verdict was read."""
+    """The verdict on one row of the file. seen_s: seconds from the sending of the first event until the verdict was read."""
 
     verdict: VerdictMessage
     seen_s: float
@@ -44,8 +44,8 @@ class RowVerdict:
 
 @dataclass(frozen=True, slots=True)
 class FlowReplay:
-    """What a replay gave. verdicts: by row of the file. features: (rows, features) as recorded; NaN where no record was found.
-    repeated: verdicts beyond the first of a row."""
+    """The result of a replay. verdicts: row of the file -> verdict. features: shape (rows, features), as recorded; NaN if no record was
+    found. repeated: verdicts beyond the first of a row."""
 
     verdicts: Mapping[int, RowVerdict]
     features: NDArray[np.float64]
@@ -54,7 +54,7 @@ class FlowReplay:
 
 
 class _Everything:
-    """Owns what it is given, from the start."""
+    """Owns every partition that it is given, from the start."""
 
     def assigned(self, partitions: Mapping[Partition, Position | None]) -> Mapping[Partition, int | None]:
         return dict.fromkeys(partitions)
@@ -68,7 +68,7 @@ class _Everything:
 
 @dataclass(slots=True)
 class FlowStream:
-    """One group on topics of its own. store: with the trained bundle."""
+    """One consumer group on topics of its own. store: holds the trained bundle."""
 
     servers: str
     store: Path
@@ -76,7 +76,7 @@ class FlowStream:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def replay(self, detector: Detector, frame: Any, file: Path, features: Sequence[str], *, speed: float) -> FlowReplay:
-        """Send every row of the file and wait for all verdicts. features: names of the columns that are read from the records."""
+        """Send every row of the file and wait for all verdicts. features: the columns that are read from the records."""
         topics = StreamSettings.model_validate({key.lower(): value for key, value in self._topics().items()})
         with self._process("topics", "stream", "topics", "--partitions", str(PARTITIONS)) as made:
             self._wait(made, "topics")
@@ -98,7 +98,8 @@ class FlowStream:
     def _collect(
         self, verdicts: KafkaSource, events: KafkaSource, rows: dict[bytes, list[int]], total: int, began_s: float
     ) -> tuple[dict[int, RowVerdict], int]:
-        """Verdicts by row. The n-th event of a key is the n-th row of that key, as a partition keeps their order."""
+        """Row of the file -> verdict, and the number of repeats. The n-th event of a key is the n-th row of that key, because a
+        partition keeps their order."""
         row_of: dict[str, int] = {}
         waiting: dict[str, RowVerdict] = {}
         found: dict[int, RowVerdict] = {}

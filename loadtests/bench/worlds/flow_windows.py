@@ -1,6 +1,7 @@
-"""A detector's rows replayed through the windows of a stream, as they would have come, and held against training's point-in-time join.
+"""A detector's rows replayed through the windows of a stream, in the order of their arrival, and compared with training's point-in-time
+join.
 
-What a worker does to an event is done here with its own parts (codec, parser, held events, windows), without a broker or a model."""
+The rows go through the worker's own parts (codec, parser, held events, windows), without a broker or a model."""
 
 import tempfile
 import time
@@ -37,7 +38,7 @@ _MICRO_BATCH: Final = 1000
 @dataclass(frozen=True, slots=True)
 class ReplayedRows:
     """n rows of a detector. arrivals: by partition, batches in order of arrival; a record's offset is the row's number in the file.
-    expected: (n, features), what training joins. lag_s: how far an event comes behind the newest of its partition, at most."""
+    expected: shape (n, features), what training joins. lag_s: the most seconds that an event comes behind the newest of its partition."""
 
     spec: WindowSpec
     arrivals: Sequence[Sequence[StreamEvents]]
@@ -46,14 +47,14 @@ class ReplayedRows:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(self.expected)
 
 
 @dataclass(frozen=True, slots=True)
 class WindowReplay:
-    """What the windows of a replay gave. values: (n, features). seconds: spent in the windows. late: events behind the watermark;
-    dropped: those of them that were not counted. sketched: rows with an estimate. entities: kept at the end."""
+    """The result of a replay. values: shape (n, features). seconds: spent in the windows. late: events behind the watermark. dropped:
+    late events that were not counted. sketched: rows with an estimate. entities: kept at the end."""
 
     values: NDArray[np.float64]
     seconds: float
@@ -64,13 +65,13 @@ class WindowReplay:
     digests: Sequence[str]
 
     def differences(self, expected: NDArray[np.float64]) -> tuple[int, int]:
-        """Rows and values that differ from training's."""
+        """How many rows, and how many values, differ from training's."""
         differ = self.values != expected
         return int(differ.any(axis=1).sum()), int(differ.sum())
 
 
 def replayed(detector: Detector, frame: Any, *, partitions: int) -> ReplayedRows:
-    """The rows of a data frame with the source's columns. Raises DataError."""
+    """The rows of a data frame, which has the source's columns. Raises DataError."""
     spec = window_spec(detector)
     if spec is None:
         raise ValueError(f"detector {detector.name!r} has no windows")
@@ -112,7 +113,7 @@ def _parsed(partition: Partition, events: Sequence[Any], columns: EventColumns) 
 
 
 def _expected(detector: Detector, frame: Any, spec: WindowSpec, at_us: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Training's features, by Feast's own join, in the order of the file. at_us: of each row, to undo training's order."""
+    """Training's features, by Feast's own join, in the order of the file. at_us: time of each row, to undo training's order."""
     data = check_data(detector, frame, where="the replayed rows")
     with tempfile.TemporaryDirectory() as folder:
         joined, _ = with_features(detector, data, FeastStore(Path(folder)))
@@ -123,7 +124,7 @@ def _expected(detector: Detector, frame: Any, spec: WindowSpec, at_us: NDArray[n
 
 
 def run(rows: ReplayedRows, *, disorder_s: float, lateness_s: float, bound: int = BOUND) -> WindowReplay:
-    """Replay them. disorder_s, lateness_s: as the worker's settings. bound: distinct values that are told apart."""
+    """Replay the rows. disorder_s, lateness_s: the worker's settings. bound: how many distinct values are told apart."""
     plan = WindowPlan.of(rows.spec)
     values = np.full(rows.expected.shape, np.nan)
     late = dropped = sketched = entities = 0
@@ -151,7 +152,7 @@ def run(rows: ReplayedRows, *, disorder_s: float, lateness_s: float, bound: int 
 
 
 def released(batches: Sequence[StreamEvents], disorder_s: float, lateness_s: float) -> Iterator[StreamEvents]:
-    """The batches as the worker scores them: held until the watermark."""
+    """The batches as the worker scores them: events are held until the watermark passes them."""
     held = HeldEvents(HoldLimits(int(disorder_s * SECOND_US), int(lateness_s * SECOND_US), 10**9))
     for batch in batches:
         held.add(batch)
@@ -162,7 +163,7 @@ def released(batches: Sequence[StreamEvents], disorder_s: float, lateness_s: flo
 
 
 def with_defaults(spec: WindowSpec, rows: WindowRows, at_us: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rows with the declared defaults where there is none, or one that is too old."""
+    """The rows' values, with the declared defaults if there is no row or it is too old. Shape (n, features)."""
     values, width = rows.values.copy(), len(spec.aggregates)
     defaults = np.array([float(aggregate.default) for aggregate in spec.aggregates])
     for place, view in enumerate(spec.views):
@@ -172,5 +173,5 @@ def with_defaults(spec: WindowSpec, rows: WindowRows, at_us: NDArray[np.int64]) 
 
 
 def shifted(events: StreamEvents, by_us: int) -> StreamEvents:
-    """The same events at a later time."""
+    """The same events, by_us microseconds later."""
     return msgspec.structs.replace(events, times_us=events.times_us + by_us)

@@ -1,7 +1,7 @@
 """Draws of validation data whose truth is known: normal log-odds, so that recall and precision of any threshold are exact.
 
-Beside the rule that is used stands the one before it, for comparison only: of the thresholds that meet the requirement on the validation
-rows, the one with the best F1."""
+The rule that Vedette uses is here for comparison beside the rule before it: of the thresholds that meet the requirement on the
+validation rows, the one with the best F1."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from lifecycle.training.operating_points.risk_control import Floor, certify
 from lifecycle.training.operating_points.validation import ValidationRows, independent_rows, rows_in_units
 
 APART: Final = 3.5
-"""Standard deviations between attacks and benign rows."""
+"""Distance between the means of attacks and benign rows, in standard deviations."""
 SHARE: Final = 0.2
 FLOORS: Final = (Floor("recall", 0.98, 0.05, SHARE), Floor("precision", 0.95, 0.05, SHARE), Floor("f1", 0.85, 0.05, SHARE))
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTruth:
-    """attacked, benign: draws of each class. rows: of each draw, on average; 1: rows are independent.
+    """attacked, benign: draws of each class. rows: rows of each draw, on average; 1: rows are independent.
 
-    between: the share of the variance that rows of one draw have in common. Their marginal distribution is the same in every world."""
+    between: share of the variance that the rows of one draw have in common. The marginal distribution of a row is the same in every
+    world."""
 
     name: str
     attacked: int
@@ -33,7 +34,7 @@ class KnownTruth:
     between: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> ValidationRows:
-        """One set of validation rows."""
+        """Draw one set of validation rows."""
         sizes = np.ones(self.attacked + self.benign, dtype=np.int64)
         if self.rows > 1:
             sizes += rng.poisson((self.rows - 1) * rng.lognormal(-0.245, 0.7, len(sizes)))
@@ -52,7 +53,7 @@ CLUSTERED: Final = KnownTruth("clustered", attacked=400, benign=1600, rows=8, be
 
 
 def truth(threshold: float, floor: Floor) -> float:
-    """The figure that a threshold really has."""
+    """The true value of the floor's figure at a threshold."""
     log_odds = np.log(threshold / (1 - threshold)) + APART / 2
     recall, alarms = float(ndtr(APART - log_odds)), float(ndtr(-log_odds))
     hits, wrong = floor.attack_share * recall, (1 - floor.attack_share) * alarms
@@ -62,11 +63,11 @@ def truth(threshold: float, floor: Floor) -> float:
 
 
 Rule = Callable[[ValidationRows, Floor], float | None]
-"""A threshold, or None: it promises none."""
+"""Chooses a threshold; None if it promises none."""
 
 
 def with_confidence(rows: ValidationRows, floor: Floor) -> float | None:
-    """The rule that is used: the highest threshold that holds for a recall, the lowest for the others."""
+    """The rule that is used: the highest threshold that holds for a recall, the lowest for other figures."""
     found = certify(rows, floor)
     held = found.thresholds[found.holds]
     if not len(held):
@@ -75,19 +76,19 @@ def with_confidence(rows: ValidationRows, floor: Floor) -> float | None:
 
 
 def as_independent(rows: ValidationRows, floor: Floor) -> float | None:
-    """The same, with every row taken for a draw of its own."""
+    """The rule that is used, with every row taken as a draw of its own."""
     return with_confidence(independent_rows(rows.scores, rows.attack), floor)
 
 
 def best_f1_of_those_that_meet_it(rows: ValidationRows, floor: Floor) -> float | None:
-    """The rule before."""
+    """The rule that was used before."""
     curve = ThresholdCurve.of(rows)
     enough = np.flatnonzero(curve.figure(floor.measure, floor.attack_share) >= floor.bound)
     return curve.threshold(int(enough[np.argmax(curve.figure("f1")[enough])])) if len(enough) else None
 
 
 def just_met(rows: ValidationRows, floor: Floor) -> float | None:
-    """As with confidence, of the thresholds that meet the requirement on the validation rows."""
+    """As `with_confidence`, but of the thresholds that meet the requirement on the validation rows."""
     curve = ThresholdCurve.of(rows)
     enough = np.flatnonzero(curve.figure(floor.measure, floor.attack_share) >= floor.bound)
     return curve.threshold(int(enough[0] if floor.measure == "recall" else enough[-1])) if len(enough) else None
@@ -103,9 +104,10 @@ RULES: Final[Mapping[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """Of so many draws: how often a threshold was promised, and how often the truth was below the bound all the same.
+    """The results of many draws. held: how often a promised threshold kept the bound. failed: how often the truth was below it all the
+    same.
 
-    false_alarm_rate: the true one of the promised thresholds, on average: what the promise costs."""
+    false_alarm_rate: the true one of the promised thresholds, on average; it is the price of the promise."""
 
     held: int
     failed: int
@@ -113,7 +115,7 @@ class Promised:
 
 
 def failures(world: KnownTruth, *, draws: int, seed: int, rule: Rule = with_confidence) -> dict[str, Promised]:
-    """By floor."""
+    """Floor -> results of a rule over many draws of a world."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {floor.measure: [] for floor in FLOORS}
     failed = dict.fromkeys(found, 0)

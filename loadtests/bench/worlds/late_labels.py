@@ -1,8 +1,8 @@
-"""A stream whose precision and recall are known, with labels that come late and not by chance: replays of it, and how often 95 % intervals
+"""A stream with known precision and recall, whose labels come late and not by chance: it is replayed to count how often 95 % intervals
 hold the truth.
 
-Scores are normal log-odds, so that the figures of any threshold are exact. Alerts are labelled with a probability that may rise with the
-score; quiet rows only in a random audit; delays are log-normal, and false alarms are closed sooner than attacks are confirmed."""
+Scores are normal log-odds, so the figures of any threshold are exact. Alerts are labelled with a probability that may rise with the
+score, quiet rows only in a random audit. Delays are log-normal, and false alarms are closed sooner than attacks are confirmed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,11 +37,13 @@ START_US: Final = 1_767_225_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class LateWorld:
-    """rows_a_day: answers. attack_share: of them. apart: standard deviations between the classes. threshold: log-odds of an alert.
+    """A stream. rows_a_day: answers per day. attack_share: share of attacks. apart: standard deviations between the classes. threshold:
+    log-odds from which a row alerts.
 
-    alert_rate: share of alerts that are labelled; picky: it rises with the score, from half of the rate to all of it. audit_rate: share
-    of all rows in the audit. median_days: of labels of (false alarms, attacks that alerted, audits); spread: sigma of the log-normal.
-    noise: share of labels that are wrong; unsure: share that are neither."""
+    alert_rate: share of alerts that are labelled. picky: that share rises with the score, from half of the rate to all of it.
+    audit_rate: share of all rows in the audit. median_days: median delay of labels of (false alarms, attacks that alerted, audits).
+    spread: sigma of the log-normal delay. noise: share of labels that are wrong. unsure: share of labels that are neither attack nor
+    benign."""
 
     name: str
     rows_a_day: int = 5000
@@ -58,13 +60,13 @@ class LateWorld:
 
     @property
     def truth(self) -> Mapping[str, float]:
-        """The figures of any row of the stream."""
+        """The true figures of the stream."""
         recall, alarms = float(ndtr(self.apart / 2 - self.threshold)), float(ndtr(-self.apart / 2 - self.threshold))
         hits, wrong = self.attack_share * recall, (1 - self.attack_share) * alarms
         return {"precision": hits / (hits + wrong), "recall": recall, "f1": 2 * hits / (hits + wrong + self.attack_share)}
 
     def draw(self, rng: np.random.Generator, days: int, now_day: float) -> RowsWithLabels:
-        """Rows of so many days and the labels that are in at `now_day`, both from START_US."""
+        """The rows of this many days, with the labels that are known at `now_day`. Both count from START_US."""
         n = self.rows_a_day * days
         times = START_US + np.sort(rng.integers(0, days * DAY_US, n))
         attack = rng.random(n) < self.attack_share
@@ -101,7 +103,7 @@ AGE_DAYS: Final = 4
 
 
 def naive(rows: RowsWithLabels) -> Mapping[str, Interval]:
-    """What is counted without a thought for how rows came to be labelled: Wilson's bounds over the labels that are in."""
+    """Wilson's bounds over the labels that are known, regardless of how their rows were selected."""
     known = rows.is_definite
     hits = int((known & rows.alert & (rows.label == ATTACK)).sum())
     return {
@@ -111,17 +113,17 @@ def naive(rows: RowsWithLabels) -> Mapping[str, Interval]:
 
 
 def unlabelled_are_benign(rows: RowsWithLabels) -> Mapping[str, Interval]:
-    """The same, with every row that has no label counted as benign."""
+    """The same, with every row without a label counted as benign."""
     hits = int((rows.alert & (rows.label == ATTACK)).sum())
     return {"precision": wilson(hits, int(rows.alert.sum())), "recall": wilson(hits, int((rows.label == ATTACK).sum()))}
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of so many replays. given: how often there was a figure; held: how often its interval held the truth; width: of the interval, on
-    average.
+    """The results of many replays. given: how often there was a figure. held: how often its interval held the truth. width: mean width
+    of the interval.
 
-    bias: of the estimate, on average. is_rule: whether it is the rule that is used."""
+    bias: mean error of the estimate. is_rule: whether it is the rule that is used."""
 
     given: int
     held: int
@@ -130,7 +132,8 @@ class Coverage:
 
 
 def replay(world: LateWorld, *, replays: int, seed: int, age_days: float = AGE_DAYS) -> Mapping[str, Mapping[str, Coverage]]:
-    """How the intervals of one day, this old, hold the truth: rule -> figure -> coverage. Each replay is a stream of its own."""
+    """How often the intervals of one day, which is age_days old, hold the truth: rule -> figure -> coverage. Each replay is a stream of
+    its own."""
     rng = np.random.default_rng(seed)
     truth = world.truth
     seen: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
@@ -170,7 +173,7 @@ def _coverage(each: list[tuple[float, float, float]], truth: float) -> Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Of so many streams: how many alarmed, and after how many days of the stream the first alarm of each came."""
+    """The results of many streams. alarmed: how many alarmed. days: the day of each first alarm."""
 
     streams: int
     alarmed: int
@@ -179,20 +182,20 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class StreamReader:
-    """Reads a stream as it was at a moment."""
+    """Reads a stream as it was known at a moment."""
 
     stream: RowsWithLabels
     now_us: int
 
     def __call__(self, since_us: int, until_us: int, *, only_labelled: bool = False) -> RowsWithLabels:
-        """As lifecycle.performance.watching.ReadRows."""
+        """The rows of a span of time, as lifecycle.performance.watching.ReadRows."""
         ends = np.searchsorted(self.stream.times_us, [since_us, min(until_us, self.now_us)])
         rows = as_of(self.stream.take(slice(*ends.tolist())), self.now_us)
         return rows.take(rows.is_definite) if only_labelled else rows
 
 
 def as_of(rows: RowsWithLabels, now_us: int) -> RowsWithLabels:
-    """The rows as they were at a moment: labels that came later are taken off."""
+    """The rows as they were known at a moment: without the labels that came later."""
     return rows.seen_within((now_us - rows.times_us).astype(np.float64))
 
 
@@ -207,7 +210,7 @@ def watch(
     streams: int,
     seed: int,
 ) -> Watched:
-    """Look once a day at streams that turn from one world into another on `changes_day`; alarms about the subject are counted."""
+    """Look once a day at streams that change from one world to another on `changes_day`. Alarms about the subject are counted."""
     rng = np.random.default_rng(seed)
     settings = FallSettings(label_noise=before.noise)
     first: list[float] = []
@@ -229,7 +232,7 @@ def watch(
 
 
 def own_figures(world: LateWorld, *, recall: float = 1.0, precision: float = 1.0) -> Baseline:
-    """What a bundle would say of this world; each figure may be set off by a factor."""
+    """What a bundle would say of this world. recall, precision: factors by which its figures are wrong."""
     truth = world.truth
     return Baseline(
         "siem_alerting", truth["precision"] * precision, truth["recall"] * recall, truth["f1"], 0.0, world.attack_share, 1

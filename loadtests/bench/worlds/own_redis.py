@@ -1,4 +1,4 @@
-"""A redis-server of a benchmark's own, that can be killed and started again with its data, made slow and filled up.
+"""A redis-server that belongs to a benchmark. It can be killed and started again with its data, slowed down and filled up.
 
 It keeps its port over a restart, so that its clients find it again."""
 
@@ -20,7 +20,7 @@ SLOW_S: Final = 0.5
 
 
 class OwnRedis:
-    """Starts at once; use as a context manager, which leaves nothing behind."""
+    """A redis-server that starts at once. Use it as a context manager, which leaves nothing behind. Raises BenchError."""
 
     def __init__(self) -> None:
         self._program = shutil.which("redis-server")
@@ -32,7 +32,7 @@ class OwnRedis:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """The URL at which it answers."""
         return f"redis://{HOST}:{self.port}/0"
 
     def __enter__(self) -> "OwnRedis":
@@ -48,7 +48,7 @@ class OwnRedis:
         self._folder.cleanup()
 
     def start(self) -> None:
-        """Start it with what was last saved. Raises BenchError."""
+        """Start it with the data that was saved last. Raises BenchError."""
         from redis.exceptions import RedisError
 
         where = ("--port", str(self.port), "--bind", HOST, "--dir", self._folder.name)
@@ -65,19 +65,19 @@ class OwnRedis:
         raise BenchError(f"redis-server did not answer within {START_S:g} s: {log.read_text(errors='replace')[-400:]}")
 
     def kill(self) -> None:
-        """SIGKILL; what was not saved is lost."""
+        """Send SIGKILL. What was not saved is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def save(self) -> None:
-        """Keep what it holds now over a restart."""
+        """Save what it holds now, so that it survives a restart."""
         with self.client() as client:
             client.save()
 
     @contextlib.contextmanager
     def slow(self) -> Iterator[None]:
-        """Every command waits for up to SLOW_S: Redis sleeps so long, again and again."""
+        """Let every command wait for up to SLOW_S seconds: Redis sleeps this long, again and again."""
         is_over = threading.Event()
 
         def sleep() -> None:
@@ -90,7 +90,7 @@ class OwnRedis:
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """Redis gets less memory than it uses and nothing to evict, while a client goes on writing: each write is refused."""
+        """Give Redis less memory than it uses and nothing to evict, while a client goes on writing. Each write is refused."""
         is_over = threading.Event()
         refused = 0
 
@@ -118,7 +118,7 @@ class OwnRedis:
             raise BenchError("Redis refused no write although it was full: the fault was none")
 
     def client(self) -> Any:
-        """A client of Redis' own Python package. It does not try again: whether the server answers now is what its callers want to know."""
+        """A client from Redis' Python package. It does not retry, because its callers ask whether the server answers now."""
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -133,7 +133,7 @@ class OwnRedis:
 
 @contextlib.contextmanager
 def beside(work: Callable[[], None], is_over: threading.Event) -> Iterator[None]:
-    """Run `work` in a thread while the block runs; `is_over` tells it to end."""
+    """Run `work` in a thread while the block runs. `is_over` tells it to end."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Pairs of samples of which one has a shift of a known kind, or none. Seeded."""
+"""Pairs of samples, one of which has a shift of a known kind or none. Seeded."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,29 +25,29 @@ def sample(rng: np.random.Generator, rows: int = ROWS, correlation: float = 0.0)
 
 
 def mean(rng: np.random.Generator, columns: Columns) -> Columns:
-    """The mean of one column by 0.2 standard deviations."""
+    """Shift the mean of one column by 0.2 standard deviations."""
     return columns | {"normal": columns["normal"] + 0.2}
 
 
 def variance(rng: np.random.Generator, columns: Columns) -> Columns:
-    """The standard deviation of one column by 15 %."""
+    """Make the standard deviation of one column 15 % larger."""
     return columns | {"normal": columns["normal"] * 1.15}
 
 
 def category(rng: np.random.Generator, columns: Columns) -> Columns:
-    """One value of text becomes 4 points more frequent."""
+    """Make one value of a text column 4 points more frequent."""
     changed = np.where(rng.random(len(columns["service"])) < 0.04, "ftp", columns["service"])
     return columns | {"service": changed}
 
 
 def correlation(rng: np.random.Generator, columns: Columns) -> Columns:
-    """Two columns get a correlation of 0.25; each alone is as it was."""
+    """Give two columns a correlation of 0.25; each column alone stays as it was."""
     shifted = sample(rng, len(columns["first"]), 0.25)
     return columns | {name: shifted[name] for name in ("first", "second")}
 
 
 def contamination(rng: np.random.Generator, columns: Columns) -> Columns:
-    """1 % of the rows lie six standard deviations off in one column."""
+    """Move 1 % of the rows six standard deviations away in one column."""
     rows = len(columns["normal"])
     return columns | {"normal": np.where(rng.random(rows) < 0.01, columns["normal"] + 6, columns["normal"])}
 
@@ -58,7 +58,7 @@ SHIFTS: Final[Mapping[str, Callable[[np.random.Generator, Columns], Columns]]] =
 
 
 def wide(rng: np.random.Generator, rows: int, columns: int) -> Columns:
-    """Numbers and, every eighth, text; for timing."""
+    """A sample for timing: numbers, and in every eighth column text."""
     made: Columns = {}
     for number in range(columns):
         made[f"c{number}"] = rng.choice(_WORDS, rows) if number % 8 == 7 else rng.gamma(1 + number / 10, 2, rows)
@@ -66,7 +66,7 @@ def wide(rng: np.random.Generator, rows: int, columns: int) -> Columns:
 
 
 def write(path: Path, reference: Columns, current: Columns) -> None:
-    """One pair as the peers' programs read it."""
+    """Write one pair in the form that the peers' programs read."""
     arrays = {f"reference:{name}": column for name, column in reference.items()}
     arrays |= {f"current:{name}": column for name, column in current.items()}
     np.savez(path, allow_pickle=False, **arrays)

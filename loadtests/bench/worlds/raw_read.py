@@ -1,6 +1,6 @@
 """The minimum of a feature read in Python: the same HMGETs, pipelined on one connection and parsed by hiredis, without using the replies.
 
-A reference for the reads in a request, not a reader to use. The commands are learned from what Redis holds."""
+It is a reference for the reads in a request, not a reader to use. The commands are made from what Redis holds."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from loadtests.bench.process import HOST
 
 
 def commands_for(url: str, most: int = 2000) -> list[bytes]:
-    """One HMGET for each hash there is: of every field but the one of the last view that the service leaves out.
+    """One HMGET for each hash, of every field except the one of the last view that the service leaves out.
 
     Raises BenchError if Redis does not hold what the benchmark wrote."""
     import redis
@@ -81,7 +81,7 @@ async def _read(url: str, commands: list[bytes], readers: int, duration_s: float
 
 
 def read_raw(url: str, commands: list[bytes], *, readers: int, duration_s: float) -> Sample:
-    """Measure: readers that each ask again as soon as they are answered."""
+    """Measure: each reader asks again as soon as it is answered."""
     import uvloop
 
     found: Sample = uvloop.run(_read(url, commands, readers, duration_s))

@@ -1,4 +1,4 @@
-"""A broker, a trained store, and stream workers as processes: what the benchmark of streams measures."""
+"""A broker, a trained store and stream workers as processes, for the benchmark of streams."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class StreamLoad:
-    """One topic of events, produced once; each run reads it with a group and topics of its own. bodies: the events, in their order."""
+    """One topic of events, which is produced once. Each run reads it with its own group and topics. bodies: the events, in their order."""
 
     def __init__(self, address: str, store: Path, bodies: Sequence[tuple[bytes, dict[str, Any]]]) -> None:
         self.address, self.store, self._bodies = address, store, bodies
@@ -40,17 +40,17 @@ class StreamLoad:
         self.events = self.topic("events")
 
     def topic(self, what: str, **config: str) -> str:
-        """A new topic."""
+        """Make a new topic and return its name."""
         name = f"bench-{what}-{uuid.uuid4().hex[:8]}"
         self._topics.create([TopicPlan(name, PARTITIONS, 1, {key.replace("_", "."): value for key, value in config.items()})])
         return name
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the clients of the broker."""
         self._look.close()
 
     def fill(self, copies: int) -> int:
-        """Produce all events, `copies` times one after the other in event time; how many."""
+        """Produce all events `copies` times, each copy later in event time; returns how many."""
         for copy in range(copies):
             records = [OutRecord(self.events, json.dumps(body).encode(), key) for key, body in self._shifted(copy)]
             for at in range(0, len(records), 10_000):
@@ -60,12 +60,13 @@ class StreamLoad:
         return copies * len(self._bodies)
 
     def written(self, topic: str) -> int:
-        """Records up to the end that readers of committed records see; markers of transactions are among them, one a commit."""
+        """The number of records that readers of committed records can reach. It includes the markers of transactions, one for each
+        commit."""
         return sum(self._end(topic, number) for number in range(PARTITIONS))
 
     @contextmanager
     def worker(self, mode: str, verdicts: str, events: str, group: str, state: str) -> "Iterator[subprocess.Popen[bytes]]":
-        """A worker as a process."""
+        """Run a worker as a process until the block ends."""
         more = {what: self.topic(what.replace("_", "-")) for what in ("alerts", "dead_letters", "investigate")}
         stream = {
             "servers": self.address,
@@ -87,13 +88,14 @@ class StreamLoad:
 
     @contextmanager
     def plain(self, mode: str, to: str, events: str, group: str) -> "Iterator[subprocess.Popen[bytes]]":
-        """The plain loop as a process."""
+        """Run the plain loop as a process until the block ends."""
         command = python("loadtests.bench.servers.plain_stream", self.address, events, to, group, mode)
         with _program(command, dict(os.environ)) as process:
             yield process
 
     def follow(self, topic: str, goal: int, processes: Sequence["subprocess.Popen[bytes]"]) -> tuple[float, float]:
-        """Records a second and processor seconds a record, from when a tenth is written to when `goal` is. Raises BenchError."""
+        """Records per second and processor seconds per record, from when a tenth of `goal` is written to when all of it is. Raises
+        BenchError."""
         began = self._reach(topic, goal // 10, processes)
         ended = self._reach(topic, goal, processes)
         records = ended[1] - began[1]
@@ -102,7 +104,8 @@ class StreamLoad:
         return records / (ended[0] - began[0]), (ended[2] - began[2]) / records
 
     def latencies_ms(self, rate: float, seconds: float, events: str, verdicts: str) -> NDArray[np.float64]:
-        """Produce at this rate; how long after each event its verdict could be read. The first second is left out."""
+        """Produce at this rate, and return how long after each event its verdict could be read, in milliseconds. The first second is
+        left out."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.address,
@@ -135,7 +138,7 @@ class StreamLoad:
         return np.array([late for at, late in found if at > 1.0]) * 1000
 
     def _reach(self, topic: str, goal: int, processes: Sequence["subprocess.Popen[bytes]"]) -> tuple[float, int, float]:
-        """Wait for so many; then the time, how many there are, and the processes' processor seconds."""
+        """Wait for this many records; returns the time, how many there are, and the processor seconds of the processes."""
         until = time.monotonic() + WAIT_S
         while (n := self.written(topic)) < goal:
             if time.monotonic() > until or any(p.poll() is not None for p in processes):
@@ -187,7 +190,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def trained_store(folder: Path, data_dir: Path | None) -> list[tuple[bytes, dict[str, Any]]]:
-    """Train `flows` into a store of its own; its events, in the order in which they come, with times as whole microseconds."""
+    """Train `flows` into a store of its own. Returns its events, in the order in which they come, with times as whole microseconds."""
     import pandas as pd
 
     from lifecycle.datasets.data import find_file

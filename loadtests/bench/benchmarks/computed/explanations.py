@@ -24,7 +24,7 @@ TREES: Final = 100
 LEAVES: Final = 31
 _ROWS: Final = 20_000
 _SIZES: Final = ((1, 40), (100, 4), (1000, 1))
-"""Rows of a call, and calls of a round."""
+"""(rows in a call, calls in a round)."""
 Explain = Callable[[NDArray[np.float32]], Any]
 
 
@@ -123,7 +123,7 @@ def _compare(ways: dict[str, Explain], matrix: NDArray[np.float32], size: int, c
 
 
 def _us_a_row(explain: Explain, matrix: NDArray[np.float32], size: int, calls: int, turn: int) -> float:
-    """The median over the calls."""
+    """Microseconds per row: the median over the calls."""
     taken = []
     for call in range(calls):
         begin = (turn * calls + call) * size % (len(matrix) - size)

@@ -29,7 +29,7 @@ File = tuple[str, str]
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Measure. Raises BenchError where the public rules and events are not."""
+    """Measure. Raises BenchError if the public rules and events are not there."""
     from serving.rules.events import Event, fields_of_json
     from serving.rules.matcher import compile_sigma
     from serving.rules.predicates import test_of
@@ -84,7 +84,7 @@ def _cpu_us(work: Callable[[bytes], object], events: Sequence[bytes], seed: int)
 
 
 def public() -> tuple[list[File], list[bytes]]:
-    """Rules and events. Raises BenchError where they are not."""
+    """The public rules and events. Raises BenchError if they are not there."""
     folder = os.environ.get("VEDETTE_DATA_DIR")
     if folder is None or not (Path(folder) / "sigma").is_dir():
         raise BenchError("sigma: needs public rules and events; set VEDETTE_DATA_DIR to the folder with sigma/")
@@ -95,7 +95,7 @@ def public() -> tuple[list[File], list[bytes]]:
 
 
 def variants(files: Sequence[File], number: int) -> list[File]:
-    """The rules, and copies of them with two letters of each value changed, until there are so many."""
+    """The rules, and copies of them with two letters of each value changed, `number` in all."""
     rng, found, documents = random.Random(1), list(files), [yaml.safe_load(text) for _, text in files]  # nosec B311  # a seed, no secret
     while len(found) < number:
         document = copy.deepcopy(documents[len(found) % len(documents)])

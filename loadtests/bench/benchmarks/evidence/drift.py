@@ -33,7 +33,7 @@ _HOURS_S: Final = 3600
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Time first, then power. Raises BenchError if a figure of Vedette cannot be had; a peer that cannot be had becomes a row."""
+    """Measure time, then power. Raises BenchError if a figure of Vedette cannot be had. A peer that cannot be had becomes a row."""
     share = QUICK_SHARE if quick else 1
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as name:
         timing, power = Path(name) / "timing", Path(name) / "power"
@@ -106,7 +106,7 @@ def delay_rows(shift: str, statistics: Mapping[str, Mapping[str, float]]) -> lis
 
 
 def which_are_found(shift: str, statistic: Mapping[str, float]) -> NDArray[np.bool_]:
-    """Of the shifted draws in their order, which have a statistic over the null draws' quantile, (n,)."""
+    """Which of the shifted draws have a statistic above the null draws' quantile, shape (n,), in their order."""
     null = np.array([v for label, v in statistic.items() if label.startswith("none-")])
     bound = np.quantile(null, 1 - LEVEL, method="higher")
     numbers = sorted(int(label.removeprefix(f"{shift}-")) for label in statistic if label.startswith(f"{shift}-"))
@@ -128,7 +128,7 @@ def windows_until_found(found: NDArray[np.bool_]) -> float | None:
 
 
 def asked(who: str, folder: Path) -> dict[str, dict[str, float]]:
-    """What the program of Vedette or of a peer finds of the files in a folder. Raises BenchError."""
+    """The statistics that the program of Vedette or of a peer finds in the files of a folder. Raises BenchError."""
     python = Path(sys.executable) if who == "vedette" else peers.environment(who) / "python"
     script = Path(__file__).parents[2] / "peer_programs" / f"{who}_drift.py"
     variables = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}

@@ -46,7 +46,7 @@ from loadtests.bench.worlds.year.strategies import Played, PlayedYear, Strategy
 IS_LONG: Final = True
 SEEDS: Final = 10
 FEWER_SEEDS: Final = 3
-"""Of the detectors, and of the strategies that no target is about."""
+"""Seeds of the detectors, and of the strategies that no target compares."""
 COMPARED: Final = ("weekly", "policy")
 LABELS_A_DAY: Final = 20
 MOST_ALERTS: Final = 50
@@ -55,7 +55,7 @@ CHOSEN: Final = QueueBudget(LABELS_A_DAY, audit_share=0.3, alert_share=0.05)
 
 
 def policy_of(text: str) -> RetrainingPolicy:
-    """A policy, shortened. What a challenger must show, and how labels are used, is as `vedette retrain policy` prints it for all."""
+    """A policy, shortened. It demands of challengers, and uses labels, as the one that `vedette retrain policy` prints."""
     policy = parse_policy(text, where="the simulated year")
     shipped = parse_policy(commented_policy(), where="the shipped policy")
     rules, timed = shipped.challenge, policy.strategies.incremental
@@ -67,7 +67,7 @@ def policy_of(text: str) -> RetrainingPolicy:
 
 
 def strategies() -> tuple[Strategy, ...]:
-    """All of them; each has as many labels as the others."""
+    """All strategies. Each has the same number of labels."""
     return (
         Strategy("never", None, RANDOM),
         Strategy("weekly", policy_of("strategies: {scheduled: {}}"), RANDOM),
@@ -81,7 +81,7 @@ def strategies() -> tuple[Strategy, ...]:
 
 @dataclass(frozen=True, slots=True)
 class YearSize:
-    """How large the run is. fewer_seeds: of the detectors, and of the strategies beside COMPARED."""
+    """How large the run is. fewer_seeds: of the detectors, and of the strategies that are not in COMPARED."""
 
     seeds: int = SEEDS
     fewer_seeds: int = FEWER_SEEDS
@@ -97,7 +97,7 @@ QUICK: Final = YearSize(seeds=1, fewer_seeds=1, days=91, quiet_days=10, changed_
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Play it. quick: one seed, a quarter of a year, three weeks of each change."""
+    """Play the year. quick: one seed, a quarter of a year, three weeks of each change."""
     del rounds  # seeds are the rounds
     return measured(QUICK if quick else YearSize())
 
@@ -206,13 +206,13 @@ def _gains(policy: Sequence[PlayedYear], others: Sequence[PlayedYear], other: st
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Of the 95 % interval of a mean by Student's t; None of one value."""
+    """Half the width of the 95 % interval of a mean, by Student's t; None for one value."""
     n = len(values)
     return None if n < 2 else float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
 
 
 def _course(years: Sequence[PlayedYear], size: YearSize, *, by_rank: bool) -> Course:
-    """Recall by week."""
+    """Recall per week."""
     points = []
     for first in range(0, size.days - 6, 7):
         values = [year.recall(range(first, first + 7), by_rank=by_rank) for year in years]

@@ -1,1 +1,1 @@
-"""Benchmarks of what the doors need where clients are not trusted: TLS, and attacks beside honest clients."""
+"""Benchmarks for clients that are not trusted: TLS, and attacks beside honest clients."""

@@ -53,7 +53,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: float) -> Iterator[Row]:
-    """Figures on kept connections, those over TLS against the plain ones of the same rounds."""
+    """Figures on kept connections: those over TLS beside the plain ones of the same rounds."""
     taken: dict[tuple[str, str, str], list[float]] = {}
     for door in DOORS:
         for index in range(rounds + 1):  # the first is the warm-up
@@ -73,7 +73,7 @@ def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: floa
 
 
 def _spent(server: Running) -> tuple[float, float]:
-    """CPU seconds of the replica, and the requests that it has answered."""
+    """CPU seconds of the replica, and the number of requests that it answered."""
     connection = connection_to(server.http_port, server.authority, timeout_s=10)
     try:
         connection.request("GET", "/metrics")
@@ -86,14 +86,14 @@ def _spent(server: Running) -> tuple[float, float]:
 
 
 def with_tls(workload: Workload, place: Path) -> ServerUnderTest:
-    """The server with a certificate."""
+    """The server, with a certificate."""
     certificate, key = place / "tls.crt", place / "tls.key"
     made = vedette(workload, place / "tls", TLS, tls_cert=str(certificate), tls_key=str(key))
     return ServerUnderTest(TLS, made.command, environment=made.environment, authority=certificate)
 
 
 def handshakes(up: list[Running], rounds: int) -> Iterator[Row]:
-    """Milliseconds from opening a connection to its first answer: plain, by a full handshake, by a resumed one."""
+    """Milliseconds from opening a connection to its first answer: plain, with a full handshake, with a resumed one."""
     plain, tls = (next(one for one in up if one.name == name) for name in (PLAIN, TLS))
     taken: dict[str, list[float]] = {"plain": [], "full": [], "resumed": []}
     for _ in range(rounds):

@@ -1,1 +1,1 @@
-"""Work on files, without a server."""
+"""Benchmarks of work on files, without a server."""

@@ -31,15 +31,15 @@ IS_LONG: Final = True
 ROWS: Final = 10_000_000
 QUICK_ROWS: Final = 500_000
 SPANS: Final = 72
-"""Stretches of 20 minutes: a day."""
+"""How many stretches of 20 minutes a day has."""
 FLAT: Final = 1.15
-"""Memory of the second half against that of the first."""
+"""How many times the memory of the first half the second half may use."""
 _LOOK_S: Final = 0.2
 _WAIT_S: Final = 3600.0
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Generate, score, kill, resume, count. Raises BenchError if a row is twice or missing."""
+    """Generate, score, kill, resume, count. Raises BenchError if a row is missing or there twice."""
     wanted = QUICK_ROWS if quick else ROWS
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as scratch:
         folder = Path(scratch)
@@ -67,7 +67,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def generate(folder: Path, rows: int) -> int:
-    """Flows of a day in a file for each 20 minutes; how many."""
+    """Write flows of a day, one file for each 20 minutes; returns how many flows."""
     folder.mkdir()
     hosts = max(60, rows // SPANS // 15)
     done = 0
@@ -84,7 +84,7 @@ def generate(folder: Path, rows: int) -> int:
 
 
 def inputs(store: Path, path: Path, rows: int) -> None:
-    """The model's inputs as Parquet: rows of the bundle's reference, drawn again and again."""
+    """Write the model's inputs as Parquet: rows of the bundle's reference, drawn again and again."""
     (sample,) = store.glob("bundles/*/reference/sample.json")
     columns = json.loads(sample.read_text(encoding="utf-8"))["columns"]
     picked = np.random.default_rng(0).integers(0, len(next(iter(columns.values()))), rows)
@@ -112,7 +112,7 @@ def killed_and_resumed(folder: Path, store: Path, rows: int) -> tuple[float, lis
 
 
 def _identities(file: Path) -> Any:
-    """A number for each row's place in the input."""
+    """A number for the place of each row in the input."""
     table = pq.ParquetFile(file).read(columns=["source_file", "source_row"])
     names = table["source_file"].cast(pa.string()).to_pylist()
     number = {name: int(name[len("flows-") : -len(".parquet")]) for name in set(names)}
@@ -120,7 +120,7 @@ def _identities(file: Path) -> Any:
 
 
 def _watched(words: Sequence[str], start: float, looks: list[tuple[float, float]], is_enough: Any) -> float:
-    """Processor seconds of a process that is killed as soon as it is enough, or ends by itself. Raises BenchError."""
+    """Processor seconds of a process, which is killed when `is_enough` says so, unless it ends before. Raises BenchError."""
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()) as process:
         spent, killed = 0.0, False
         while process.poll() is None:
@@ -202,6 +202,6 @@ def _memory_mib(pid: int) -> float:
 
 
 def _rows_done(out: Path) -> int:
-    """Rows of the units that are committed."""
+    """Rows of the committed units."""
     entries = (out / "_vedette" / "units").rglob("*.json")
     return sum(json.loads(e.read_bytes())["rows"] for e in entries if not e.name.startswith("."))

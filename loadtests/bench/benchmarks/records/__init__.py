@@ -1,1 +1,1 @@
-"""Benchmarks of the records: what leaving them costs, and how long questions to them take."""
+"""Benchmarks of the records: what writing them costs, and how long queries over them take."""

@@ -31,7 +31,7 @@ LINE: Final = b"x" * 1000 + b"\n"
 
 
 def servers(workload: Workload, folder: Path) -> list[tuple[str, Callable[[], ServerUnderTest]]]:
-    """The same replica, three times."""
+    """The same replica three times, once in each mode."""
     return [
         (OFF, lambda: vedette(workload, folder / "off", OFF, audit="off")),
         (ASYNC, lambda: vedette(workload, folder / "async", ASYNC, audit="async")),
@@ -56,7 +56,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def rows(found: DoorFigures) -> Iterator[Row]:
-    """Three figures a cell, each against the same of `off` in the same rounds."""
+    """Three figures per cell, each beside that of `off` in the same rounds."""
     for (_, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:
             others, against = found.get(("http", OFF, clients)), None
@@ -71,14 +71,14 @@ def rows(found: DoorFigures) -> Iterator[Row]:
 
 
 def cpu_rows(cpu: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """Processor time of a request, against that of `off`."""
+    """Processor time per request, beside that of `off`."""
     for server, taken in cpu.items():
         against = None if server == OFF or OFF not in cpu else (f"audit/{OFF}/c{CPU_CLIENTS}/cpu", cpu[OFF])
         yield row(f"audit/{server}/c{CPU_CLIENTS}/cpu", taken, "us", against=against)
 
 
 def target(server: str, clients: int, figure: str) -> Target | None:
-    """What a log may cost."""
+    """The most that a log may cost."""
     least = TARGETS.get((server, clients)) if figure == "rate" else None
     return None if least is None else targets.ratio(">=", least)
 
@@ -91,7 +91,7 @@ def _cpu_us(server: Running, workload: Workload, duration_s: float) -> float:
 
 
 def _counts(server: Running) -> tuple[float, float]:
-    """Seconds of processor time and requests so far."""
+    """Seconds of processor time, and requests, so far."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=30) as page:  # nosec B310  # our own server
         lines = page.read().decode().splitlines()
     totals = [0.0, 0.0]

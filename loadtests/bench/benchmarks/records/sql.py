@@ -37,11 +37,11 @@ US_A_RECORD: Final = 1_000
 FEATURES: Final = 20
 _RECEIPT: Final = "R" * 20
 _TIME_US: Final = 10**15
-"""Stand in the lines where each record's own come."""
+"""A placeholder in the lines, which is replaced by each record's own time."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Write the archive, then ask. Raises BenchError if the disk has no room, or if an answer is not what was written."""
+    """Write the archive, then query it. Raises BenchError if the disk has no room, or if an answer is wrong."""
     segments = 5 if quick else SEGMENTS
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as name:
         if shutil.disk_usage(name).free < MOST_BYTES:
@@ -56,7 +56,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def rows(found: Mapping[str, Sequence[float]], records: int, size_bytes: int) -> Iterator[Row]:
-    """Seconds of each question, and the size on disk."""
+    """Seconds of each query, and the size on disk."""
     for question, taken in found.items():
         yield row(
             f"sql/{question}/{records:,} records", taken, "s", target=value("<", WITHIN_S) if question == "receipt" else None
@@ -65,7 +65,7 @@ def rows(found: Mapping[str, Sequence[float]], records: int, size_bytes: int) ->
 
 
 def write_archive(folder: Path, segments: int) -> int:
-    """Segments of RECORDS_A_SEGMENT records each in `folder/archive`; their size in bytes."""
+    """Write segments of RECORDS_A_SEGMENT records each to `folder/archive`; returns their size in bytes."""
     (folder / "audit").mkdir()
     archive = folder / "archive"
     archive.mkdir()
@@ -85,7 +85,7 @@ def write_archive(folder: Path, segments: int) -> int:
 
 
 def answers() -> tuple[pa.Table, pa.Array, str, pa.Array]:
-    """RECORDS_A_SEGMENT answers of a detector of network flows; and their lines, cut where receipt and time are to stand."""
+    """RECORDS_A_SEGMENT answers of a detector of network flows, and their lines, cut where receipt and time will stand."""
     rng = np.random.default_rng(17)
     values = np.round(rng.lognormal(2.0, 1.5, (RECORDS_A_SEGMENT, FEATURES)), 2).astype(np.float32)
     scores = rng.beta(1, 8, RECORDS_A_SEGMENT).astype(np.float32)
@@ -99,12 +99,12 @@ def answers() -> tuple[pa.Table, pa.Array, str, pa.Array]:
 
 
 def receipt_of(segment: int, number: int) -> str:
-    """As replicas name answers: an identity, and a number of its own."""
+    """A receipt as replicas make them: an identity, and a number."""
     return f"{0xABC000000000 + segment * 7919:012x}-{number + 0x100000:x}"
 
 
 def ask(folder: Path, segments: int) -> Iterator[tuple[str, float]]:
-    """Each question, and how many seconds it took. Raises BenchError for a wrong answer."""
+    """Run each query; gives its name and how many seconds it took. Raises BenchError for a wrong answer."""
     places = [(0, 0), (segments // 2, RECORDS_A_SEGMENT // 3), (segments - 1, RECORDS_A_SEGMENT - 1)]
     since_us = BEGAN_US + RECORDS_A_SEGMENT * US_A_RECORD // 2
     records = segments * RECORDS_A_SEGMENT
@@ -118,7 +118,7 @@ def ask(folder: Path, segments: int) -> Iterator[tuple[str, float]]:
 
 
 def _one(folder: Path, place: tuple[int, int] | None, columns: str) -> float:
-    """Seconds until the record of a place was there; None: of a receipt that nobody has."""
+    """Seconds until the record of a place was found; None: search a receipt that no record has."""
     receipt = receipt_of(*place) if place is not None else "none-such"
     lines, took_s = _timed(folder, f"SELECT {columns} FROM records WHERE receipt = '{receipt}'")  # noqa: S608  # nosec B608  # its own text
     expected = [(receipt, BEGAN_US + (place[0] * RECORDS_A_SEGMENT + place[1]) * US_A_RECORD)] if place is not None else []

@@ -29,7 +29,7 @@ BEGAN_US: Final = 1_700_000_000_000_000
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Write a log, then verify it once a round. Raises BenchError if not every record is found right."""
+    """Write a log, then verify it once per round. Raises BenchError unless every record is found right."""
     records = QUICK_RECORDS if quick else RECORDS
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as name:
         signer = write_log(Path(name) / "audit", records)
@@ -47,7 +47,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def write_log(folder: Path, records: int) -> Signer:
-    """A log of so many records, a multiple of A_CHECKPOINT; who signed it."""
+    """Write a log of this many records, a multiple of A_CHECKPOINT; returns the signer."""
     signer, clock = Signer.create(folder.parent / "key.pem"), iter(range(BEGAN_US, 1 << 62, A_CHECKPOINT))
     log = ChainedSegments(folder, "bench", segment_bytes=SEGMENT_BYTES, signer=lambda: signer, now_us=lambda: next(clock))
     lines = _lines()
@@ -59,7 +59,7 @@ def write_log(folder: Path, records: int) -> Signer:
 
 
 def verified(folder: Path, signer: Signer, records: int) -> tuple[Report, float, float]:
-    """The report, seconds of the processor, seconds of the clock. Raises BenchError unless all records are found right."""
+    """The report, seconds of the processor, and seconds of the clock. Raises BenchError unless all records are found right."""
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     report = Verification(time.time_ns() // 1000, lambda at: Trust.read(at, [signer.verifier])).verify(folder)
     cpu_s, took_s = time.process_time() - began_cpu_s, time.perf_counter() - began_s

@@ -1,1 +1,1 @@
-"""Benchmarks of streams: what a worker does to events, and what comes out of a real broker."""
+"""Benchmarks of streams: what a worker does with events, and what comes out of a real broker."""

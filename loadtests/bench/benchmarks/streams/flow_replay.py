@@ -35,7 +35,7 @@ _FILE: Final = "flows/ctu13_s11_capture20110818-2.parquet"
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
-    """Raises BenchError if there is no Kafka, or verdicts do not come."""
+    """Replay and compare. Raises BenchError if there is no Kafka, or verdicts do not come."""
     from operators.control.local_kafka import LocalKafka, LocalKafkaError
 
     detector = read_detector("flows")
@@ -97,7 +97,8 @@ def _parity(found: FlowReplay, expected: NDArray[np.float64], label: str, speed:
 
 
 def _detection(found: FlowReplay, frame: Any, detector: Detector, label: str, speed: float, *, is_real: bool) -> list[Row]:
-    """On rows that the labels call an attack or benign; rows that nobody verified are left out of precision by flow."""
+    """Precision and recall on rows that the labels call an attack or benign. Rows that nobody verified are left out of precision by
+    flow."""
     where = f"{_pace(speed)} {label}"
     labels = frame["Label"].astype(str)
     attack = labels.str.contains("Botnet").to_numpy()

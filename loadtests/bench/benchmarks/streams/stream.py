@@ -94,7 +94,7 @@ def _latencies(load: StreamLoad, found: Found, seconds: float) -> None:
 
 
 def _one_event_ms(store: Path, bodies: Sequence[tuple[bytes, Mapping[str, object]]], n: int) -> float:
-    """Median time that a worker takes for a batch of one event, after others were counted; without a broker."""
+    """Median milliseconds that a worker takes for a batch of one event, after other events were counted; without a broker."""
     from serving.launch.stream import StreamProcess
     from serving.settings import ServingSettings
     from serving.stream.settings import StreamSettings
@@ -110,7 +110,7 @@ def _one_event_ms(store: Path, bodies: Sequence[tuple[bytes, Mapping[str, object
 
 
 class _OneByOne:
-    """Ports StreamSource and StreamOutputs: many records at first, then single ones; what is written is forgotten."""
+    """Implements the ports StreamSource and StreamOutputs: many records at first, then single ones. What is written is discarded."""
 
     def __init__(self, records: Sequence[StreamRecord], singly: int, stopping: threading.Event) -> None:
         self._records, self._single, self._stopping = list(records), len(records) - singly, stopping
@@ -125,7 +125,7 @@ class _OneByOne:
         return self, self
 
     def poll(self, most: int, wait_s: float) -> Sequence[StreamRecord]:
-        """The next records; the time since the ones before is what the worker took for them."""
+        """The next records. The time since the last ones is what the worker took for them."""
         if self._given_s is not None:
             self.took_s.append(time.perf_counter() - self._given_s)
         if self._ownership is not None and self._next < 0:
@@ -160,7 +160,7 @@ class _OneByOne:
 
 
 def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
-    """The figures; the worker beside the plain loop, two workers beside one."""
+    """The figures: the worker beside the plain loop, two workers beside one."""
     for name, values in found.items():
         against, target = _compared(name)
         unit = "ms" if name.endswith(("p50", "p99")) else "1/s" if name.endswith("rate") else "1/cpu s"

@@ -66,7 +66,7 @@ def _state(rows: ReplayedRows, bound: int = BOUND) -> PartitionWindows:
 
 
 def _times(rows: ReplayedRows, rounds: int) -> list[Row]:
-    """Microseconds an event, by the size of the batches, counted and read, with the delta and without."""
+    """Microseconds per event by the size of the batches, counted and read, with the delta and without."""
     events = joined(list(released(rows.arrivals[0], rows.lag_s + 0.001, LATENESS_S)))
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -108,7 +108,7 @@ def _parity(rows: ReplayedRows) -> list[Row]:
 
 
 def _growth(rows: ReplayedRows, passes: int) -> list[Row]:
-    """What is kept after each pass over the same flows, each later than the one before."""
+    """What is kept after each pass over the same flows, each pass later than the one before."""
     batches = list(released(rows.arrivals[0], rows.lag_s + 0.001, LATENESS_S))
     first, last = int(batches[0].times_us.min()), int(batches[-1].times_us.max())
     step_us = ((last - first) // SECOND_US + 1) * SECOND_US
@@ -151,7 +151,7 @@ def _growth(rows: ReplayedRows, passes: int) -> list[Row]:
 
 
 def _hot_key(peers: int) -> list[Row]:
-    """One host that talks to a million others within ten minutes, each once: the memory of its state, and the error of its counts."""
+    """One host that talks to a million others within ten minutes, once each: the memory of its state, and the error of its counts."""
     spec = replayed(read_detector("flows"), generate_flows(1, hosts=50), partitions=1).spec
     found: list[WindowRows] = []
     state = PartitionWindows(

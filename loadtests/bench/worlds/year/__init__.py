@@ -1,1 +1,2 @@
-"""A simulated year of one model: events that change on known days, analysts who answer late, detectors and strategies that have to cope."""
+"""A simulated year of one model: events that change on known days, analysts who answer late, and the detectors and strategies that are
+compared."""

@@ -1,5 +1,5 @@
-"""The analysts of the year: each day the queue gives them as many events as they have time for; what they say comes days later, and is
-rarely wrong."""
+"""The analysts of the year. Each day the queue gives them as many events as they have time for. Their labels come days later, and a few
+are wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _ROUTES: Final = {"alert": BY_ALERT, "audit": BY_AUDIT, "queue": BY_QUEUE}
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """median_days, spread: of the log-normal delay from an answer to its label. noise: share of labels that are wrong."""
+    """median_days, spread: of the log-normal delay from an answer to its label. noise: share of wrong labels."""
 
     median_days: float = 2.0
     spread: float = 0.8
@@ -37,9 +37,9 @@ class Habits:
 
 
 class LabelledYear:
-    """All answers of a year, with the labels that analysts give, those that are still to come too. budget: of the analysts, each day.
+    """All answers of a year with the labels that analysts give, also those still to come. budget: the analysts' budget per day.
 
-    alert, scores, label, ...: of each event, shape (n,), as lifecycle.performance.labelled_rows has them."""
+    alert, scores, label, ...: one element per event, shape (n,), as in lifecycle.performance.labelled_rows."""
 
     def __init__(
         self, events: Events, names: NDArray[np.object_], budget: QueueBudget, seed: int, habits: Habits = Habits()
@@ -54,9 +54,9 @@ class LabelledYear:
         """By when they come."""
 
     def take(self, day: int, answers: AnsweredRows, first: int) -> NDArray[np.int64]:
-        """Keep the answers of a day, plan its queue and work on it; the places in the day of the events that get a label.
+        """Keep the answers of a day, plan its queue and work on it. Returns the places, within the day, of the events that get a label.
 
-        first: where the day begins in the year. An event that an analyst works on is no longer open, so each day gives the whole budget."""
+        first: the day's first place in the year. An event that an analyst works on is no longer open, so each day gets the whole budget."""
         last = first + len(answers)
         self.alert[first:last], self.scores[first:last] = alerts_of(answers), answers.scores
         since_us = START_US + day * DAY_US
@@ -73,7 +73,7 @@ class LabelledYear:
         return np.array(places, dtype=np.int64)
 
     def _give(self, at: int, drawn: tuple[str, float | None], rng: np.random.Generator) -> None:
-        """The label of one event."""
+        """Give one event its label."""
         delay_us = int(self.habits.median_days * np.exp(self.habits.spread * rng.normal()) * DAY_US)
         is_attack = bool(self.events.attack[at]) ^ bool(rng.random() < self.habits.noise)
         event, family = str(self.names[at]), str(self.events.family[at]) if is_attack else ""
@@ -89,11 +89,11 @@ class LabelledYear:
         self._inclusion[at] = np.nan if drawn[1] is None else drawn[1]
 
     def known(self, now_us: int) -> Sequence[Label]:
-        """The labels that are in."""
+        """The labels that have come by this time."""
         return [label for label in self.labels if label.time_us <= now_us]
 
     def rows(self, since_us: int, until_us: int, now_us: int, *, only_labelled: bool) -> RowsWithLabels:
-        """Rows that were answered in this time, with the labels that are in."""
+        """The rows that were answered in this span of time, with the labels known at `now_us`."""
         first, last = (int(i) for i in np.searchsorted(self.events.times_us, [since_us, max(since_us, until_us)]))
         which = np.arange(first, last)
         which = which[self.label[first:last] != NO_LABEL] if only_labelled else which

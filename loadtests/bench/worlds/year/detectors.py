@@ -1,7 +1,7 @@
 """After how many days each detector sees a planted change, and how often it alarms while nothing changes.
 
-Every detector looks once a day at the answers of one model, which nobody retrains. A quiet time comes first; then the world goes on as it
-was, or with one change. Days before the change are the same in all of them, to the bit."""
+Every detector looks once a day at the answers of one model, which nobody retrains. A quiet time comes first. Then the world goes on
+unchanged, or with one change. The days before the change are the same in all worlds, to the bit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +37,7 @@ NOTHING: Final = "nothing"
 
 
 def planted(day: int, slow_days: int) -> Mapping[str, PlantedChanges]:
-    """Worlds with one change each, from this day on, and one without."""
+    """Worlds by name: each with one change from this day on, and one without a change."""
     return {
         NOTHING: PlantedChanges(None, None, None, None),
         "slow covariate shift": PlantedChanges((day, day + slow_days), None, None, None),
@@ -62,7 +62,7 @@ class WatchedStream:
     alarms: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in DETECTORS})
 
     def look(self, day: int, answers: AnsweredRows) -> None:
-        """At the end of a day."""
+        """Let every detector look at the end of a day."""
         now_us, earlier = START_US + (day + 1) * DAY_US, self.state.signs
         self.state, found = look(self.state, answers, now_us, self.watched)
         found = (*found, *self.labels.look(now_us))
@@ -81,7 +81,7 @@ class WatchedStream:
             self.alarms[name].append(day)
 
     def onward(self, year: LabelledYear) -> "WatchedStream":
-        """The same detectors over another year that was the same until now."""
+        """The same detectors over another year that has been the same until now."""
         labels = self.labels.copy(year)
         return WatchedStream(
             self.model, self.reference, self.watched, self.state, labels, {k: list(v) for k, v in self.alarms.items()}
@@ -90,8 +90,8 @@ class WatchedStream:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """change -> detector -> days until its first alarm, None: not within the time. false_alarms: detector -> looks with an alarm in
-    quiet_days."""
+    """days: change -> detector -> days until its first alarm; None: no alarm within the time. false_alarms: detector -> looks with an
+    alarm in quiet_days."""
 
     days: Mapping[str, Mapping[str, int | None]]
     false_alarms: Mapping[str, int]
@@ -110,7 +110,7 @@ def watch_changes(
     changes: Sequence[str] = CHANGES,
     tell: Callable[[str], None] = lambda what: None,
 ) -> Delays:
-    """One seed: the quiet time once, then each change by itself. changes: names of `planted`, the quiet one first."""
+    """Play one seed: the quiet time once, then each change by itself. changes: names of `planted`, the quiet one first."""
     model, reference = ServedModel.of(bundle), reference_of(bundle)
     days = quiet_days + changed_days
     before: WatchedStream | None = None

@@ -1,7 +1,7 @@
-"""The events of a year, with their truth: what is asked changes slowly and suddenly, what it means changes, a new attack comes. Seeded.
+"""The events of a year, with their truth: covariates shift slowly and suddenly, a concept shifts, a new attack family comes. Seeded.
 
-Columns are counts and sizes on a logarithmic scale, with one common cause (how busy the host is), and three of text. Attacks differ from
-benign events in some columns of their family, each by its own loudness, so that none is found for certain."""
+Columns are counts and sizes on a logarithmic scale, with one common cause (how busy the host is), and three columns of text. Attacks differ
+from benign events in some columns of their family. How much they differ varies, so that no attack is found for certain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -56,10 +56,10 @@ _HOSTS: Final = 1500
 
 @dataclass(frozen=True, slots=True)
 class PlantedChanges:
-    """The days on which what was planted begins; None: it does not come.
+    """The days on which the planted changes begin; None: there is no such change.
 
-    growth: (first, last) day of a slow covariate shift. sensor: a sudden one. concept: one attack family looks benign from then on, and
-    some benign events look as it did. family: a new attack family comes, beside the others."""
+    growth: (first, last) day of a slow covariate shift. sensor: a sudden one. concept: from then on one attack family looks benign, and
+    some benign events look as it did. family: a new attack family comes in addition."""
 
     growth: tuple[int, int] | None = (70, 110)
     sensor: int | None = 150
@@ -72,7 +72,8 @@ QUIET: Final = PlantedChanges(None, None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events in order of time, arrays of shape (n,). day: from 0; of the rows before the year below 0. family: "" of benign events."""
+    """Events in order of time, arrays of shape (n,). day: from 0; rows before the year have days below 0. family: empty for benign
+    events."""
 
     columns: Mapping[str, NDArray[Any]]
     host: NDArray[np.object_]
@@ -85,22 +86,22 @@ class Events:
         return len(self.attack)
 
     def take(self, rows: NDArray[Any] | slice) -> "Events":
-        """Some of them, by mask or place."""
+        """Some of the events, by mask, places or slice."""
         return Events(
             {name: column[rows] for name, column in self.columns.items()},
             self.host[rows], self.times_us[rows], self.day[rows], self.attack[rows], self.family[rows],
         )  # fmt: skip
 
     def of_day(self, day: int) -> "Events":
-        """Those of one day."""
+        """The events of one day."""
         first, last = np.searchsorted(self.day, [day, day + 1])
         return self.take(slice(int(first), int(last)))
 
 
 @dataclass(frozen=True, slots=True)
 class YearWorld:
-    """events_a_day: on average. attack_share: of them; the new family adds new_share of all events to it. backup_share: of benign events
-    after the concept shift, those that look as an attack did."""
+    """events_a_day: on average. attack_share: share of attacks; the new family adds new_share of all events to it. backup_share: share
+    of benign events that look as an attack did, after the concept shift."""
 
     changes: PlantedChanges = PlantedChanges()
     days: int = 364
@@ -111,13 +112,13 @@ class YearWorld:
     backup_share: float = 0.01
 
     def base(self, seed: int, rows: int) -> Events:
-        """Rows of the time before the year, which the first model is trained on."""
+        """Rows from the time before the year, on which the first model is trained."""
         rng = np.random.default_rng([seed, 1])
         day = np.sort(rng.integers(BASE_DAY, 0, rows))
         return replace(self, attack_share=self.base_attack_share)._events(rng, day)
 
     def year(self, seed: int) -> Events:
-        """The year."""
+        """The events of the year."""
         rng = np.random.default_rng([seed, 2])
         day = np.repeat(np.arange(self.days), rng.poisson(self.events_a_day, self.days))
         return self._events(rng, day)
@@ -177,7 +178,7 @@ def _since(day: NDArray[np.int64], first: int | None) -> Mask:
 
 
 def _grown(day: NDArray[np.int64], between: tuple[int, int] | None) -> Floats:
-    """How far a slow change is, 0 to 1."""
+    """How far a slow change has gone, 0 to 1."""
     if between is None:
         return np.zeros(len(day))
     return np.asarray(np.clip((day - between[0]) / max(between[1] - between[0], 1), 0.0, 1.0))

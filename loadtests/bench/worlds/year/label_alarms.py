@@ -1,4 +1,4 @@
-"""Alarms that labels raise about the model that serves: precision or recall fell, or alerts are false more often than before."""
+"""Alarms that labels raise about the serving model: precision or recall fell, or more alerts are false than before."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from loadtests.bench.worlds.year.model import MODEL, ServedModel
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """The answers of one revision, as they are known at a moment."""
+    """The answers of one revision, as they were known at a moment."""
 
     year: LabelledYear
     since_us: int
@@ -29,7 +29,7 @@ class _Reader:
 
 @dataclass(slots=True)
 class LabelAlarms:
-    """The watch of one model, from the moment on at which it began to serve; a look each day."""
+    """Watches one model by its labels, with one look per day, from the moment on at which it began to serve."""
 
     year: LabelledYear
     model: ServedModel
@@ -40,16 +40,16 @@ class LabelAlarms:
 
     @classmethod
     def of(cls, year: LabelledYear, model: ServedModel, since_us: int) -> "LabelAlarms":
-        """Nothing seen yet."""
+        """A watch that has seen nothing yet."""
         settings = FallSettings(label_noise=year.habits.noise)
         return cls(year, model, since_us, settings, begin(model.revision, since_us, settings), LabelWatch())
 
     def copy(self, year: LabelledYear) -> "LabelAlarms":
-        """The same watch, over another year that was the same until now."""
+        """The same watch over another year that has been the same until now."""
         return LabelAlarms(year, self.model, self.since_us, self.settings, self.performance, self.labelled)
 
     def look(self, now_us: int) -> tuple[Alarm, ...]:
-        """What is to be alarmed."""
+        """The new alarms."""
         falls: tuple[Alarm, ...] = ()
         baseline = baseline_of(self.model.bundle.manifest)
         if baseline is not None:

@@ -1,4 +1,4 @@
-"""The model of the simulated year: its declaration, the rows that it is first trained on, and what it answers."""
+"""The model of the simulated year: its declaration, the rows that it is first trained on, and its answers."""
 
 from dataclasses import dataclass
 from typing import Final, Self, cast
@@ -28,7 +28,7 @@ _ALERT: Final = VERDICTS.index("alert")
 
 
 def declaration(trees: int, attack_share: float) -> Detector:
-    """The detector file. Hosts of the test part are never trained on. attack_share: of the traffic, at which a precision is meant."""
+    """The detector file. Hosts of the test part are never trained on. attack_share: share of attacks for which a precision is required."""
     return parse_detector(
         {
             "name": MODEL,
@@ -71,7 +71,7 @@ def base_rows(events: Events, trees: int, attack_share: float) -> Prepared:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A bundle that answers. revision: the digest of what can change an answer."""
+    """A bundle that answers. revision: digest of everything that can change an answer."""
 
     bundle: Bundle
     session: OnnxModel
@@ -79,16 +79,16 @@ class ServedModel:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self:
-        """Ready to answer."""
+        """The model of a bundle, ready to answer."""
         return cls(bundle, OnnxModel(bundle.model_path), RevisionSpec(bundle=bundle.digest).digest)
 
     @property
     def point(self) -> OperatingPoint:
-        """What decides what is an alert."""
+        """The operating point that decides which rows alert."""
         return self.bundle.manifest.operating_points[POINT]
 
     def answer(self, events: Events, names: NDArray[np.object_]) -> AnsweredRows:
-        """By the graph that is served, as the prediction log would hold it. names: of the events."""
+        """Answer by the graph that is served, as the prediction log would hold it. names: of the events."""
         manifest, n = self.bundle.manifest, len(events)
         tensors = tensors_of_rows(manifest, pd.DataFrame(dict(events.columns)))
         scores = np.ascontiguousarray(self.session.run(tensors, ["probabilities"])["probabilities"][:, 1])

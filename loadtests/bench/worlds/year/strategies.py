@@ -1,6 +1,6 @@
-"""One strategy through the year, a day at a time: answers, labels, alarms, a decision, and perhaps a training and a challenge.
+"""Plays one strategy through the year, a day at a time: answers, labels, alarms, a decision, and perhaps a training and a challenge.
 
-What draws, watches, decides, trains and judges is Vedette's own: the queue, the watch of performance, `decide`, `train_challenger`,
+Vedette's own code draws, watches, decides, trains and judges: the queue, the watch of performance, `decide`, `train_challenger`,
 `challenge`. There is no log, no clock, no act and no rollout: a challenger that passes serves from the next day on."""
 
 import shutil
@@ -38,7 +38,7 @@ _JOINED = ("receipts", "rows", "events", "times_us", "versions", "revisions", "v
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """policy: None: the first model serves all year. budget: of the analysts, each day."""
+    """policy: None lets the first model serve all year. budget: of the analysts, each day."""
 
     name: str
     policy: RetrainingPolicy | None
@@ -47,7 +47,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class EndedTraining:
-    """A training, on which day, and its challenge where there was one."""
+    """One training: its day, its outcome, and its challenge if there was one."""
 
     day: int
     past: PastTraining
@@ -56,7 +56,7 @@ class EndedTraining:
 
 @dataclass(slots=True)
 class PlayedYear:
-    """What came of a strategy. highest: of each event, whether its score is among the highest of its day."""
+    """The result of a strategy. highest: for each event, whether its score is among the highest of its day."""
 
     labelled: LabelledYear
     highest: Mask
@@ -69,7 +69,7 @@ class PlayedYear:
         return sum(training.past.compute_s for training in self.trainings)
 
     def recall(self, days: range, *, by_rank: bool = False) -> float:
-        """True recall of these days; by_rank: were each day's highest scores the alerts."""
+        """True recall of these days. by_rank: as if each day's highest scores were the alerts."""
         attacks = self._within(days) & self.labelled.events.attack
         return float((self.highest if by_rank else self.labelled.alert)[attacks].mean())
 
@@ -78,7 +78,7 @@ class PlayedYear:
         return float(self.labelled.events.attack[self._within(days) & self.labelled.alert].mean())
 
     def alerts_a_day(self, days: range) -> float:
-        """Of these days."""
+        """Mean number of alerts per day over these days."""
         return float((self._within(days) & self.labelled.alert).sum()) / len(days)
 
     def _within(self, days: range) -> Mask:
@@ -87,7 +87,8 @@ class PlayedYear:
 
 
 class Played:
-    """One strategy, one seed. first: the bundle that serves at first. most_alerts: how many of the highest scores of a day count."""
+    """Plays one strategy with one seed. first: the bundle that serves at first. most_alerts: how many of the highest scores of a day
+    count."""
 
     def __init__(
         self, strategy: Strategy, labelled: LabelledYear, base: Prepared, first: Bundle, folder: Path, *, most_alerts: int
@@ -104,7 +105,7 @@ class Played:
         self._watch = LabelAlarms.of(self._labelled, self._model, now_us)
 
     def play(self, days: int) -> PlayedYear:
-        """All days."""
+        """Play all days."""
         for day in range(days):
             self._day(day)
         return self.found
@@ -165,7 +166,7 @@ class Played:
 
 
 def together(parts: Sequence[AnsweredRows]) -> AnsweredRows:
-    """Answers of several days, in their order."""
+    """Answers of several days as one, in their order."""
     joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _JOINED}
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     return replace(parts[0], columns=columns, **joined)
