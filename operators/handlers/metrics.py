@@ -41,7 +41,7 @@ class OperatorMetrics:
         self.count, self.observe, self.render = self._page.count, self._page.observe, self._page.render
         for outcome in OUTCOMES_OF_LOOKS:
             self.count(names.LOOKS, outcome, by=0)
-        for outcome in ("sent", "failed", "dropped"):
+        for outcome in ("sent", "failed", "postponed", "dropped"):
             self.count(names.NOTICES, outcome, by=0)
 
     def saw(self, key: tuple[str, str], view: ServiceView) -> None:

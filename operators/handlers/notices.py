@@ -25,6 +25,7 @@ from serving.sinks.forms.standard_webhooks import secret_bytes, sign
 from serving.sinks.transports.backoff import Backoff
 
 NoticeKind = Literal["aborted", "needs_approval", "inconclusive", "overdue", "glass_broken"]
+NoticeOutcome = Literal["sent", "failed", "postponed", "dropped"]
 OLD: Final = timedelta(days=1)
 """An abort that is older is not told after a restart."""
 MOST_WAITING: Final = 1000
@@ -84,12 +85,13 @@ class NoticeSender:
         session: aiohttp.ClientSession,
         url: str,
         secret_file: Path | None,
-        count: Callable[[Literal["sent", "failed", "dropped"]], None],
+        count: Callable[[NoticeOutcome], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._session, self._url, self._secret_file, self._count, self._now = session, url, secret_file, count, now
         self._known: OrderedDict[str, None] = OrderedDict()
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(MOST_WAITING)
+        self._postponed: dict[Key, set[str]] = {}
         self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads tries, guards nothing
         self._is_busy = False
 
@@ -99,18 +101,26 @@ class NoticeSender:
         return self._waiting.qsize() + self._is_busy
 
     def saw(self, key: Key, view: ServiceView) -> None:
-        """Take what is new of a service. Never waits."""
-        for notice in notices_of(key, view, self._now()):
-            if notice.id in self._known:
-                continue
+        """Take what is new of a service. Never waits: what finds no room is postponed to the next look, and dropped if it no longer holds
+        then."""
+        notices = {notice.id: notice for notice in notices_of(key, view, self._now()) if notice.id not in self._known}
+        postponed = self._postponed.pop(key, set())
+        for _ in postponed - notices.keys():
+            self._count("dropped")
+        for notice in notices.values():
             try:
                 self._waiting.put_nowait(notice)
             except asyncio.QueueFull:
-                self._count("dropped")  # it is seen again at the next look
-                return
+                self._postpone(key, notice, is_new=notice.id not in postponed)
+                continue
             self._known[notice.id] = None
             if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
+
+    def _postpone(self, key: Key, notice: Notice, *, is_new: bool) -> None:
+        self._postponed.setdefault(key, set()).add(notice.id)
+        if is_new:
+            self._count("postponed")
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -129,10 +129,18 @@ async def test_a_receiver_that_is_away_and_a_secret_that_is_gone_lose_nothing(qu
         running.cancel()
 
 
-async def test_too_many_are_dropped_and_seen_again():
+async def test_what_finds_no_room_is_postponed_once_and_dropped_only_if_it_ends_untold():
     counts = []
     async with aiohttp.ClientSession() as session:
         sender = NoticeSender(session, "http://127.0.0.1:1/hook", None, counts.append, now=lambda: NOW)
         for n in range(MOST_WAITING + 1):
             sender.saw(("soc", f"s{n}"), view(waiting()))
-        assert (sender.waiting, counts) == (MOST_WAITING, ["dropped"])
+        last = ("soc", f"s{MOST_WAITING}")
+        sender.saw(last, view(waiting()))
+        assert (sender.waiting, counts) == (MOST_WAITING, ["postponed"])
+        sender.saw(last, view(RolloutStatus()))
+        assert counts == ["postponed", "dropped"]
+        sender.saw(last, view(waiting("a2")))
+        sender._waiting.get_nowait()
+        sender.saw(last, view(waiting("a2")))
+        assert (sender.waiting, counts) == (MOST_WAITING, ["postponed", "dropped", "postponed"]), "it was taken at a later look"
