@@ -70,7 +70,7 @@ class ExplanationThread:
         """A telemetry.metrics.Source."""
         yield names.EXPLANATIONS, {key: float(n) for key, n in self._counts.copy().items()}
         yield names.EXPLANATION_SECONDS, self._seconds.copy()
-        yield names.EXPLANATIONS_WAITING, {(): float(self._bulkhead.under_way)}
+        yield names.EXPLANATIONS_UNDER_WAY, {(): float(self._bulkhead.under_way)}
 
     def close(self) -> None:
         """Release the thread."""

@@ -93,7 +93,7 @@ class Protection:
         }
         yield names.REFUSALS, {(reason,): float(n) for reason, n in refused.items()}
         running = {} if self.bulkheads is None else self.bulkheads.under_way()
-        yield names.RUNS_WAITING, {tuple(name.rsplit("/", 2)): float(n) for name, n in running.items()}
+        yield names.RUNS_UNDER_WAY, {tuple(name.rsplit("/", 2)): float(n) for name, n in running.items()}
         kept = self.predictions
         yield names.CACHE_REQUESTS, {} if kept is None else {key: float(n) for key, n in dict(kept.requests).items()}
         yield names.CACHE_SAVED, {} if kept is None else {(model,): s for model, s in kept.saved_s.copy().items()}

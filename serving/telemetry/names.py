@@ -147,14 +147,14 @@ MEMORY_LIMIT: Final = MetricDoc(
     (),
     "Memory that the container may use, or the machine's. What is used is process_resident_memory_bytes.",
 )
-RUNS_WAITING: Final = MetricDoc(
+RUNS_UNDER_WAY: Final = MetricDoc(
     "vedette_model_runs",
     "gauge",
     _MODEL,
     "Runs that wait for the model's own threads or occupy them. Models that run on the event loop have no such threads.",
 )
 MIRROR_WAITING: Final = MetricDoc("vedette_mirror_waiting", "gauge", (), "Copies of requests in the mirror's queue.")
-EXPLANATIONS_WAITING: Final = MetricDoc(
+EXPLANATIONS_UNDER_WAY: Final = MetricDoc(
     "vedette_explanations_waiting", "gauge", (), "Explanations that wait for their thread or occupy it."
 )
 RULES_ANSWERS: Final = MetricDoc(
@@ -339,7 +339,7 @@ METRICS: Final = (
     ),
     *(EVIDENCE_SEGMENT_ROWS, EVIDENCE_SEGMENT_ALERTS),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
-    *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_WAITING, RUNS_WAITING, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
+    *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_UNDER_WAY, RUNS_UNDER_WAY, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
     *DOOR_METRICS,
     *TLS_METRICS,
     *STREAM_METRICS,

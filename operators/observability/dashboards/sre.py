@@ -121,9 +121,9 @@ _USE: Final = PanelRow(
             "Requests, runs in the models' own threads, mirrored copies and explanations that wait.",
             (
                 Query(f"{names.ONGOING.name}{{{_HERE}}}", "{{pod}} requests"),
-                Query(f"sum by (pod) ({names.RUNS_WAITING.name}{{{_MODEL}}})", "{{pod}} runs"),
+                Query(f"sum by (pod) ({names.RUNS_UNDER_WAY.name}{{{_MODEL}}})", "{{pod}} runs"),
                 Query(f"{names.MIRROR_WAITING.name}{{{_HERE}}}", "{{pod}} copies"),
-                Query(f"{names.EXPLANATIONS_WAITING.name}{{{_HERE}}}", "{{pod}} explanations"),
+                Query(f"{names.EXPLANATIONS_UNDER_WAY.name}{{{_HERE}}}", "{{pod}} explanations"),
             ),
         ),
         Panel(

@@ -101,11 +101,11 @@ class GrpcApplication:
             return
         if head.problem is not None:
             self._refuse(stream, head.problem)
-        elif (flow := self._streaming_methods.get(head.path)) is not None:
+        elif (method := self._streaming_methods.get(head.path)) is not None:
             stream.is_streaming = True
-            flowing = stream.state = StreamingCall(stream, head.encoding, self._loop.time)
-            flowing.task = self._loop.create_task(self._run_stream(stream, flow, flowing))
-            self._limit_time(stream, flowing.task, head.context.deadline_s)
+            call = stream.state = StreamingCall(stream, head.encoding, self._loop.time)
+            call.task = self._loop.create_task(self._run_stream(stream, method, call))
+            self._limit_time(stream, call.task, head.context.deadline_s)
         else:
             shown = head.path[:120].decode("latin-1")
             self._refuse(stream, Unsupported(f"no such method: {shown}; server reflection describes what is offered"))
@@ -236,10 +236,10 @@ class GrpcApplication:
         elif stream.is_open:  # only the door cancels what its client still waits for, when its grace is over
             self._refuse(stream, _closing())
 
-    async def _run_stream(self, stream: Stream, flow: StreamingMethod, flowing: StreamingCall) -> None:
+    async def _run_stream(self, stream: Stream, method: StreamingMethod, call: StreamingCall) -> None:
         try:
-            async for message in flow(flowing.inbox.__aiter__(), await self._guarded(stream)):
-                await flowing.send(message)
+            async for message in method(call.inbox.__aiter__(), await self._guarded(stream)):
+                await call.send(message)
             stream.state = None
             stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
         except asyncio.CancelledError:

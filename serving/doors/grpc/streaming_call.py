@@ -10,13 +10,13 @@ from serving.doors.http2.streams import Stream
 from serving.errors import TooLarge
 
 MAX_WAITING: Final = 1000
-"""Messages of one flowing call that wait for their turn."""
-MAX_FLOWING_BYTES: Final = 64 * 1024
-"""Largest message of a flowing call: they are names."""
+"""Messages of one streaming call that wait for their turn."""
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+"""Largest message of a streaming call: they are names."""
 
 
 class _Inbox:
-    """Messages of a flowing call, as they come. Messages that wait here count against the byte limit until they are taken."""
+    """Messages of a streaming call, as they come. Messages that wait here count against the byte limit until they are taken."""
 
     def __init__(self, stream: Stream, encoding: bytes, now: Callable[[], float]) -> None:
         self._stream, self._encoding, self._now = stream, encoding, now
@@ -28,9 +28,9 @@ class _Inbox:
         stream, body, at = self._stream, self._stream.body, 0
         while len(body) - at >= FRAME_BYTES:
             size = message_length(body, at)
-            if size > FRAME_BYTES + MAX_FLOWING_BYTES:
+            if size > FRAME_BYTES + MAX_MESSAGE_BYTES:
                 raise TooLarge(
-                    f"a message is larger than {MAX_FLOWING_BYTES} bytes; this method takes only names, so send one in each message"
+                    f"a message is larger than {MAX_MESSAGE_BYTES} bytes; this method takes only names, so send one in each message"
                 )
             if len(body) - at < size:
                 break
@@ -52,7 +52,7 @@ class _Inbox:
         while (item := await self._queue.get()) is not None:
             is_packed, message = item
             self._stream.connection.consumed(self._stream, FRAME_BYTES + len(message))
-            yield await unpacked(message, self._encoding, MAX_FLOWING_BYTES) if is_packed else message
+            yield await unpacked(message, self._encoding, MAX_MESSAGE_BYTES) if is_packed else message
 
 
 class StreamingCall:

@@ -84,7 +84,7 @@ class FrameReceiver(FrameSender):
         self._waits_since: float | None = None
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """The application has taken so much out of a flowing stream's body."""
+        """The application has taken so much out of a streaming call's body."""
         size = min(size, stream.held)
         stream.held -= size
         self._application.room_bytes += size

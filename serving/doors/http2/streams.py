@@ -306,7 +306,7 @@ class FrameSender(ClientConnection, ABC):
 
     @abstractmethod
     def consumed(self, stream: Stream, size: int) -> None:
-        """The application has taken so much out of a flowing stream's body."""
+        """The application has taken so much out of a streaming call's body."""
 
     @abstractmethod
     def _drop(self, stream: Stream) -> None:

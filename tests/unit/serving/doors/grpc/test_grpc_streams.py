@@ -1,4 +1,4 @@
-"""What one client may ask of the loop by calls that flow (health watches, reflection), on a connection without a socket."""
+"""What one client may ask of the loop by streaming calls (health watches, reflection), on a connection without a socket."""
 
 import asyncio
 import tracemalloc
@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.doors.grpc.door import GrpcApplication
-from serving.doors.grpc.streaming_call import MAX_FLOWING_BYTES
+from serving.doors.grpc.streaming_call import MAX_MESSAGE_BYTES
 from serving.doors.grpc.stubs import HEALTH, REFLECTION, SERVICE
 from serving.doors.grpc.wire import framed
 from serving.doors.http2 import connection as http2
@@ -87,13 +87,13 @@ async def client():
 @pytest.mark.parametrize("path", [WATCH, REFLECT])
 async def test_a_message_that_claims_more_than_names_need_is_refused_at_its_length(client, path):
     client.open(1, path)
-    assert status(client.say(frame(DATA, 0, 1, b"\0" + number(MAX_FLOWING_BYTES + 1)))) == 8
+    assert status(client.say(frame(DATA, 0, 1, b"\0" + number(MAX_MESSAGE_BYTES + 1)))) == 8
     assert not client.connection.streams
 
 
 async def test_a_byte_more_of_a_long_message_does_not_copy_what_came_before(client):
     client.open(1, REFLECT)
-    message = framed(bytes(MAX_FLOWING_BYTES))
+    message = framed(bytes(MAX_MESSAGE_BYTES))
     for at in range(0, 60_000, 10_000):
         client.say(frame(DATA, 0, 1, message[at : at + 10_000]))
     copied = []
@@ -126,7 +126,7 @@ async def test_a_message_that_never_ends_is_given_a_time(client, said):
     assert not client.connection.streams
 
 
-async def test_a_call_that_flows_may_rest_between_messages(client):
+async def test_a_streaming_call_may_rest_between_messages(client):
     client.open(1, REFLECT)
     for _ in range(2):
         client.say(frame(DATA, 0, 1, QUESTION))
@@ -135,7 +135,7 @@ async def test_a_call_that_flows_may_rest_between_messages(client):
         assert not client.later(10 * http2.BODY_TIMEOUT_S)
 
 
-async def test_the_deadline_of_a_call_that_flows_is_kept(client):
+async def test_the_deadline_of_a_streaming_call_is_kept(client):
     client.open(1, WATCH, (b"grpc-timeout", b"1m"))
     client.say(frame(DATA, 1, 1, watch("simple")))
     frames = []
@@ -159,7 +159,7 @@ async def test_messages_that_wait_for_their_turn_take_of_the_room(client):
     assert client.app.room_bytes == ROOM
 
 
-async def test_padding_of_a_call_that_flows_takes_no_room(client):
+async def test_padding_of_a_streaming_call_takes_no_room(client):
     client.say(frame(SETTINGS, 0, 0, b"\0\4" + number(1 << 24)), frame(WINDOW, 0, 0, number(1 << 24)))
     client.open(1, REFLECT)
     for _ in range(100):
