@@ -26,6 +26,7 @@ class LogLine(msgspec.Struct, frozen=True):
     variant: str = ""
     verdicts: list[str] = []
     latency_us: int = 0
+    tenant: str = ""
 
 
 _DECODER: Final = msgspec.json.Decoder(LogLine)
@@ -33,14 +34,16 @@ _DECODER: Final = msgspec.json.Decoder(LogLine)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A filter of records: by model, and by a verdict that at least one row has. None matches everything."""
+    """A filter of records: by model, by a verdict that at least one row has, and by the caller's tenant, which is empty for callers
+    without one. None matches everything."""
 
     model: str | None = None
     verdict: str | None = None
+    tenant: str | None = None
 
     def holds(self, line: LogLine) -> bool:
         """Whether the record passes the filter."""
-        is_model = self.model is None or line.model == self.model
+        is_model = self.model in (None, line.model) and self.tenant in (None, line.tenant)
         return is_model and (self.verdict is None or self.verdict in line.verdicts)
 
 

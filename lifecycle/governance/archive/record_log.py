@@ -20,6 +20,7 @@ class RecordHead(msgspec.Struct, frozen=True):
     time_us: int
     receipt: str
     model: str
+    tenant: str = ""
 
 
 _HEADS: Final = msgspec.json.Decoder(RecordHead)
@@ -54,16 +55,20 @@ class LogSegment:
 
 @dataclass(frozen=True, slots=True)
 class RecordChoice:
-    """Which records: by model, by receipt, by time in microseconds since the epoch (from inclusive, to exclusive); None means any."""
+    """Which records: by model, by receipt, by time in microseconds since the epoch (from inclusive, to exclusive), by the caller's tenant
+    (empty: of callers without one); None means any."""
 
     model: str | None = None
     receipt: str | None = None
     from_us: int | None = None
     to_us: int | None = None
+    tenant: str | None = None
 
     def holds(self, head: RecordHead) -> bool:
         """Whether the record is chosen."""
-        is_named = self.model in (None, head.model) and self.receipt in (None, head.receipt)
+        is_named = (
+            self.model in (None, head.model) and self.receipt in (None, head.receipt) and self.tenant in (None, head.tenant)
+        )
         is_after = self.from_us is None or head.time_us >= self.from_us
         return is_named and is_after and (self.to_us is None or head.time_us < self.to_us)
 

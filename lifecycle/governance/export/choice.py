@@ -21,6 +21,7 @@ MOST_CHECKPOINTS: Final = 100
 class _Head(msgspec.Struct):
     time_us: int
     model: str = ""
+    tenant: str = ""
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
@@ -29,14 +30,16 @@ _ACT: Final = msgspec.json.Decoder(Act)
 
 @dataclass(frozen=True, slots=True)
 class ExportChoice:
-    """Which answers to export: by time in microseconds since the epoch (from inclusive, to exclusive) and by model; no model means all.
+    """Which answers to export: by time in microseconds since the epoch (from inclusive, to exclusive) by model and by the
+    caller's tenant. No model means all of them, and so does no tenant.
 
-    is_whole: export whole segments, which prove that nothing is missing but include the records of other models. Otherwise export only
+    is_whole: export whole segments, which prove that nothing is missing but include the records of others. Otherwise export only
     the chosen records, with their proofs."""
 
     from_us: int = 0
     to_us: int = 1 << 62
     models: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
     is_whole: bool = True
 
     def may_hold(self, files: SegmentFiles, newest: Checkpoint | None) -> bool:
@@ -51,15 +54,19 @@ class ExportChoice:
             head = _HEAD.decode(entry)
         except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
             return False
-        return self._is_then(head.time_us) and (not self.models or head.model in self.models)
+        is_named = (not self.models or head.model in self.models) and (not self.tenants or head.tenant in self.tenants)
+        return is_named and self._is_then(head.time_us)
 
     def wants_act(self, entry: bytes, bundles: Collection[str]) -> bool:
-        """Whether an act is of that time and about these models: about their service, or about one of `bundles` (`sha256:...` digests)."""
+        """Whether an act is of that time and about these models: about their service, or about one of `bundles` (`sha256:...` digests).
+
+        Acts have no tenant: where tenants are chosen, those about models that are chosen by name go along, and no others."""
         try:
             act = _ACT.decode(entry)
         except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
             return False
-        return self._is_then(act.time_us) and (not self.models or is_about(act, self.models, bundles))
+        is_any = not self.models and not self.tenants
+        return self._is_then(act.time_us) and (is_any or is_about(act, self.models, bundles))
 
     def _is_then(self, time_us: int) -> bool:
         return self.from_us <= time_us < self.to_us

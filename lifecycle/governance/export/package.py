@@ -229,6 +229,7 @@ class PackageMaker:
             "from_us": choice.from_us,
             "to_us": min(choice.to_us, self.now_us),
             "models": sorted(choice.models),
+            "tenants": sorted(choice.tenants),
             "whole": choice.is_whole,
             "logs": logs,
             "records": self._records,

@@ -21,8 +21,16 @@ def export(
     model: Annotated[
         list[str] | None, typer.Option(help="Only this model, each record with its proof; may be repeated.")
     ] = None,
+    tenant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only records of this tenant's callers, each with its proof; acts and manifests only of models that --model names. "
+            "May be repeated."
+        ),
+    ] = None,
     is_whole: Annotated[
-        bool, typer.Option("--whole", help="Pack whole segments even with --model, to prove that no record is missing.")
+        bool,
+        typer.Option("--whole", help="Pack whole segments even with --model or --tenant, to prove that no record is missing."),
     ] = False,
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
@@ -40,13 +48,13 @@ def export(
     store, log = store_folder(store_dir), log_folder(None, store_dir)
     settings = ServingSettings()
     signer = Keyring(settings.audit_key or default_key(store), settings.audit_key_name).signer()
-    models = frozenset(model or ())
-    choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, is_whole or not models)
+    models, tenants = frozenset(model or ()), frozenset(tenant or ())
+    choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, tenants, is_whole or not (models or tenants))
     trusted = keys or store / "keys" / "trusted"
     source = ExportSource(
         log,
         store / "governance",
-        _bundles(store, models),
+        {} if tenants and not models else _bundles(store, models),
         pinned_keys(trusted),
         anchored_notes(anchor),
         archived_of(store_dir, archive),

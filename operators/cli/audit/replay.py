@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.audit.archive_options import Archive, record_log
-from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.audit.options import LogStore, Tenant, store_folder
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def replay(
     since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this time on (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time (RFC 3339).")] = None,
     model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
+    tenant: Tenant = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
@@ -34,7 +35,7 @@ def replay(
     from serving.audit.personal.subject_keys import SubjectKeys
     from serving.settings import ServingSettings
 
-    store, choice = store_folder(store_dir), _choice(model, receipt, since, until)
+    store, choice = store_folder(store_dir), _choice(model, receipt, since, until, tenant)
     log = record_log(store_dir, archive)
     book = RevisionBook(store, ServingSettings().model_threads)
     replayer = Replayer(book, subject_keys=SubjectKeys(store / "keys" / "subjects"))
@@ -47,12 +48,14 @@ def replay(
     else:
         _print(report)
     if not report.outcomes.total():
-        raise CommandError(f"{log.folder}: no record matches; select others with --last, --receipt, --from, --to or --model")
+        raise CommandError(
+            f"{log.folder}: no record matches; select others with --last, --receipt, --from, --to, --model or --tenant"
+        )
     if not report.is_same:
         raise typer.Exit(1)
 
 
-def _choice(model: str | None, receipt: str | None, since: str | None, until: str | None) -> "RecordChoice":
+def _choice(model: str | None, receipt: str | None, since: str | None, until: str | None, tenant: str | None) -> "RecordChoice":
     from lifecycle.governance.archive.record_log import RecordChoice
     from serving.scoring.inputs import parse_time_us
 
@@ -61,6 +64,7 @@ def _choice(model: str | None, receipt: str | None, since: str | None, until: st
         receipt,
         parse_time_us(since, "--from") if since is not None else None,
         parse_time_us(until, "--to") if until is not None else None,
+        tenant,
     )
 
 

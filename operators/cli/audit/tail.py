@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from operators.cli.audit.options import LogFolder, LogStore, log_folder
+from operators.cli.audit.options import LogFolder, LogStore, Tenant, log_folder
 from operators.cli.console import Json, errors, page
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def tail(
     store_dir: LogStore = None,
     model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only records with this verdict in some row, e.g. alert.")] = None,
+    tenant: Tenant = None,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Start with this many existing records.")] = 10,
     is_following: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Continue until Ctrl-C, or print and stop.")
@@ -30,7 +31,7 @@ def tail(
     """Print the newest records, then new ones as they come. --json prints each as its line in the log."""
     from lifecycle.governance.following import LogFollower, Wanted
 
-    follower = LogFollower(log_folder(folder, store_dir), Wanted(model, verdict))
+    follower = LogFollower(log_folder(folder, store_dir), Wanted(model, verdict, tenant))
     try:
         _print(follower.newest(last), as_json)
         while is_following:
@@ -55,7 +56,7 @@ def _words(record: "LogLine") -> str:
     when = _moment(record.time_us)
     counted = {verdict: record.verdicts.count(verdict) for verdict in dict.fromkeys(record.verdicts)}
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no verdict"
-    who = f"{record.model}/{record.version} {record.variant}"
+    who = f"{record.model}/{record.version} {record.variant}" + (f" for {record.tenant}" if record.tenant else "")
     return f"{when}  {who}  {verdicts}  {record.latency_us} us  {record.receipt}"
 
 

@@ -1,5 +1,6 @@
 """Finished segments become Parquet and give every line back to the byte; what is held stays; what goes leaves a signed account."""
 
+import json
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -178,6 +179,13 @@ def test_the_newest_records_are_found_across_live_and_archived_segments(world):
     found = world.log.newest(7)
     assert len(found) == 7
     assert next(world.log.chosen(RecordChoice(receipt="aa-3"))) not in found
+
+
+@pytest.mark.parametrize(("tenant", "found"), [("blue", ["b"]), ("", ["none"]), (None, ["b", "r", "none"])])
+def test_records_are_chosen_by_the_tenant_of_their_caller(world, tenant, found):
+    world.write(record(receipt="b", tenant="blue"), record(receipt="r", tenant="red"), record(receipt="none"))
+    lines = world.log.chosen(RecordChoice(tenant=tenant))
+    assert [json.loads(line)["receipt"] for line in lines] == found
 
 
 @pytest.mark.parametrize("junk", [b'{"receipt": "aa-3"}', b'"aa-3" \xff', b"[" * 100_000], ids=["no record", "no text", "deep"])

@@ -49,6 +49,13 @@ def test_records_are_chosen_by_time_and_model(time_us, model, is_chosen):
     assert choice.wants_record(encode_record(record(time_us=time_us, model=model))) is is_chosen
 
 
+@pytest.mark.parametrize(("tenant", "is_chosen"), [("blue", True), ("red", False), ("", False)])
+def test_records_are_chosen_by_the_tenant_of_their_caller_and_acts_of_nobody_go_along(tenant, is_chosen):
+    choice = ExportChoice(tenants=frozenset({"blue"}), is_whole=False)
+    assert choice.wants_record(encode_record(record(tenant=tenant))) is is_chosen
+    assert not choice.wants_act(ACT, ())
+
+
 @pytest.mark.parametrize(
     ("subject", "is_chosen"),
     [

@@ -25,6 +25,23 @@ def test_a_record_is_a_line_for_people_and_as_it_stands_for_programs(tmp_path):
     assert as_json.stdout == json.dumps(RECORD) + "\n"
 
 
+def test_records_of_one_tenant_or_of_callers_without_one(tmp_path):
+    lines = [json.dumps({"time_us": n, "receipt": f"r{n}", "tenant": tenant} if tenant else {"time_us": n, "receipt": f"r{n}"})
+             for n, tenant in enumerate(["blue", "red", "", "blue"])]  # fmt: skip
+    (tmp_path / "segment-0000000000000001-l-000001.jsonl").write_text("\n".join([*lines, ""]))
+
+    def receipts(*words):
+        shown = CliRunner().invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--json", *words])
+        assert shown.exit_code == 0, shown.output
+        return [json.loads(line)["receipt"] for line in shown.stdout.splitlines()]
+
+    assert receipts("--tenant", "blue") == ["r0", "r3"]
+    assert receipts("--tenant", "") == ["r2"]
+    assert receipts() == ["r0", "r1", "r2", "r3"]
+    words = CliRunner().invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--tenant", "red"]).stdout
+    assert "for red" in words
+
+
 def test_a_store_without_a_log_is_said(tmp_path):
     said = RUNNER.invoke(app, ["audit", "tail", "--store-dir", str(tmp_path)])
     assert said.exit_code == 1
