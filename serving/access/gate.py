@@ -108,6 +108,24 @@ class Gate:
             self._refuse(refused.reason, verb, ANONYMOUS, credentials.address, door)
         return self._let_in(known, verb, model, credentials.address, door)
 
+    async def check_again(self, credentials: Credentials, verb: Verb, model: str | None, door: str) -> None:
+        """Whether a call that was let in, and goes on, may go on: its token may have ended, its key may be revoked, the policy may have
+        changed. It counts as no request. Raises ServingError."""
+        if verb in self.open:
+            return
+        try:
+            known = self.authenticator.recall(credentials)
+            if known is None:
+                verified = self.authenticator.verify(credentials)
+                known = await verified if inspect.isawaitable(verified) else verified
+        except Refused as refused:
+            self._refuse(refused.reason, verb, ANONYMOUS, credentials.address, door)
+        caller, rights, _, _ = known
+        if not rights.may(verb, model if verb in OF_MODELS else None):
+            self._refuse(
+                RefusalReason.FORBIDDEN if caller.name else RefusalReason.MISSING, verb, caller, credentials.address, door
+            )
+
     def check_request(self, let_in: Pass, request: InferRequest, door: str, reads_features: Callable[[], bool]) -> InferRequest:
         """Check what only the body says, and make the request the caller's: its name for the record, its tenant.
 

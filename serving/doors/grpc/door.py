@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
@@ -23,7 +24,7 @@ from serving.doors.grpc import codec
 from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
 from serving.doors.grpc.method_verbs import GRPC_VERBS
-from serving.doors.grpc.streaming_call import StreamingCall
+from serving.doors.grpc.streaming_call import StreamingCall, while_allowed
 from serving.doors.grpc.stubs import HEALTH, POOL, REFLECTION, REFLECTION_V1, SERVICE
 from serving.doors.grpc.wire import (
     FRAME_BYTES,
@@ -238,7 +239,11 @@ class GrpcApplication:
 
     async def _run_stream(self, stream: Stream, method: StreamingMethod, call: StreamingCall) -> None:
         try:
-            async for message in method(call.inbox.__aiter__(), await self._guarded(stream)):
+            context = await self._guarded(stream)
+            messages = method(call.inbox.__aiter__(), context)
+            if (gate := self._gate) is not None and (verb := _VERBS.get(stream.head.path)) is not None:
+                messages = while_allowed(messages, partial(gate.check_again, context.credentials, verb, None, "grpc"))
+            async for message in messages:
                 await call.send(message)
             stream.state = None
             stream.connection.send(stream, b"" if stream.has_begun else HEAD, b"", OK)
@@ -269,14 +274,25 @@ class GrpcApplication:
             name = codec.parse(health_pb2.HealthCheckRequest, body).service
             with suppress(NotFound):  # it may come
                 await self._may_know(name, context)
-            async for status in self.health.changes(name):
-                yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
+            states = self._states_of(name)
+            if (gate := self._gate) is not None and not self._is_for_all(gate, name):
+                states = while_allowed(states, partial(gate.check_again, context.credentials, Verb.METADATA, name, "grpc"))
+            async for state in states:
+                yield state
             return
+
+    async def _states_of(self, name: str) -> AsyncIterator[bytes]:
+        async for status in self.health.changes(name):
+            yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
+
+    @staticmethod
+    def _is_for_all(gate: Gate, name: str) -> bool:
+        return name in {"", SERVICE} or Verb.METADATA in gate.open
 
     async def _may_know(self, name: str, context: CallContext) -> None:
         """The health of a model is for those who may know of it. Raises ServingError: NotFound in words that name no other model."""
         gate = self._gate
-        if gate is None or name in {"", SERVICE} or Verb.METADATA in gate.open:
+        if gate is None or self._is_for_all(gate, name):
             return
         asked = gate, self._service, context.credentials, Verb.METADATA, name, "grpc"
         guarded = guarded_by(*asked) or await guarded_after_verifying(*asked)

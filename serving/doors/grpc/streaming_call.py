@@ -1,7 +1,7 @@
 """The state of one streaming call: messages as they come in, and answers that wait for the client's windows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from math import inf
 from typing import Final
 
@@ -9,6 +9,8 @@ from serving.doors.grpc.wire import FRAME_BYTES, HEAD, framed, message_length, u
 from serving.doors.http2.streams import Stream
 from serving.errors import TooLarge
 
+CHECK_AGAIN_S: Final = 1.0
+"""How often a streaming call that waits is held to the rights of its caller, as often as the files of the access policy are looked at."""
 MAX_WAITING: Final = 1000
 """Messages of one streaming call that wait for their turn."""
 MAX_MESSAGE_BYTES: Final = 64 * 1024
@@ -76,3 +78,28 @@ class StreamingCall:
         """Stop what works for it."""
         if self.task is not None:
             self.task.cancel()
+
+
+async def while_allowed(messages: AsyncIterator[bytes], check: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    """The messages, as long as `check` does not raise; it is asked before each message, and every CHECK_AGAIN_S while none comes."""
+    coming: asyncio.Task[bytes | None] | None = None
+    try:
+        while True:
+            if coming is None:
+                coming = asyncio.ensure_future(_next(messages))
+            await asyncio.wait({coming}, timeout=CHECK_AGAIN_S)
+            await check()
+            if not coming.done():
+                continue
+            message, coming = coming.result(), None
+            if message is None:
+                return
+            yield message
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.wait({coming})
+
+
+async def _next(messages: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(messages, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from serving.access.policy_file import parse_policy
 from serving.doors.grpc import stubs
@@ -153,8 +154,6 @@ def test_health_of_the_server_is_open_and_that_of_a_model_is_for_those_who_may_k
 
 
 def test_reflection_is_for_those_who_may_read_metadata(doors, world):
-    from grpc_reflection.v1alpha import reflection_pb2
-
     stream = doors.channel.stream_stream(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         None,
