@@ -28,7 +28,7 @@ def follow(settings: ServingSettings, stream: StreamSettings, stopping: Event) -
     try:
         follower = RiskFollower(ledger, stream.verdicts, stream.risks)
         topics = [stream.verdicts, *([stream.investigate] if stream.investigate else [])]
-        GroupLoop(_connecting(stream, topics, f"{stream.group}-risk"), follower, stopping.is_set).run()
+        GroupLoop(_connecting(stream, topics, f"{stream.group}-risk", stopping), follower, stopping.is_set).run()
         return follower
     finally:
         ledger.close()
@@ -60,20 +60,28 @@ def enrich(
         scorer = BatchScorer(HostAnswerer(host), stream.model, stream.operating_point, stream.deadline_s)
         enricher = Enricher(scorer, ledger, stream.risks, stream.max_event_bytes)
         group = f"{stream.group}-enrich-{stream.model}"
-        GroupLoop(_connecting(stream, [stream.investigate], group), enricher, stopping.is_set).run()
+        GroupLoop(_connecting(stream, [stream.investigate], group, stopping), enricher, stopping.is_set).run()
         return enricher
     finally:
         host.stop()
         ledger.close()
 
 
-def _connecting(stream: StreamSettings, topics: list[str], group: str) -> JoinGroup:
+def _connecting(stream: StreamSettings, topics: list[str], group: str, stopping: Event) -> JoinGroup:
     cluster = KafkaCluster(stream.servers, stream.options)
 
     def connect(ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:
-        source = KafkaSource(cluster, topics, group, ownership, instance_id=stream.instance or None, start=stream.start)
+        source = KafkaSource(
+            cluster,
+            topics,
+            group,
+            ownership,
+            instance_id=stream.instance or None,
+            start=stream.start,
+            is_stopping=stopping.is_set,
+        )
         try:
-            return source, IdempotentOutputs(cluster, source)
+            return source, IdempotentOutputs(cluster, source, is_stopping=stopping.is_set)
         except StreamError:
             source.close()
             raise

@@ -24,6 +24,7 @@ MOST_TOGETHER: Final = 2000
 _WAIT_S: Final = 0.25
 _FIRST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 5.0
+_NAP_S: Final = 0.05
 _log = logging.getLogger("vedette.risk")
 
 JoinGroup = Callable[[Ownership], tuple[StreamSource, StreamOutputs]]
@@ -69,13 +70,20 @@ class GroupLoop:
                 if is_first and not isinstance(problem, Fenced):
                     raise
                 self.retries += 1
+                self._positions.clear()  # they could not be recorded just now: leaving does not wait for it once more
                 _log.warning("%s; it is read anew", problem)
-                time.sleep(pause_s)
+                self._rest(pause_s)
                 pause_s = min(pause_s * 2, _MOST_PAUSE_S)
             else:
                 pause_s = _FIRST_PAUSE_S
             finally:
                 self._leave(source, outputs)
+
+    def _rest(self, pause_s: float) -> None:
+        """Wait, but not on when asked to stop."""
+        until = time.monotonic() + pause_s
+        while (left := until - time.monotonic()) > 0 and not self._is_stopping():
+            time.sleep(min(left, _NAP_S))
 
     def assigned(self, partitions: Mapping[Partition, Position | None]) -> Mapping[Partition, int | None]:
         """See Ownership: each is read from its committed position."""

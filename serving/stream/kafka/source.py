@@ -1,6 +1,6 @@
 """Reads topics as a member of a consumer group: positions are committed by the outputs, never by the consumer itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -25,7 +25,8 @@ class KafkaSource:
     """Port StreamSource. Reads committed records only.
 
     protocol: see `chosen_protocol`. instance_id: names this worker for good (static membership). start: where a partition is read from
-    that the group has no position in. session_timeout_s: after which a silent worker is taken for dead (classic protocol)."""
+    that the group has no position in. session_timeout_s: after which a silent worker is taken for dead (classic protocol).
+    is_stopping: then a broker that is away is not asked on for its protocols."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class KafkaSource:
         instance_id: str | None = None,
         start: Literal["earliest", "latest"] = "earliest",
         session_timeout_s: float = 10.0,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._cluster, self._ownership = cluster, ownership
         self._start = OFFSET_BEGINNING if start == "earliest" else OFFSET_END
@@ -49,7 +51,7 @@ class KafkaSource:
         self.skipped = 0
         """Records that the broker had deleted before they were read."""
         self._told = ToldOnce(cluster)
-        self.protocol = chosen_protocol(cluster, protocol, instance_id)
+        self.protocol = chosen_protocol(cluster, protocol, instance_id, is_stopping)
         fixed = {
             **group_properties(self.protocol, session_timeout_s),
             "group.id": group,

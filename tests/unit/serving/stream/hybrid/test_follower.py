@@ -11,6 +11,7 @@ from serving.risk.rules_of_risk import RiskRules
 from serving.risk.sqlite_ledger import SqliteLedger
 from serving.stream.answers import BatchScorer
 from serving.stream.contract import INVESTIGATE_SCHEMA, VERDICT_SCHEMA, InvestigateMessage, VerdictMessage
+from serving.stream.hybrid import group_loop
 from serving.stream.hybrid.enricher import Enricher
 from serving.stream.hybrid.follower import RiskFollower
 from serving.stream.hybrid.group_loop import GroupLoop, NotNow
@@ -126,6 +127,40 @@ def test_old_events_are_weighed_at_their_own_time(world):
     world.start()
     world.wait_read(1)
     assert world.ledger.find("10.0.0.1", 1_313_675_550_000_000).level == "high"
+
+
+def test_told_to_stop_while_the_broker_is_away_it_waits_no_longer(world, monkeypatch):
+    """Each wait is short, and the one under way is the last."""
+    slept, joined = [], []
+
+    def connect(ownership):
+        joined.append(1)
+        if len(joined) > 1:
+            raise StreamError("the broker is away")
+        source = MemorySource(world.broker, ["verdicts"], "g", ownership)
+        monkeypatch.setattr(source, "poll", away)
+        return source, MemoryOutputs(world.broker, source, None)
+
+    def away(most, wait_s):
+        raise StreamError("the broker is away")
+
+    class Clock:
+        now_s = 0.0
+
+        def monotonic(self):
+            return self.now_s
+
+        def sleep(self, seconds):
+            assert not world.stopping.is_set(), "it was told to stop"
+            slept.append(seconds)
+            self.now_s += seconds
+            if self.now_s > 20:
+                world.stopping.set()
+
+    monkeypatch.setattr(group_loop, "time", Clock())
+    GroupLoop(connect, world.follower, world.stopping.is_set).run()
+    assert len(joined) > 5
+    assert max(slept) <= 0.1
 
 
 def test_nothing_is_lost_while_the_ledger_is_away(world):
