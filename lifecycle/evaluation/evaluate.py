@@ -20,6 +20,7 @@ from lifecycle.evaluation.held_out import judged_rows
 from lifecycle.evaluation.report import SegmentReport, UnitReport, by_segment, report
 from lifecycle.evaluation.scored import Scored
 from lifecycle.evaluation.scoring import score_rows
+from lifecycle.evaluation.triage import TriageReport, triage_of
 from lifecycle.training.features import FeatureStore, with_features
 from lifecycle.training.train import Prepared, Progress, prepare, train, write_bundle
 from serving.models.bundle import Bundle
@@ -42,6 +43,8 @@ class SeedReport:
     """By the segments of a mapping, at the default operating point; None: there is no mapping, or rows name no entity."""
     confidence: ConfidenceReport | None = None
     """Of the bundle's conformal sets; None: it has none."""
+    triage: TriageReport | None = None
+    """Of the bundle's triage; None: it has none."""
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
     """As the bundle has them, with what is promised of them."""
 
@@ -98,7 +101,8 @@ def judge(bundle: Bundle, detector: Detector, scored: Scored, seed: int, mapping
         seed, bundle.digest, report(scored, points, window_s=how.window_s, minutes_per_alert=how.minutes_per_alert),
         by_segment(scored, default, points[default]), by_family(scored, points),
         named_families(scored, default, points[default], families), by_episode(scored, points, how.episode_gap_s),
-        _fairness(bundle, scored, default, mapping, seed), _confidence(bundle, scored, points[default]), points,
+        _fairness(bundle, scored, default, mapping, seed), _confidence(bundle, scored, points[default]),
+        _triage(bundle, scored, points[default]), points,
     )  # fmt: skip
 
 
@@ -114,6 +118,13 @@ def _fairness(bundle: Bundle, scored: Scored, scenario: str, mapping: SegmentMap
 def _confidence(bundle: Bundle, scored: Scored, point: OperatingPoint) -> ConfidenceReport | None:
     spec = bundle.manifest.conformal
     return None if spec is None else confidence_of(spec, point, scored.score, scored.attack, scored.group)
+
+
+def _triage(bundle: Bundle, scored: Scored, point: OperatingPoint) -> TriageReport | None:
+    spec = bundle.manifest.triage
+    if spec is None or scored.ended is None:
+        return None
+    return triage_of(spec, scored.ended, scored.attack, scored.alerts(point.threshold))
 
 
 def _one_seed(

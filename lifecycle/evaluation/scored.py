@@ -32,6 +32,8 @@ class Scored:
     answered_family: NDArray[np.object_] | None = None
     group: NDArray[np.object_] | None = None
     """The group of each row by which conformal sets are made; None: there are none."""
+    ended: Mask | None = None
+    """Which rows the bundle's triage ends; None: it has none."""
 
     def take(self, rows: Mask) -> "Scored":
         """Some of the rows."""
@@ -43,6 +45,7 @@ class Scored:
             self, score=self.score[rows], attack=self.attack[rows], verified=self.verified[rows],
             entity=part(self.entity), at_us=part(self.at_us), probability=part(self.probability),
             family=part(self.family), answered_family=part(self.answered_family), group=part(self.group),
+            ended=part(self.ended),
             segments={name: values[rows] for name, values in self.segments.items()},
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lifecycle.arrays import Mask
 from lifecycle.datasets.data import Dataset
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import EvaluationError
@@ -14,6 +15,7 @@ from serving.messages import DTYPES
 from serving.models.bundle import Bundle
 from serving.models.manifest import Manifest, ScoreSpec, TensorSpec
 from serving.models.onnx import OnnxModel
+from serving.models.parts.triage import TRIAGE_MODEL
 from serving.models.verdicts import CalibrationTable, scores_of
 
 FAMILY: Final = "family"
@@ -35,7 +37,22 @@ def score_rows(bundle: Bundle, detector: Detector, judged: Dataset, frame: Any) 
         family=family_names(detector, judged.kind, judged.attack),
         answered_family=families,
         group=_group(manifest, judged),
+        ended=_ended(bundle, frame),
     )  # fmt: skip
+
+
+def _ended(bundle: Bundle, frame: Any) -> Mask | None:
+    """Which rows the bundle's triage ends, by its own graph; None: it has none. Raises EvaluationError."""
+    spec = bundle.manifest.triage
+    if spec is None:
+        return None
+    session, score = OnnxModel(bundle.folder / TRIAGE_MODEL), ScoreSpec(output=spec.output, column=spec.column)
+    ended = []
+    for first in range(0, len(frame), _ROWS_AT_ONCE):
+        part = frame.iloc[first : first + _ROWS_AT_ONCE]
+        made = session.run(tensors_of_rows(bundle.manifest, part), [spec.output])
+        ended.append(_scores(bundle.manifest, made, score, len(part)) < np.float32(spec.bound))
+    return np.concatenate(ended) if ended else np.zeros(0, dtype=bool)
 
 
 def row_scores(bundle: Bundle, frame: Any) -> NDArray[np.float32]:

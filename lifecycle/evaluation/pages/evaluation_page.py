@@ -10,6 +10,7 @@ from lifecycle.evaluation.evaluate import EvaluationResult, SeedReport
 from lifecycle.evaluation.fairness.section import COLUMNS, fairness_lines, fairness_words
 from lifecycle.evaluation.pages import words
 from lifecycle.evaluation.pages.record import as_record, over_seeds, summary
+from lifecycle.evaluation.pages.triage_section import triage_section
 from lifecycle.evaluation.report import CalibrationReport, UnitReport
 from lifecycle.training.operating_points.promise import promise
 
@@ -31,7 +32,7 @@ def evaluation_page(result: EvaluationResult, site: Site | None = None) -> Docum
     if len(result.seeds) > 1:
         sections += [_bounds(result, unit) for unit in first.units]
     sections += [*_calibration(result, first), *_families(result, first), *_episodes(result, first), *_segments(result, first)]
-    sections += [*_confidence(first), *_fairness(result, first)]
+    sections += [*_confidence(first), *triage_section(first), *_fairness(result, first)]
     if site is not None:
         sections += list(_costs(result, first, site))
     sections.append(_expected(result))

@@ -95,6 +95,7 @@ def _seed(seed: SeedReport, site: Site | None) -> Record:
         "episodes": [_episodes(e) for e in seed.episodes],
         "fairness": fairness_record(seed.fairness) if seed.fairness else None,
         "confidence": dataclasses.asdict(seed.confidence) if seed.confidence else None,
+        "triage": dataclasses.asdict(seed.triage) if seed.triage else None,
         "operating_points": {name: p.model_dump(mode="json") for name, p in seed.points.items()},
     }  # fmt: skip
 
