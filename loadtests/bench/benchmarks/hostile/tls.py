@@ -58,9 +58,9 @@ def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: floa
     for door in DOORS:
         for index in range(rounds + 1):  # the first is the warm-up
             for server in up if index % 2 else up[::-1]:
-                before = _spent(server)
+                before = spent(server)
                 sample = cell(door, server, workload, clients=CLIENTS, index=index, duration_s=duration_s)
-                after = _spent(server)
+                after = spent(server)
                 cpu_us = (after[0] - before[0]) / max(after[1] - before[1], 1) * 1e6
                 figures = {"p50": sample.p50_ms, "p99": sample.p99_ms, "rate": sample.rate, "cpu": cpu_us}
                 for figure, value in figures.items() if index else ():
@@ -72,7 +72,7 @@ def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: floa
         yield row(f"{door}/{name}/c{CLIENTS}/{figure}", values, UNITS[figure], against=against, target=bound)
 
 
-def _spent(server: Running) -> tuple[float, float]:
+def spent(server: Running) -> tuple[float, float]:
     """CPU seconds of the replica, and the number of requests that it answered."""
     connection = connection_to(server.http_port, server.authority, timeout_s=10)
     try:

@@ -1,0 +1,100 @@
+"""Tracing: the same replica without it, with it at 10 % of the requests, and with it while the collector is away; in turn in one run.
+
+The collector is a bare HTTP server in a process of its own that takes all and reads nothing, so that its own work is not measured.
+`unsampled` traces nobody and keeps what is slow: what a request pays that has no trace. The decision these figures are for is
+docs/decisions/0069-tracing.md."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench import targets
+from loadtests.bench.benchmarks.doors import DoorFigures, bring_up, cell
+from loadtests.bench.benchmarks.hostile.tls import UNITS, spent
+from loadtests.bench.process import HOST, Running
+from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.vedette import vedette
+from loadtests.bench.workload import Workload, build_workload
+
+IS_LONG: Final = True
+OFF: Final = "vedette"
+DOORS: Final = ("http", "grpc")
+CLIENTS: Final = 32
+_TARGETS: Final = {"rate": targets.ratio(">=", 0.95), "p50": targets.ratio("<=", 1.05)}
+_SINK: Final = """
+import http.server, sys
+class Sink(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *_): ...
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+def run(*, quick: bool, rounds: int) -> list[Row]:
+    """Measure all in turn."""
+    duration_s = 1.0 if quick else 3.0
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, ExitStack() as stack:
+        place = Path(folder)
+        workload, found, collector = build_workload(place), DoorFigures(), stack.enter_context(sink())
+        ways = {
+            OFF: {},
+            "vedette-unsampled": {"otlp_endpoint": collector, "trace_ratio": "0"},
+            "vedette-10-percent": {"otlp_endpoint": collector, "trace_ratio": "0.1"},
+            "vedette-collector-gone": {"otlp_endpoint": f"http://{HOST}:{closed_port()}", "trace_ratio": "0.1"},
+        }
+        servers = [(name, lambda n=name, given=given: vedette(workload, place / n, n, **given)) for name, given in ways.items()]
+        up = bring_up(stack, servers, workload, found)
+        if len(up) < len(servers):
+            return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
+        return list(measured(up, workload, rounds=rounds, duration_s=duration_s))
+
+
+def measured(up: list[Running], workload: Workload, *, rounds: int, duration_s: float) -> Iterator[Row]:
+    """Figures of all, those with tracing against the one without of the same rounds."""
+    taken: dict[tuple[str, str, str], list[float]] = {}
+    for door in DOORS:
+        for index in range(rounds + 1):  # the first is the warm-up
+            for server in up if index % 2 else up[::-1]:
+                before = spent(server)
+                sample = cell(door, server, workload, clients=CLIENTS, index=index, duration_s=duration_s)
+                after = spent(server)
+                cpu_us = (after[0] - before[0]) / max(after[1] - before[1], 1) * 1e6
+                figures = {"p50": sample.p50_ms, "p99": sample.p99_ms, "rate": sample.rate, "cpu": cpu_us}
+                for figure, value in figures.items() if index else ():
+                    taken.setdefault((door, server.name, figure), []).append(value)
+    for (door, name, figure), values in taken.items():
+        is_off = name == OFF
+        against = None if is_off else (f"{door}/{OFF}/c{CLIENTS}/{figure}", taken[door, OFF, figure])
+        bound = None if is_off else _TARGETS.get(figure)
+        yield row(f"{door}/{name}/c{CLIENTS}/{figure}", values, UNITS[figure], against=against, target=bound)
+
+
+@contextmanager
+def sink() -> Iterator[str]:
+    """The URL of a collector that takes all, until it is left."""
+    with subprocess.Popen((sys.executable, "-c", _SINK), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.stdout.readline() if process.stdout is not None else ""
+            yield f"http://{HOST}:{int(said)}"
+        finally:
+            process.kill()
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        port: int = one.getsockname()[1]
+    return port
