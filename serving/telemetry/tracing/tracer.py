@@ -14,11 +14,15 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from serving.telemetry.metric_doc import Figures
 from serving.telemetry.tracing import metric_names
 from serving.telemetry.tracing.delivery import SpanDelivery
+from serving.telemetry.tracing.finished import encode_resource
+from serving.telemetry.tracing.memory_spans import readable
 from serving.telemetry.tracing.names import TraceKind
 from serving.telemetry.tracing.tail import KEEP_NONE, KEEP_REASONS, KeepPolicy, KeepReason
-from serving.telemetry.tracing.trace import Ship, Trace, remote_context
+from serving.telemetry.tracing.trace import Ship, Trace, read_ids
 from serving.telemetry.tracing.traceparent import is_plainly_unsampled, parse_traceparent
 
+MOST_STATE: Final = 512
+"""Characters of a tracestate that goes on; the W3C asks for as many."""
 SAMPLED: Final = "sampled"
 UNKEPT: Final = "unkept"
 
@@ -40,14 +44,15 @@ class Tracer:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tail, self._now_s = tail, now_s
-        self._delivery = SpanDelivery(endpoint) if endpoint is not None and exporter is None else None
+        resource = Resource.create({"service.name": service_name})
+        self._delivery: SpanDelivery | None = None
         self._ship: Ship | None = None
         if exporter is not None:
-            self._ship = lambda span: exporter.export((span,)) and None
-        elif self._delivery is not None:
+            self._ship = lambda span: exporter.export((readable(span, resource),)) and None
+        elif endpoint is not None:
+            self._delivery = SpanDelivery(endpoint, encode_resource(resource.attributes))
             self._ship = self._delivery.take
         self._ratio = ratio if self._ship is not None else 0.0
-        self._resource = Resource.create({"service.name": service_name}) if self.is_on else Resource.get_empty()
         self._counts = dict.fromkeys((SAMPLED, *KEEP_REASONS, UNKEPT), 0)
 
     @property
@@ -127,5 +132,6 @@ class Tracer:
     ) -> Trace:
         if self._ship is None:
             raise ValueError("nothing is traced: this tracer has neither a collector nor an exporter")
-        parent = None if traceparent is None else remote_context(traceparent, tracestate)
-        return Trace(self._ship, self._resource, name, kind, parent, start_ns, links)
+        caller = None if traceparent is None else read_ids(traceparent)
+        state = tracestate if tracestate is not None and caller is not None and len(tracestate) <= MOST_STATE else ""
+        return Trace(self._ship, name, kind, caller, start_ns, is_remote=caller is not None, tracestate=state, links=links)
