@@ -18,6 +18,8 @@ from serving.stream.kafka.idempotent import IdempotentOutputs
 from serving.stream.kafka.source import KafkaSource
 from serving.stream.ports import Ownership, StreamError, StreamOutputs, StreamSource
 from serving.stream.settings import StreamSettings
+from serving.stream.spans.batch_spans import StreamSpans
+from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.risk")
 
@@ -25,12 +27,15 @@ _log = logging.getLogger("vedette.risk")
 def follow(settings: ServingSettings, stream: StreamSettings, stopping: Event) -> RiskFollower:
     """Read verdicts into the ledger until told to stop. Raises StreamError, LedgerDown, RiskRulesError."""
     ledger = open_ledger(settings.store_dir, settings.risk_url)
+    tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
     try:
         follower = RiskFollower(ledger, stream.verdicts, stream.risks)
-        topics = [stream.verdicts, *([stream.investigate] if stream.investigate else [])]
-        GroupLoop(_connecting(stream, topics, f"{stream.group}-risk", stopping), follower, stopping.is_set).run()
+        topics, group = [stream.verdicts, *([stream.investigate] if stream.investigate else [])], f"{stream.group}-risk"
+        spans = StreamSpans(tracer, "kafka", group)
+        GroupLoop(_connecting(stream, topics, group, stopping), follower, stopping.is_set, spans).run()
         return follower
     finally:
+        tracer.close()
         ledger.close()
 
 
@@ -55,15 +60,18 @@ def enrich(
         ),
         compose,
     )
+    tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
     try:
         on_ready(host.start().http)
         scorer = BatchScorer(HostAnswerer(host), stream.model, stream.operating_point, stream.deadline_s)
         enricher = Enricher(scorer, ledger, stream.risks, stream.max_event_bytes)
         group = f"{stream.group}-enrich-{stream.model}"
-        GroupLoop(_connecting(stream, [stream.investigate], group, stopping), enricher, stopping.is_set).run()
+        spans = StreamSpans(tracer, "kafka", group)
+        GroupLoop(_connecting(stream, [stream.investigate], group, stopping), enricher, stopping.is_set, spans).run()
         return enricher
     finally:
         host.stop()
+        tracer.close()
         ledger.close()
 
 

@@ -48,12 +48,12 @@ class Enricher:
         self._max_event_bytes = max_event_bytes
         self.counts = Counter[str]()
 
-    def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
+    def handle(self, records: Sequence[StreamRecord], traceparent: str | None = None) -> Sequence[OutRecord]:
         """See RecordHandler. Raises NotNow while the model or the ledger is out."""
         asked = self._read(records)
         try:
             manifest = self._scorer.answerer.manifest(self._scorer.model)
-            signals = self._look(asked, manifest)
+            signals = self._look(asked, manifest, traceparent)
         except CannotAnswer as problem:
             raise NotNow(str(problem)) from problem
         except ServingError as problem:
@@ -92,7 +92,7 @@ class Enricher:
             found[at] = _Asked(record, message)
         return found
 
-    def _look(self, asked: dict[int, _Asked], manifest: Manifest) -> list[RiskSignal]:
+    def _look(self, asked: dict[int, _Asked], manifest: Manifest, traceparent: str | None) -> list[RiskSignal]:
         if not asked:
             return []
         place = Partition("look", 0)
@@ -107,7 +107,7 @@ class Enricher:
         except ValueError as problem:  # another bundle may take its place
             raise NotNow(str(problem)) from problem
         parsed, poison = parser.parse(place, events)
-        scored, refused = self._scorer.score([parsed], manifest, (), None) if parsed is not None else ([], [])
+        scored, refused = self._scorer.score([parsed], manifest, (), traceparent) if parsed is not None else ([], [])
         self.counts["refused"] += len(poison) + len(refused)
         for reason in [*(one.reason for one in poison), *(one.reason for one in refused)][:1]:
             _log.warning("model %r does not take an event of the queue: %s", manifest.name, reason)

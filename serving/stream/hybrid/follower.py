@@ -34,8 +34,8 @@ class RiskFollower:
         self.counts = Counter[str]()
         self._forget_after_us, self._forgot_us = forget_after_us, 0
 
-    def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
-        """See RecordHandler. Raises NotNow while the ledger is away."""
+    def handle(self, records: Sequence[StreamRecord], traceparent: str | None = None) -> Sequence[OutRecord]:
+        """See RecordHandler; nobody else is asked. Raises NotNow while the ledger is away."""
         now_us = time.time_ns() // 1000
         signals: list[RiskSignal] = []
         pending: list[PendingCheck] = []

@@ -19,6 +19,7 @@ from serving.stream.ports import (
     StreamRecord,
     StreamSource,
 )
+from serving.stream.spans.batch_spans import BatchSpans, StreamSpans
 
 MOST_TOGETHER: Final = 2000
 _WAIT_S: Final = 0.25
@@ -37,16 +38,21 @@ class NotNow(Exception):
 class RecordHandler(Protocol):
     """Deals with records."""
 
-    def handle(self, records: Sequence[StreamRecord]) -> Sequence[OutRecord]:
-        """Deal with these; what to write because of them. Raises NotNow."""
+    def handle(self, records: Sequence[StreamRecord], traceparent: str | None = None) -> Sequence[OutRecord]:
+        """Deal with these; what to write because of them. traceparent: for whoever is asked about them. Raises NotNow."""
         ...
 
 
 class GroupLoop:
-    """Runs a handler in the calling thread until `is_stopping`. A member whose partitions went to another one reads anew."""
+    """Runs a handler in the calling thread until `is_stopping`. A member whose partitions went to another one reads anew.
 
-    def __init__(self, connect: JoinGroup, handler: RecordHandler, is_stopping: Callable[[], bool]) -> None:
+    spans: None: nothing is traced."""
+
+    def __init__(
+        self, connect: JoinGroup, handler: RecordHandler, is_stopping: Callable[[], bool], spans: StreamSpans | None = None
+    ) -> None:
         self._connect, self._handler, self._is_stopping = connect, handler, is_stopping
+        self._spans = spans or StreamSpans()
         self._positions: dict[Partition, Position] = {}
         self._owned: set[Partition] = set()
         self._outputs: StreamOutputs | None = None
@@ -112,25 +118,32 @@ class GroupLoop:
     def _work(self, source: StreamSource, outputs: StreamOutputs) -> None:
         while not self._is_stopping():
             records = source.poll(MOST_TOGETHER, _WAIT_S)
-            if not records:
-                continue
-            written = self._patiently(source, records)
-            if written is None:
-                return
-            if written:
-                outputs.send(written)
-            for record in records:
-                if record.partition in self._owned:
-                    self._positions[record.partition] = Position(record.offset + 1)
-            outputs.commit(dict(self._positions))
-            self._positions.clear()
+            if records:
+                with self._spans.batch([records]) as spans:
+                    self._deal_with(source, outputs, records, spans)
 
-    def _patiently(self, source: StreamSource, records: Sequence[StreamRecord]) -> Sequence[OutRecord] | None:
+    def _deal_with(
+        self, source: StreamSource, outputs: StreamOutputs, records: Sequence[StreamRecord], spans: BatchSpans
+    ) -> None:
+        written = self._patiently(source, records, spans.traceparent)
+        if written is None:
+            return
+        if written:
+            outputs.send(spans.with_trace(written))
+        for record in records:
+            if record.partition in self._owned:
+                self._positions[record.partition] = Position(record.offset + 1)
+        outputs.commit(dict(self._positions))
+        self._positions.clear()
+
+    def _patiently(
+        self, source: StreamSource, records: Sequence[StreamRecord], traceparent: str | None
+    ) -> Sequence[OutRecord] | None:
         """Deal with records, again and again; meanwhile nothing is read, and the group hears of this member. None: asked to stop."""
         pause_s, is_paused = _FIRST_PAUSE_S, False
         while not self._is_stopping():
             try:
-                written = self._handler.handle(records)
+                written = self._handler.handle(records, traceparent)
             except NotNow as problem:
                 self.retries += 1
                 if not is_paused:

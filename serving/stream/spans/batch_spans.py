@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from serving.stream.ports import StreamRecord
+import msgspec
+
+from serving.stream.contract import TRACE_HEADER
+from serving.stream.ports import OutRecord, StreamRecord
 from serving.stream.spans.contexts import own_trace, sampled_trace, traces_of
 from serving.telemetry.tracing.message_names import (
     COUNT,
@@ -85,6 +88,16 @@ class BatchSpans:
             return self._sent(topic, "", self._trace)
         span = self._own_process(record, text, self._trace)
         return own if span is None else self._sent(topic, record.id, span)
+
+    def with_trace(self, messages: Sequence[OutRecord]) -> Sequence[OutRecord]:
+        """Messages that come of the whole batch, with its trace if it has one."""
+        trace = self._trace
+        if trace is None:
+            return messages
+        return [
+            msgspec.structs.replace(one, headers=(*one.headers, (TRACE_HEADER, self._sent(one.topic, "", trace))))
+            for one in messages
+        ]
 
     def end(self, messages: int, error: str | None = None) -> None:
         """Everything that comes of it is written. error: why it is not."""

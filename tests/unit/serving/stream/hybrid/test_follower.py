@@ -17,10 +17,14 @@ from serving.stream.hybrid.follower import RiskFollower
 from serving.stream.hybrid.group_loop import GroupLoop, NotNow
 from serving.stream.hybrid.signals import signals_of
 from serving.stream.ports import OutRecord, Partition, StreamError, StreamRecord
+from serving.stream.spans.batch_spans import StreamSpans
+from serving.telemetry.tracing.memory_spans import MemorySpans
+from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource
 from tests.waiting import until
 
 AT = 1_767_603_600_000_000
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def verdict(number, entity="10.0.0.1", **change):
@@ -53,13 +57,13 @@ class World:
         message = InvestigateMessage(schema=INVESTIGATE_SCHEMA, verdict=one, asked_us=AT, due_us=AT + 60_000_000)
         self.broker.produce("investigate", OutRecord("investigate", msgspec.json.encode(message), b"k"))
 
-    def start(self, handler=None):
+    def start(self, handler=None, spans=None):
         def connect(ownership):
             self.broker.check()
             source = MemorySource(self.broker, ["verdicts", "investigate"], "g", ownership)
             return source, MemoryOutputs(self.broker, source, None)
 
-        loop = GroupLoop(connect, handler or self.follower, self.stopping.is_set)
+        loop = GroupLoop(connect, handler or self.follower, self.stopping.is_set, spans)
         self.threads.append(threading.Thread(target=loop.run))
         self.threads[-1].start()
         return loop
@@ -201,6 +205,41 @@ def test_a_broker_that_comes_back_is_read_again(world):
     world.broker.is_down = False
     world.wait_read(2)
     assert world.ledger.find("10.0.0.9", AT) is not None
+
+
+def test_the_trace_of_a_verdict_goes_on_to_the_change_of_its_risk(world):
+    spans = MemorySpans()
+    message = OutRecord("verdicts", msgspec.json.encode(verdict(1)), b"k", (("traceparent", TRACE.encode()),))
+    world.broker.produce("verdicts", message)
+    world.start(spans=StreamSpans(Tracer(0.0, None, exporter=spans.exporter), "kafka", "g"))
+    world.wait_read(1)
+    world.stopping.set()
+    world.threads[0].join(20)
+    send, process = spans.finished()
+    assert (process.name, f"{process.parent.span_id:016x}") == ("process verdicts", TRACE.split("-")[2])
+    assert (send.name, send.parent.span_id) == ("send risks", process.context.span_id)
+    (change,) = world.broker.read("risks")
+    assert dict(change.headers)["traceparent"].decode() == f"00-{TRACE.split('-')[1]}-{send.context.span_id:016x}-01"
+
+
+def test_a_batch_that_has_to_wait_for_the_ledger_is_an_error_only_if_it_is_given_up(world):
+    spans = MemorySpans()
+    message = OutRecord("verdicts", msgspec.json.encode(verdict(1)), b"k", (("traceparent", TRACE.encode()),))
+    world.broker.produce("verdicts", message)
+    asked = []
+
+    class Waiting:
+        def handle(self, records, traceparent=None):
+            asked.append(traceparent)
+            if len(asked) == 1:
+                raise NotNow("the ledger is away")
+            raise StreamError("the broker is down")
+
+    world.start(Waiting(), StreamSpans(Tracer(0.0, None, exporter=spans.exporter), "kafka", "g"))
+    until(lambda: spans.finished())
+    (process, *_) = spans.finished()
+    assert process.status.description == "the broker is down"
+    assert asked[:2] == [f"00-{TRACE.split('-')[1]}-{process.context.span_id:016x}-01"] * 2
 
 
 def test_a_group_that_cannot_be_joined_says_so_at_once(world):

@@ -2,11 +2,18 @@
 
 import json
 
+import msgspec
 import pytest
 
-from serving.stream.ports import OutRecord
+from serving.risk.rules_of_risk import RiskRules
+from serving.risk.sqlite_ledger import SqliteLedger
+from serving.stream.answers import BatchScorer
+from serving.stream.contract import INVESTIGATE_SCHEMA, InvestigateMessage
+from serving.stream.hybrid.enricher import Enricher
+from serving.stream.ports import OutRecord, Partition, StreamRecord
 from serving.stream.spans.batch_spans import MOST_APART
 from serving.stream.spans.contexts import MOST_LINKS, TracesOfBatch, traces_of
+from tests.unit.serving.stream.hybrid.test_follower import AT, verdict
 from tests.unit.serving.stream.stream_world import EVENTS
 
 
@@ -114,6 +121,18 @@ def test_what_is_set_aside_is_an_error_in_its_own_trace(make):
     assert (failed.parent.span_id, failed.status.status_code.name) == (5, "ERROR")
     assert "level" in failed.status.description
     assert headers(world, world.settings.dead_letters) == [context(5)]
+
+
+def test_a_closer_look_is_asked_for_in_the_trace_of_its_batch(make, tmp_path):
+    world, ledger = make(), SqliteLedger(tmp_path / "risk.db", RiskRules())
+    enricher = Enricher(BatchScorer(world.answerer, "threat", "", 30.0), ledger, "", 10_000)
+    doubtful = verdict(1, verdict="investigate")
+    event = {"host": "a", "level": 3.0}
+    asked = InvestigateMessage(schema=INVESTIGATE_SCHEMA, verdict=doubtful, asked_us=AT, due_us=AT, event=event)
+    enricher.handle([StreamRecord(Partition("investigate", 0), 0, msgspec.json.encode(asked))], context(6))
+    ledger.close()
+    assert enricher.counts["looked"] == 1
+    assert {span.context.trace_id for span in spans(world)} == {6}
 
 
 @pytest.mark.parametrize(
