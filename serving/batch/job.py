@@ -40,6 +40,8 @@ class BatchJob(msgspec.Struct, frozen=True):
     behaviour: BehaviourWindows | None = None
     """Of a behavioural model; None: each row is scored."""
     offline: Mapping[str, StoredFile] = {}
+    traceparent: str = ""
+    """W3C trace context that workers go on with; empty: nothing is traced."""
 
     @property
     def identity(self) -> str:

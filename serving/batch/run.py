@@ -13,6 +13,7 @@ from serving.batch.data.files import BatchFolder
 from serving.batch.data.inputs import is_timed, scan
 from serving.batch.errors import BatchInputError
 from serving.batch.job import BatchJob
+from serving.batch.job_spans import job_span
 from serving.batch.output import BatchOutput, UnitDone
 from serving.batch.plan import WorkUnit, plan_files, plan_units
 from serving.batch.scorers import open_scorer
@@ -77,7 +78,7 @@ def run_job(
         raise BatchInputError(
             f"{job.output}: is in the input {job.input}, so the next job would read what this one wrote; name a folder beside it"
         )
-    with output.locked(owner):
+    with output.locked(owner), job_span(job) as traced:
         phases = _phases(job, wanted, output, tell)
         units = [unit for phase in phases for unit in phase]
         done = output.done()
@@ -91,8 +92,9 @@ def run_job(
         tell(Progress("scoring", before, rows))
         for phase in phases:
             waiting = [unit for unit in phase if unit.name not in ready]
-            for entry in workers(job, waiting) if waiting else ():
+            for entry in workers(traced.job, waiting) if waiting else ():
                 done[entry.name] = entry
+                traced.scored(entry)
                 _tell_all(after, entry)
                 scored["done"] += next(unit.rows for unit in waiting if unit.name == entry.name)
                 scored["rows"] += entry.rows

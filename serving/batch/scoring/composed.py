@@ -40,12 +40,14 @@ class ComposedScorer:
         # A breaker spares clients a failing model; here it would set aside the good rows that come after some bad ones. A record that
         # is dropped because a queue is full would be lost, so each answer waits for its own.
         audit = "off" if job.records == "files" or job.settings.get("audit") == "off" else "strict"
-        self._settings = ServingSettings.model_validate(
+        self.settings = ServingSettings.model_validate(
             {**job.settings, "breakers": False, "cache": "off", "audit": audit, "audit_models": {}, "max_rows": REQUEST_ROWS}
         )
         self._clock = clock
-        self.reader = HistoryReader(self._settings.feast_dir, self._settings.feature_repo)
-        self.bundle = open_store(self._settings).read(job.bundle)
+        self.reader = HistoryReader(self.settings.feast_dir, self.settings.feature_repo)
+        self.bundle = open_store(self.settings).read(job.bundle)
+        self.traceparent: str | None = None
+        """The trace in which requests are made from now on."""
         self._outputs = tuple(RequestedOutput(name) for name in outputs_of(self.bundle.manifest))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="batch", daemon=True)
@@ -63,7 +65,15 @@ class ComposedScorer:
 
     def ask(self, inputs: tuple[Tensor, ...]) -> InferAnswer:
         """One request. Raises ServingError."""
-        request = InferRequest(self.job.model, None, inputs, outputs=self._outputs, door="batch", deadline_s=_DEADLINE_S)
+        request = InferRequest(
+            self.job.model,
+            None,
+            inputs,
+            outputs=self._outputs,
+            door="batch",
+            deadline_s=_DEADLINE_S,
+            traceparent=self.traceparent,
+        )
         answer: InferAnswer = self._wait(self._composition.service.infer(request))
         return answer
 
@@ -84,7 +94,7 @@ class ComposedScorer:
         )
 
     async def _open(self, compose: ComposeWith, reader: FeatureReader) -> Any:
-        composition = await compose(self._settings, reader=reader)
+        composition = await compose(self.settings, reader=reader)
         revision = RevisionSpec.model_validate(dict(self.job.revision))
         spec = ModelSpec(name=self.job.model, version=self.job.version, revision=revision)
         await composition.service.apply(ServingSpec(models=(spec,)))
