@@ -44,6 +44,7 @@ from serving.stream.settings import StreamSettings
 from serving.telemetry import counts, names
 from serving.telemetry.metric_doc import MetricDoc
 from serving.telemetry.tracing import names as span_names
+from serving.telemetry.tracing.batch_names import BATCH_ATTRIBUTES, BATCH_SPANS
 from serving.telemetry.tracing.message_names import MESSAGE_ATTRIBUTES, MESSAGE_SPANS
 from tests.docs import resources
 from tests.docs.glossary import nouns
@@ -144,14 +145,14 @@ def alert_objectives() -> str:
 def spans() -> str:
     return _table(
         ["Span", "Kind", "What it is"],
-        [[f"`{name}`", kind, says] for name, (kind, says) in {**span_names.SPANS, **MESSAGE_SPANS}.items()],
+        [[f"`{name}`", kind, says] for name, (kind, says) in {**span_names.SPANS, **MESSAGE_SPANS, **BATCH_SPANS}.items()],
     )
 
 
 def span_attributes() -> str:
     return _table(
         ["Attribute", "What it is"],
-        [[f"`{name}`", says] for name, says in {**span_names.ATTRIBUTES, **MESSAGE_ATTRIBUTES}.items()],
+        [[f"`{name}`", says] for name, says in {**span_names.ATTRIBUTES, **MESSAGE_ATTRIBUTES, **BATCH_ATTRIBUTES}.items()],
     )
 
 
