@@ -248,7 +248,7 @@ def test_the_trace_of_an_event_goes_on(make):
         (send,) = [s for s in world.service_world.spans.finished() if s.name == f"send {topic}"]
         own = f"00-{TRACE.split('-')[1]}-{send.context.span_id:016x}-01"
         assert [headers_of(r)["traceparent"] for r in world.broker.read(topic)] == [own]
-    (span,) = [s for s in world.service_world.spans.finished() if s.name == "kafka infer"]
+    (span,) = [s for s in world.service_world.spans.finished() if s.name == "infer"]
     assert f"{span.context.trace_id:032x}" == TRACE.split("-")[1]
 
 
