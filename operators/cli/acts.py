@@ -2,11 +2,35 @@
 
 import getpass
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from serving.settings import ServingSettings
+
+
+_MOST_WORDS: Final = 1500
+
+
+@contextmanager
+def refusals_recorded(settings: "ServingSettings", action: str, subject: str) -> Iterator[None]:
+    """A bundle that is refused within leaves a refused act with the reason: who tried to bring what, and when. It is refused all the same,
+    also where the log of acts cannot be written; the message says which.
+
+    Raises what was raised: BundleError, UntrustedBundle, Damaged."""
+    from lifecycle.governance.registry.errors import Damaged
+    from serving.audit.signed_note import NoteError, SigningKeyError
+    from serving.models.errors import BundleError
+
+    try:
+        yield
+    except (BundleError, Damaged) as refused:
+        try:
+            record_act(settings, action, subject, str(refused)[:_MOST_WORDS], outcome="refused")
+        except (OSError, NoteError, SigningKeyError) as problem:
+            raise type(refused)(f"{refused}; refused, and it could not be recorded: {problem}") from refused
+        raise type(refused)(f"{refused}; refused, recorded in the log of acts") from refused
 
 
 def record_act(

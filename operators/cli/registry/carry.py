@@ -34,12 +34,17 @@ def push(
 
 
 def pull(reference: ReferenceArgument, registry: RegistryUrl = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Copy a bundle and its signatures into this machine's store, and verify its digest."""
+    """Copy a bundle and its signatures into this machine's store, and verify its digest. One that is refused is recorded as an act."""
+    from lifecycle.governance.registry.references import parse_reference
+    from operators.cli.acts import refusals_recorded
     from serving.models.store import open_store
 
     at = place(store_dir, registry)
     with _carrying(at, f"pulling {reference}") as open_registry:
-        bundle = open_registry.pull(reference, open_store(at.settings))
+        meant = parse_reference(reference)
+        digest = meant.value if meant.kind == "digest" else open_registry.resolve(reference)
+        with refusals_recorded(at.settings, "bundle.pull", f"bundle/{digest}"):
+            bundle = open_registry.pull(digest, open_store(at.settings))
     manifest = bundle.manifest
     if as_json:
         print_json({"name": manifest.name, "version": manifest.version, "digest": bundle.digest, "folder": bundle.folder})

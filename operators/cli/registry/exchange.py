@@ -54,13 +54,16 @@ def receive(
     from lifecycle.governance.registry.exchange.opening import open_exchange
     from lifecycle.governance.registry.history import STAGES
     from lifecycle.governance.registry.references import parse_reference
+    from operators.cli.acts import refusals_recorded
     from serving.models.bundle import read_bundle
 
     at = place(store_dir, registry)
     opened, meant = at.registry(), parse_reference(reference)
     with TemporaryDirectory(prefix="vedette-") as scratch, errors.status(f"from {source}"), redirect_stdout(sys.stderr):
         got = open_exchange(source).fetch(meant, Path(scratch) / "got")
-        bundle = read_bundle(got.folder, meant.value if meant.kind == "digest" else got.digest)
+        digest = meant.value if meant.kind == "digest" else got.digest
+        with refusals_recorded(at.settings, "bundle.import", f"bundle/{digest}"):
+            bundle = read_bundle(got.folder, digest)
         opened.record_exchange("import", bundle.digest, why, {"from": got.where, "stage": got.stage, "aliases": got.aliases})
         after = opened.push(bundle, list(got.signatures), why)
         if adopt:

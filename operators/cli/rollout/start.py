@@ -142,9 +142,15 @@ def bundle_of(store_dir: Path | None, model: str, version: str | None, digest: s
         return store.resolve(model, version)
     if digest.startswith("sha256:"):
         return store.read(digest)
+    from lifecycle.governance.registry.references import parse_reference
+    from operators.cli.acts import refusals_recorded
     from operators.cli.registry.options import place
 
-    return place(store_dir, None).registry().pull(digest, store)
+    at, meant = place(store_dir, None), parse_reference(digest)
+    opened = at.registry()
+    found = meant.value if meant.kind == "digest" else opened.resolve(digest)
+    with refusals_recorded(at.settings, "bundle.pull", f"bundle/{found}"):
+        return opened.pull(found, store)
 
 
 def _model(choice: ControlPlaneChoice, name: str) -> str:

@@ -43,6 +43,8 @@ class GovernedRollout:
     is_logged: bool = True
     verdict: Verdict = Verdict.NO_WORSE
     last: Advance | None = None
+    refused_by_replicas: dict[str, str] = field(default_factory=dict)
+    """Revision digest -> why no replica loads it."""
 
     def look(self, times: int = 1) -> RolloutStatus:
         for _ in range(times):
@@ -57,8 +59,10 @@ class GovernedRollout:
                 frozenset(self.checked),
             )
             own = (self.status.stable, self.status.candidate, self.status.former, self.desired.revision)
-            loaded = [r for r in (*own, *(v.revision for v in self.status.variants)) if r]
-            observation = observed(self.seconds, *loaded)
+            loaded = [
+                r for r in (*own, *(v.revision for v in self.status.variants)) if r and r.digest not in self.refused_by_replicas
+            ]
+            observation = observed(self.seconds, *loaded, failed=self.refused_by_replicas)
             kit = tools(ScriptedJudge(self.verdict, requests=500, mirrored=500))
             asked = replace(self.desired, governance=view)
             self.last = advance(asked, self.status, observation, tuple(self.requests), now, kit)

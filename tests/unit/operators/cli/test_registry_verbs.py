@@ -1,5 +1,6 @@
 """`vedette registry`: from a store to a registry and back, promoted, signed, collected; every change with who and why."""
 
+import errno
 import getpass
 import json
 import os
@@ -8,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from lifecycle.governance.acts import ActsLog
+from lifecycle.governance.registry.errors import Damaged
 from operators.cli.console import CommandError
 from operators.cli.main import app
 from operators.labs.simple_model import build_simple
 from serving.models.build import build_bundle
-from serving.models.errors import UntrustedBundle
+from serving.models.errors import BundleError, UntrustedBundle
 from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
@@ -137,6 +139,37 @@ def test_where_signatures_are_required_nothing_else_is_pulled_or_promoted(tmp_pa
     full("sign", "simple/1", "--key", ada)
     full("promote", "simple/1", "production", "--why", "signed")
     assert full("pull", "simple@production", store_dir=tmp_path / "elsewhere")["version"] == "1"
+
+
+def test_a_bundle_that_is_refused_leaves_a_signed_act_and_is_refused_also_where_none_can_be_kept(tmp_path, full, monkeypatch):
+    monkeypatch.setenv("VEDETTE_REQUIRE_SIGNED", "true")
+    monkeypatch.setenv("VEDETTE_TRUSTED_KEYS", str(tmp_path / "nobody"))
+    elsewhere = BundleStore(tmp_path / "elsewhere")
+    with pytest.raises(UntrustedBundle, match="refused, recorded in the log of acts"):
+        full("pull", "simple/1", store_dir=elsewhere.root)
+    ((action, outcome, why),) = acts_of(elsewhere)
+    assert (action, outcome) == ("bundle.pull", "refused")
+    assert "sign" in why
+    assert not elsewhere.entries()
+
+    monkeypatch.setattr(ActsLog, "record", no_room)
+    with pytest.raises(UntrustedBundle, match=r"could not be recorded: .*No space left"):
+        full("pull", "simple/1", store_dir=elsewhere.root)
+
+
+def test_a_bundle_that_was_changed_in_the_registry_is_refused_and_recorded(tmp_path, full, bundles):
+    folder = next((tmp_path / "registry").rglob(bundles[0].digest.removeprefix("sha256:")))
+    model = next(path for path in folder.rglob("model.onnx"))
+    model.write_bytes(model.read_bytes() + b"x")
+    elsewhere = BundleStore(tmp_path / "elsewhere")
+    with pytest.raises((BundleError, Damaged), match="refused, recorded"):
+        full("pull", "simple/1", store_dir=elsewhere.root)
+    assert [(action, outcome) for action, outcome, _ in acts_of(elsewhere)] == [("bundle.pull", "refused")]
+    assert not elsewhere.entries()
+
+
+def no_room(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def kept(said):

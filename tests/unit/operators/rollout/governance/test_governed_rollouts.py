@@ -62,6 +62,15 @@ def test_pause_resume_and_abort_are_recorded_under_the_name_of_who_said_them(rol
     ]
 
 
+def test_a_candidate_that_replicas_refuse_ends_its_rollout_and_the_act_says_why():
+    rollout = GovernedRollout(refused_by_replicas={B.digest: "no trusted key signed it"})
+    rollout.start()
+    (act,) = rollout.did("rollout.abort")
+    assert act.actor == "operator"
+    assert "no trusted key signed it" in act.reason
+    assert act.evidence["revision"] == B.digest
+
+
 def test_a_threshold_of_ones_own_is_an_act_besides():
     rollout = GovernedRollout()
     rollout.start(B.model_copy(update={"thresholds": {"siem_alerting": 0.9}}))
