@@ -45,8 +45,8 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 @cache
 def events() -> tuple[tuple[bytes, dict[str, Any]], ...]:
     """Keys and bodies of the events to send. Raises ValueError if there are none for the model."""
-    source, found = stream_events_of(SETTINGS.model, SETTINGS.data_dir)
-    print(f"model {SETTINGS.model}: {len(found)} events from {source}")  # Locust shows it in its log
+    source, found = stream_events_of(SETTINGS.models[0], SETTINGS.data_dir)
+    print(f"model {SETTINGS.models[0]}: {len(found)} events from {source}")  # Locust shows it in its log
     return tuple(found)
 
 

@@ -27,13 +27,14 @@ class LoadTarget:
 
 
 @contextmanager
-def local_target(folder: Path, model: str, data_dir: Path | None, *, streams: bool) -> Iterator[LoadTarget]:
-    """Start a server with this model, which is trained the first time on the data or on generated rows. Raises BenchError,
+def local_target(folder: Path, models: Sequence[str], data_dir: Path | None, *, streams: bool) -> Iterator[LoadTarget]:
+    """Start a server with these models, which are trained the first time on the data or on generated rows. Raises BenchError,
     LocalKafkaError.
 
-    folder: where its store is, and stays. streams: start a broker too, and a stream worker on the same store."""
-    store = folder / f"store-{model}-{'real' if data_dir else 'generated'}"
-    command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
+    folder: where its store is, and stays. streams: start a broker too, and a stream worker of the first model on the same store."""
+    store = folder / f"store-{'-'.join(models)}-{'real' if data_dir else 'generated'}"
+    for model in models:
+        command_line("train", model, "--store-dir", str(store), *(["--data-dir", str(data_dir)] if data_dir else []))
     with ExitStack() as stack:
         up = stack.enter_context(running(_server(store)))
         environment = {"VEDETTE_LOAD_GRPC": f"127.0.0.1:{up.grpc_port}"}
@@ -43,7 +44,7 @@ def local_target(folder: Path, model: str, data_dir: Path | None, *, streams: bo
             environment |= {
                 "VEDETTE_STREAM_SERVERS": broker.address,
                 "VEDETTE_STREAM_OPTIONS": "{}",
-                "VEDETTE_STREAM_MODEL": model,
+                "VEDETTE_STREAM_MODEL": models[0],
             }
             command_line("stream", "topics", "--partitions", str(_PARTITIONS), environment=environment)
             stack.enter_context(running(_worker(store, environment)))
@@ -83,12 +84,14 @@ def log_of(name: str) -> Path:
 
 
 def run_users(
-    classes: Sequence[str], target: LoadTarget, page: Path, settings: Mapping[str, str], limit_s: float
+    classes: Sequence[str], target: LoadTarget, page: Path, settings: Mapping[str, str | None], limit_s: float
 ) -> tuple[int, str]:
-    """Run Locust with these users and write its page; its exit status and what it printed. Raises BenchError after limit_s seconds."""
+    """Run Locust with these users and write its page; its exit status and what it printed. Raises BenchError after limit_s seconds.
+
+    settings: variables of the users; None takes one away."""
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *classes, "--headless", "--only-summary"]
     command += ["--host", target.host, "--html", str(page), "--stop-timeout", "10"]
-    environment = {**os.environ, **settings, **target.environment}
+    environment = {k: v for k, v in {**os.environ, **settings, **target.environment}.items() if v is not None}
     log = log_of("load-users")
     log.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -12,10 +12,10 @@ from typing import Any, Final
 import gevent
 import orjson
 from locust import LoadTestShape, events
-from locust.stats import RequestStats
+from locust.stats import RequestStats, StatsEntry
 
 from loadtests import verdict
-from loadtests.objectives import Finding, Totals, judge, of_shape, read_objectives
+from loadtests.objectives import Finding, Totals, asked, judge, not_asked, of_shape, read_objectives
 from loadtests.shapes import at, shape_of
 from loadtests.users import GRPC, HTTP, SETTINGS, GrpcDoor, HttpDoor, prepare
 from serving.stream.settings import StreamSettings
@@ -23,7 +23,10 @@ from serving.stream.settings import StreamSettings
 __all__ = ["GrpcDoor", "HttpDoor"]
 
 _KINDS: Final[dict[Any, str]] = {HttpDoor: "http", GrpcDoor: "grpc"}
-_NAMES: Final = {HTTP: "http", GRPC: "grpc"}
+_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    f"{said} {m}": (kind, f"{kind}/{m}") for said, kind in ((HTTP, "http"), (GRPC, "grpc")) for m in SETTINGS.models
+}
+"""By the name of a request for Locust: the kinds that it counts for."""
 _HAS_STREAM: Final = bool(StreamSettings().servers)
 _OBJECTIVES: Final = read_objectives(SETTINGS.objectives)
 
@@ -32,7 +35,8 @@ if _HAS_STREAM:
     from loadtests.kafka_door import events as stream_events
 
     __all__ += ["KafkaDoor"]
-    _KINDS[KafkaDoor], _NAMES[KAFKA] = "kafka", "kafka"
+    _KINDS[KafkaDoor] = "kafka"
+    _NAMES[KAFKA] = ("kafka",)
 
 if SETTINGS.shape != "none":
     _SHAPE: Final = shape_of(SETTINGS.shape, users=SETTINGS.users, seconds=SETTINGS.seconds)
@@ -46,21 +50,25 @@ if SETTINGS.shape != "none":
 
 
 def totals(stats: RequestStats, lag: int | None) -> list[Totals]:
-    """Locust's figures of the infer requests and the events, without those of the metadata. lag: the most events that waited at a time.
+    """Locust's figures of the infer requests of each door and of each model over it, and of the events, without those of the metadata.
+    lag: the most events that waited at a time.
 
     Locust rounds latencies of 100 ms and more to two digits."""
+    added: dict[str, StatsEntry] = {}
+    for e in stats.entries.values():
+        for kind in _NAMES.get(e.name, ()):
+            added.setdefault(kind, StatsEntry(stats, kind, kind)).extend(e)
     return [
         Totals(
-            _NAMES[e.name],
+            kind,
             e.num_requests,
             e.num_failures,
             e.get_response_time_percentile(0.5) or 0.0,
             e.get_response_time_percentile(0.99) or 0.0,
             e.total_rps - e.total_fail_per_sec,
-            lag if _NAMES[e.name] == "kafka" else None,
+            lag if kind == "kafka" else None,
         )
-        for e in stats.entries.values()
-        if e.name in _NAMES
+        for kind, e in added.items()
     ]
 
 
@@ -71,9 +79,10 @@ def findings(environment: Any) -> tuple[Finding, ...]:
     }
     limits = {kind: o.model_copy(update=changed) for kind, o in of_shape(_OBJECTIVES, SETTINGS.shape).items()}
     lag = stream_of(environment).in_flight.most if _streams(environment) else None
-    return judge(
-        limits, totals(environment.stats, lag), [kind for user, kind in _KINDS.items() if user in environment.user_classes]
-    )
+    expected = asked(limits, [kind for user, kind in _KINDS.items() if user in environment.user_classes], SETTINGS.models)
+    for kind in not_asked(limits, expected):
+        print(f"not judged: {kind} has objectives, and this run does not ask it")
+    return judge(limits, totals(environment.stats, lag), expected)
 
 
 def _streams(environment: Any) -> bool:

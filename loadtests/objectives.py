@@ -11,13 +11,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
 DEFAULT: Final = "default"
+KINDS: Final = ("http", "grpc", "kafka")
+OF_MODELS: Final = ("http", "grpc")
+"""Kinds whose requests are for one of several models. Events are all for the worker's."""
 SHIPPED: Final = Path(__file__).with_name("objectives.yaml")
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Figures of one kind of request. kind: `http`, `grpc` or `kafka`. lag: the most events that waited at a time; None: this kind has
-    no queue."""
+    """Figures of one kind of request. kind: `http`, `grpc` or `kafka`; `http/MODEL` or `grpc/MODEL`: of one model.
+    lag: the most events that waited at a time; None: this kind has no queue."""
 
     kind: str
     requests: int
@@ -47,7 +50,7 @@ class Objective(BaseModel):
 
 
 Objectives = Mapping[str, Mapping[str, Objective]]
-"""Shape -> kind of request -> its limits."""
+"""Shape -> kind of request -> its limits. `http/MODEL` and `grpc/MODEL` are the requests of one model over a door, beside all."""
 
 
 class ObjectivesError(ValueError):
@@ -66,6 +69,13 @@ def parse_objectives(text: str, where: str) -> Objectives:
         raise ObjectivesError(
             f"{where}: {place}: {first['msg']}; expected SHAPE: KIND: limits, which are {', '.join(Objective.model_fields)}"
         ) from problem
+    for shape, kinds in found.items():
+        for kind in kinds:
+            door, _, model = kind.partition("/")
+            if kind not in KINDS and not (door in OF_MODELS and model):
+                raise ObjectivesError(
+                    f"{where}: {shape}.{kind}: is no kind; expected {', '.join(KINDS)}, or {' or '.join(f'{d}/MODEL' for d in OF_MODELS)}"
+                )
     if DEFAULT not in found:
         raise ObjectivesError(f"{where}: has no `{DEFAULT}`, by which a shape is judged that it does not name")
     return found
@@ -82,6 +92,21 @@ def of_shape(objectives: Objectives, shape: str) -> Mapping[str, Objective]:
     return {**objectives[DEFAULT], **objectives.get(shape, {})}
 
 
+def asked(objectives: Mapping[str, Objective], doors: Iterable[str], models: Iterable[str]) -> tuple[str, ...]:
+    """What must be judged: each door, and each model that is asked over it and has objectives of its own.
+
+    >>> asked({"http": Objective(), "http/flows": Objective()}, ["http"], ["flows", "dns"])
+    ('http', 'http/flows')
+    """
+    names = [name for door in doors for name in (door, *(f"{door}/{model}" for model in models))]
+    return tuple(name for name in names if "/" not in name or name in objectives)
+
+
+def not_asked(objectives: Mapping[str, Objective], expected: Iterable[str]) -> tuple[str, ...]:
+    """Kinds of one model that have objectives and are not judged in this run."""
+    return tuple(kind for kind in objectives if "/" in kind and kind not in set(expected))
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One objective, met or not. what: the name of the limit. measured: None if nothing was measured."""
@@ -95,13 +120,14 @@ class Finding:
 
 
 def judge(objectives: Mapping[str, Objective], totals: Iterable[Totals], expected: Sequence[str]) -> tuple[Finding, ...]:
-    """Judge every kind of request. An expected kind without a request is a finding too. Raises KeyError for a kind without objectives.
+    """Judge every kind of request. An expected kind without a request is a finding too. The figures of a model without
+    objectives of its own are left out: its door's have them. Raises KeyError for a door without objectives.
 
     >>> limits = {"http": Objective(p99_ms=50, failure_ratio=0.01, min_requests=100)}
     >>> [f.text for f in judge(limits, [Totals("http", 1000, 20, 3.0, 12.0, 98.0)], ["http"]) if not f.is_met]
     ['http: 20 of 1000 failed, 2.00 %; at most 1.00 % may: missed by 1.00 points']
     """
-    seen = {t.kind: t for t in totals}
+    seen = {t.kind: t for t in totals if "/" not in t.kind or t.kind in objectives}
     found: list[Finding] = []
     for kind in dict.fromkeys((*expected, *seen)):
         limits, t = objectives[kind], seen.get(kind)

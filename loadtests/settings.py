@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,7 +13,7 @@ class LoadSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VEDETTE_LOAD_", frozen=True, use_attribute_docstrings=True, extra="ignore")
 
     model: str = "flows"
-    """The model that the requests are for."""
+    """The model that the requests are for; or several with commas between them: each user asks one, in turn. Events are for the first."""
     grpc: str = "127.0.0.1:8081"
     """Address of the gRPC door; the HTTP door is Locust's --host."""
     payloads: Path | None = None
@@ -50,3 +50,16 @@ class LoadSettings(BaseSettings):
     """Private key of that certificate."""
     findings: Path | None = None
     """File to write the findings to, as JSON."""
+
+    @field_validator("model")
+    @classmethod
+    def _names_one(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise ValueError(f"is {value!r}; expected a model, or several with commas between them, each once")
+        return ",".join(names)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names in `model`."""
+        return tuple(self.model.split(","))

@@ -57,34 +57,33 @@ def grpc_channel(host: str) -> grpc.Channel:
     options = [("grpc.use_local_subchannel_pool", 1)]
     if not host.startswith("https"):
         return grpc.insecure_channel(SETTINGS.grpc, options=options)
-    files = [None if path is None else path.read_bytes() for path in (SETTINGS.ca, SETTINGS.key, SETTINGS.cert)]
+    key = SETTINGS.key or SETTINGS.cert  # one file may hold both, as for HTTP
+    files = [None if path is None else path.read_bytes() for path in (SETTINGS.ca, key, SETTINGS.cert)]
     return grpc.secure_channel(SETTINGS.grpc, grpc.ssl_channel_credentials(*files), options=options)
 
 
 @cache
-def _payloads(metadata: bytes) -> tuple[payloads.Payload, ...]:
-    source, found = payloads.load(
-        metadata, model=SETTINGS.model, file=SETTINGS.payloads, data_dir=SETTINGS.data_dir, rows=SETTINGS.rows
-    )
+def _payloads(model: str, metadata: bytes) -> tuple[payloads.Payload, ...]:
+    source, found = payloads.load(metadata, model=model, file=SETTINGS.payloads, data_dir=SETTINGS.data_dir, rows=SETTINGS.rows)
     if not found:
         raise ValueError(f"{source} has no request of {SETTINGS.rows} rows")
-    print(f"model {SETTINGS.model}: {len(found)} payloads from {source}")  # Locust shows it in its log
+    print(f"model {model}: {len(found)} payloads from {source}")  # Locust shows it in its log
     return tuple(found)
 
 
 @cache
-def _bodies(metadata: bytes) -> tuple[bytes, ...]:
-    return tuple(p.as_json() for p in _payloads(metadata))
+def _bodies(model: str, metadata: bytes) -> tuple[bytes, ...]:
+    return tuple(p.as_json() for p in _payloads(model, metadata))
 
 
 @cache
-def _messages(metadata: bytes) -> tuple[Any, ...]:
-    return tuple(p.as_message(SETTINGS.model) for p in _payloads(metadata))
+def _messages(model: str, metadata: bytes) -> tuple[Any, ...]:
+    return tuple(p.as_message(model) for p in _payloads(model, metadata))
 
 
-def fetch_metadata(host: str) -> bytes:
+def fetch_metadata(host: str, model: str) -> bytes:
     """The model's metadata, over HTTP. Raises OSError."""
-    asked = urllib.request.Request(f"{host}/v2/models/{SETTINGS.model}", headers=shown())  # noqa: S310
+    asked = urllib.request.Request(f"{host}/v2/models/{model}", headers=shown())  # noqa: S310
     checked = trust() if host.startswith("https") else None
     with urllib.request.urlopen(asked, timeout=10, context=checked) as answer:  # noqa: S310  # nosec B310  # the address under test
         body: bytes = answer.read()
@@ -95,9 +94,10 @@ def prepare(host: str) -> None:
     """Read the payloads before the first user starts, because reading a capture takes seconds. If the host does not answer, the users
     report it."""
     with suppress(OSError):
-        metadata = fetch_metadata(host)
-        _bodies(metadata)
-        _messages(metadata)
+        for model in SETTINGS.models:
+            metadata = fetch_metadata(host, model)
+            _bodies(model, metadata)
+            _messages(model, metadata)
 
 
 def cycle_from_own_start(items: tuple[Any, ...]) -> Any:
@@ -107,27 +107,28 @@ def cycle_from_own_start(items: tuple[Any, ...]) -> Any:
 
 
 class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
-    """Sends requests over HTTP, each user on its own connection."""
+    """Sends requests for one of the models over HTTP, each user on its own connection."""
 
+    turns = cycle(SETTINGS.models)
     insecure = False
     ssl_context_factory = staticmethod(trust)
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
         """Read the model's metadata and make the payloads."""
-        with self.client.get(
-            f"/v2/models/{SETTINGS.model}", headers=shown(), name="http metadata", catch_response=True
-        ) as answer:
+        self.model = next(self.turns)
+        with self.client.get(f"/v2/models/{self.model}", headers=shown(), name="http metadata", catch_response=True) as answer:
             if answer.status_code != 200:
-                answer.failure(f"model {SETTINGS.model}: {answer.status_code} {answer.text}")
+                answer.failure(f"model {self.model}: {answer.status_code} {answer.text}")
                 raise StopUser
-            self.bodies = cycle_from_own_start(_bodies(answer.content))
+            self.bodies = cycle_from_own_start(_bodies(self.model, answer.content))
 
     @task  # type: ignore[untyped-decorator]
     def infer(self) -> None:
         """Send one request and check the answer."""
-        url, headers = f"/v2/models/{SETTINGS.model}/infer", {**shown(), "Content-Type": "application/json"}
-        with self.client.post(url, data=next(self.bodies), headers=headers, name=HTTP, catch_response=True) as answer:
+        url, headers = f"/v2/models/{self.model}/infer", {**shown(), "Content-Type": "application/json"}
+        name = f"{HTTP} {self.model}"
+        with self.client.post(url, data=next(self.bodies), headers=headers, name=name, catch_response=True) as answer:
             if answer.status_code != 200:
                 answer.failure(f"{answer.status_code} {(answer.text or '')[:200]}")
             elif b'"outputs"' not in answer.content:
@@ -135,14 +136,17 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
 
 
 class GrpcDoor(User):  # type: ignore[misc]
-    """Sends requests over gRPC, each user on its own channel. The model's metadata is read over HTTP, from Locust's --host."""
+    """Sends requests for one of the models over gRPC, each user on its own channel. The model's metadata is read over HTTP, from
+    Locust's --host."""
 
+    turns = cycle(SETTINGS.models)
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
         """Connect, read the model's metadata and make the payloads."""
+        self.model = next(self.turns)
         try:
-            self.requests = cycle_from_own_start(_messages(fetch_metadata(self.host)))
+            self.requests = cycle_from_own_start(_messages(self.model, fetch_metadata(self.host, self.model)))
         except OSError as problem:
             self._report(0.0, 0, problem)
             raise StopUser from problem
@@ -169,6 +173,7 @@ class GrpcDoor(User):  # type: ignore[misc]
         self._report(time.perf_counter() - start, length, problem)
 
     def _report(self, seconds: float, length: int, problem: Exception | None) -> None:
+        name = f"{GRPC} {self.model}"
         self.environment.events.request.fire(
-            request_type="gRPC", name=GRPC, response_time=seconds * 1000, response_length=length, exception=problem, context={}
+            request_type="gRPC", name=name, response_time=seconds * 1000, response_length=length, exception=problem, context={}
         )

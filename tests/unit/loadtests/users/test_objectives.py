@@ -4,7 +4,17 @@ import orjson
 import pytest
 
 from loadtests import verdict
-from loadtests.objectives import Objective, ObjectivesError, Totals, judge, of_shape, parse_objectives, read_objectives
+from loadtests.objectives import (
+    Objective,
+    ObjectivesError,
+    Totals,
+    asked,
+    judge,
+    not_asked,
+    of_shape,
+    parse_objectives,
+    read_objectives,
+)
 from loadtests.shapes import SHAPES
 
 LIMITS = {
@@ -49,6 +59,33 @@ def test_each_kind_is_judged_by_itself():
     assert [(f.kind, f.what) for f in found if not f.is_met] == [("kafka", "max_lag")]
 
 
+def test_a_model_is_judged_by_its_own_limits_beside_all():
+    limits = LIMITS | {"http/slow": Objective(p99_ms=500), "http/quick": Objective(p99_ms=5)}
+    of = {
+        f"http/{m}": Totals(**GOOD | {"kind": f"http/{m}", "p99_ms": p99, "failures": 0})
+        for m, p99 in (("slow", 400.0), ("quick", 6.0))
+    }
+    other = Totals(**GOOD | {"kind": "http/other", "p99_ms": 9000.0, "failures": 1000})
+    expected = asked(limits, ["http"], ["slow", "quick", "other"])
+    found = judge(limits, [Totals(**GOOD), *of.values(), other], expected)
+    assert expected == ("http", "http/slow", "http/quick")
+    assert [(f.kind, f.what) for f in found if not f.is_met] == [("http/quick", "p99_ms")]
+    assert {f.kind for f in found} == {*expected}, "a model without limits counts for its door only"
+
+
+def test_a_model_that_is_asked_and_never_answers_has_not_met_its_limits():
+    limits = LIMITS | {"http/flows": Objective(p99_ms=5)}
+    found = judge(limits, [Totals(**GOOD)], asked(limits, ["http"], ["flows"]))
+    assert [(f.kind, f.what) for f in found if not f.is_met] == [("http/flows", "min_requests")]
+
+
+def test_limits_of_a_model_that_is_not_asked_are_named_and_not_judged():
+    limits = LIMITS | {"http/flows": Objective(), "grpc/flows": Objective(), "http/dns": Objective()}
+    expected = asked(limits, ["http"], ["flows"])
+    assert expected == ("http", "http/flows")
+    assert not_asked(limits, expected) == ("grpc/flows", "http/dns")
+
+
 def test_the_shipped_objectives_name_every_shape_and_kind():
     objectives = read_objectives(None)
     assert objectives.keys() == {"default", *SHAPES}
@@ -73,6 +110,11 @@ def test_what_a_file_does_not_name_is_judged_by_its_default():
         pytest.param("{default: {http: {p99_ms: 0}}}", "default.http.p99_ms: ", id="a limit that nothing meets"),
         pytest.param("{default: {http: {failure_ratio: 1.1}}}", "default.http.failure_ratio: ", id="more than all"),
         pytest.param("{default: {http: {min_requests: 0}}}", "default.http.min_requests: ", id="silence would pass"),
+        pytest.param(
+            "{default: {htp: {p99_ms: 1}}}", "default.htp: is no kind; expected http, grpc, kafka, or http/MODEL", id="no kind"
+        ),
+        pytest.param("{default: {http: {}}, soak: {http/: {}}}", "soak.http/: is no kind", id="a model without a name"),
+        pytest.param("{default: {kafka/flows: {}}}", "kafka/flows: is no kind", id="events are all for one model"),
         pytest.param("{spike: {}}", "has no `default`", id="no default"),
         pytest.param("[", "is not YAML", id="no YAML"),
         pytest.param("", "the file: ", id="empty"),
