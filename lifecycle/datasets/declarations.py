@@ -1,7 +1,7 @@
 """Detectors by name or file: the declaration's text, checked. What can be declared is detector.py's."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from lifecycle.datasets.detector import Detector
 from lifecycle.errors import DetectorError
 from lifecycle.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from serving.models.manifest import Manifest
 
 BUILT_IN: Final = Path(__file__).parent / "detectors"
 
@@ -53,3 +56,14 @@ def _plain(error: Any) -> str:
     if error["type"] == "missing":
         return "this field is missing"
     return message
+
+
+def detector_of(manifest: "Manifest") -> Detector | None:
+    """The detector that a bundle was trained by, as its lineage has it; None if it has none, or none that is valid here."""
+    declared = manifest.lineage.detector if manifest.lineage else None
+    if not declared:
+        return None
+    try:
+        return parse_detector(dict(declared), where=f"bundle {manifest.name}")
+    except DetectorError:
+        return None

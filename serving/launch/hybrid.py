@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Event
 
 from serving.app import compose
-from serving.launch.stream import HostAnswerer
+from serving.launch.stream import HostAnswerer, host_settings
 from serving.replica.host import ReplicaHost
 from serving.risk.opening import open_ledger
 from serving.settings import ServingSettings
@@ -46,20 +46,7 @@ def enrich(
     if not stream.investigate:
         raise StreamError("VEDETTE_STREAM_INVESTIGATE is empty, so no event is queued for a closer look; name its topic")
     ledger = open_ledger(settings.store_dir, settings.risk_url)
-    host = ReplicaHost(
-        settings.model_copy(
-            update={
-                "http_port": stream.http_port,
-                "grpc_port": 0,
-                "replicas": 1,
-                "max_replicas": None,
-                "front_door": "replica",
-                "feature_timeout_s": stream.feature_timeout_s,
-                "max_rows": max(settings.max_rows, stream.batch_events),
-            }
-        ),
-        compose,
-    )
+    host = ReplicaHost(host_settings(settings, stream), compose)
     tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
     try:
         on_ready(host.start().http)

@@ -45,6 +45,21 @@ from serving.telemetry.tracing.tracer import Tracer
 _log = logging.getLogger("vedette.stream")
 
 
+def host_settings(settings: ServingSettings, stream: StreamSettings) -> ServingSettings:
+    """The settings of the one replica within a process that reads a stream: no gRPC door, and requests as large as a batch."""
+    return settings.model_copy(
+        update={
+            "http_port": stream.http_port,
+            "grpc_port": 0,
+            "replicas": 1,
+            "max_replicas": None,
+            "front_door": "replica",
+            "feature_timeout_s": stream.feature_timeout_s,
+            "max_rows": max(settings.max_rows, stream.batch_events),
+        }
+    )
+
+
 class HostAnswerer:
     """Port Answerer: the service of a replica in this process, asked from another thread."""
 
@@ -108,21 +123,10 @@ class StreamProcess:
         self._windows = windows = ServedWindows(
             is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s, push_s=stream.push_s
         )
-        own = settings.model_copy(
-            update={
-                "http_port": stream.http_port,
-                "grpc_port": 0,
-                "replicas": 1,
-                "max_replicas": None,
-                "front_door": "replica",
-                "feature_timeout_s": stream.feature_timeout_s,
-                "max_rows": max(settings.max_rows, stream.batch_events),
-            }
-        )
         self._worker: StreamWorker | None = None
         self._tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
         self._host = host = ReplicaHost(
-            own,
+            host_settings(settings, stream),
             partial(
                 compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over, is_joined=self._is_joined
             ),

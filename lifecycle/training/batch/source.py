@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from lifecycle.datasets.declarations import parse_detector
+from lifecycle.datasets.declarations import detector_of
 from lifecycle.datasets.detector import Aggregate, Detector
-from lifecycle.errors import DetectorError
 from lifecycle.training.features import declaration_of
 from serving.batch.data.source import Source, SourceAggregate, SourceColumn, SourceMatch, SourceTime, SourceWindows
 from serving.models.manifest import Manifest
@@ -18,7 +17,7 @@ _KINDS = {"string": "string", "float": "float", "int": "int", "port": "port", "b
 
 def source_of(manifest: Manifest) -> Source:
     """What batch scoring must know of the data. Raises DetectorError."""
-    detector = _detector(manifest)
+    detector = detector_of(manifest)
     fields = (*manifest.entity_keys, *manifest.request_fields) if manifest.assembly else manifest.inputs
     own = {field.name: _kind(field.datatype) for field in fields}
     keys = tuple(key.name for key in manifest.entity_keys)
@@ -74,13 +73,3 @@ def _kind(datatype: str) -> str:
     if datatype == "BYTES":
         return "string"
     return "bool" if datatype == "BOOL" else "float" if datatype.startswith("FP") else "int"
-
-
-def _detector(manifest: Manifest) -> Detector | None:
-    declared = manifest.lineage.detector if manifest.lineage else None
-    if not declared:
-        return None
-    try:
-        return parse_detector(dict(declared), where=f"bundle {manifest.name}")
-    except DetectorError:
-        return None

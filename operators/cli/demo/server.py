@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _STOP_S = 60.0
 _LOG = "up.log"
@@ -29,12 +30,17 @@ def running_server(store_dir: Path, *options: str) -> Iterator[dict[str, str]]:
         try:
             yield _announced(process, store_dir)
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            interrupt(process, _STOP_S)
+
+
+def interrupt(process: "subprocess.Popen[Any]", patience_s: float) -> None:
+    """Ask a process to end, as Ctrl-C does; kill it if it still runs after patience_s seconds."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

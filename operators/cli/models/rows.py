@@ -12,9 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lifecycle.datasets.declarations import parse_detector
-from lifecycle.datasets.detector import Detector
-from lifecycle.errors import DetectorError
+from lifecycle.datasets.declarations import detector_of
 from lifecycle.training.client_rows import is_source_row, sender
 from operators.cli.console import CommandError
 from operators.cli.models.row_values import now_text, time_of, value_of
@@ -84,7 +82,7 @@ class _Reader:
         self._stamp = manifest.event_time_field if manifest.event_time_field not in self._datatypes else None
         self._allow_nonfinite = manifest.allow_nonfinite
         self._dimensions = {t.name: len(t.shape) for t in manifest.inputs} if not manifest.assembly else {}
-        self._detector = _detector(manifest)
+        self._detector = detector_of(manifest)
         self._send: Callable[[Mapping[str, Any]], dict[str, Any]] = dict if self._detector is None else sender(self._detector)
 
     def chunk(self, batch: Sequence[RawRow], start: int) -> Chunk:
@@ -121,16 +119,6 @@ class _Reader:
 
     def _tensor(self, name: str, datatype: str, good: Sequence[Mapping[str, Any]]) -> Tensor:
         return Tensor(name, datatype, _array([g[name] for g in good], datatype, self._dimensions.get(name, 1)))
-
-
-def _detector(manifest: Manifest) -> Detector | None:
-    declared = manifest.lineage.detector if manifest.lineage else None
-    if not declared:
-        return None
-    try:
-        return parse_detector(dict(declared), where=f"bundle {manifest.name}")
-    except DetectorError:
-        return None  # a bundle made elsewhere: its own columns only
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:

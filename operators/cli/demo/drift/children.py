@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from operators.cli.demo.server import environment
+from operators.cli.demo.server import environment, interrupt
 
 _STOP_S: Final = 30.0
 _SHOWN: Final = 2000
@@ -51,12 +50,7 @@ def running(store_dir: Path, *words: str) -> Iterator["RunningVerb"]:
         try:
             yield RunningVerb(f"vedette {' '.join(words)}", log, process)
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            interrupt(process, _STOP_S)
 
 
 class RunningVerb:

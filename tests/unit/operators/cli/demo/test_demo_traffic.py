@@ -27,7 +27,7 @@ async def test_a_refused_client_asks_again(refusals: int, expected: tuple[int, i
             raise _Refused(0.0)
         return ANSWER
 
-    await traffic._counted(ask, due_at=0.0)
+    await traffic._counted(ask)
 
     counts = traffic.counts
     assert (counts.answered, counts.refused, counts.failed) == expected
@@ -40,7 +40,7 @@ async def test_any_other_failure_is_one_at_once():
     async def ask() -> TrafficAnswer:
         raise RuntimeError("HTTP 500")
 
-    await traffic._counted(ask, due_at=0.0)
+    await traffic._counted(ask)
     assert (traffic.counts.answered, traffic.counts.refused, traffic.counts.failed) == (0, 0, 1)
     assert "HTTP 500" in traffic.counts.failures[0]
 
@@ -53,11 +53,11 @@ async def test_a_busy_machine_is_asked_no_more_than_it_answers():
         return ANSWER
 
     for _ in range(MOST_UNDER_WAY + 10):
-        traffic._begin_one(ask, due_at=0.0)
+        traffic._begin_one(ask)
     assert (len(traffic._under_way), traffic.counts.held_back) == (MOST_UNDER_WAY, 10)
     answer.set()
     await asyncio.wait(traffic._under_way)
-    traffic._begin_one(ask, due_at=0.0)
+    traffic._begin_one(ask)
     await asyncio.wait(traffic._under_way)
     assert (traffic.counts.answered, traffic.counts.held_back, traffic.counts.failed) == (MOST_UNDER_WAY + 1, 10, 0)
 
