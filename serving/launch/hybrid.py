@@ -13,7 +13,7 @@ from serving.stream.answers import BatchScorer
 from serving.stream.hybrid.enricher import Enricher
 from serving.stream.hybrid.follower import RiskFollower
 from serving.stream.hybrid.group_loop import GroupLoop, JoinGroup
-from serving.stream.kafka.cluster import KafkaCluster
+from serving.stream.kafka.cluster import open_cluster
 from serving.stream.kafka.idempotent import IdempotentOutputs
 from serving.stream.kafka.source import KafkaSource
 from serving.stream.ports import Ownership, StreamError, StreamOutputs, StreamSource
@@ -63,7 +63,7 @@ def enrich(
 
 
 def _connecting(stream: StreamSettings, topics: list[str], group: str, stopping: Event) -> JoinGroup:
-    cluster = KafkaCluster(stream.servers, stream.options)
+    cluster = open_cluster(stream.servers, stream.options, stream.option_files)
 
     def connect(ownership: Ownership) -> tuple[StreamSource, StreamOutputs]:
         source = KafkaSource(

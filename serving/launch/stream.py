@@ -28,7 +28,7 @@ from serving.stream.codecs.opening import chosen, open_codec
 from serving.stream.codecs.settings import CodecSettings
 from serving.stream.correlations.kind import ServedCorrelations
 from serving.stream.counts import StreamCounts
-from serving.stream.kafka.cluster import KafkaCluster
+from serving.stream.kafka.cluster import KafkaCluster, open_cluster
 from serving.stream.kafka.idempotent import IdempotentOutputs
 from serving.stream.kafka.source import KafkaSource
 from serving.stream.kafka.state_log import KafkaStateLog
@@ -140,7 +140,7 @@ class StreamProcess:
         state_log = None
         spans = StreamSpans(self._tracer, "kafka" if connect is None else "aws_kinesis", stream.group)
         if connect is None:
-            cluster = KafkaCluster(stream.servers, stream.options)
+            cluster = open_cluster(stream.servers, stream.options, stream.option_files)
             connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
         try:
             codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))

@@ -1,9 +1,10 @@
 """The settings of a stream worker, beside those of the replica that it is: environment variables `VEDETTE_STREAM_<FIELD>`."""
 
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.settings import Port
@@ -27,6 +28,9 @@ class StreamSettings(BaseSettings):
     """Kafka's servers, HOST:PORT[,HOST:PORT]. `vedette stream` needs them."""
     options: Mapping[str, str] = Field(default={}, repr=False)
     """Properties of librdkafka for every connection, as JSON, e.g. `{"security.protocol": "SSL"}`."""
+    option_files: Mapping[str, Path] = {}
+    """Secret properties of librdkafka by the files that hold them, as JSON, e.g. `{"sasl.password": "/etc/vedette-kafka/password"}`.
+    They are read when the process starts."""
     group: str = "vedette"
     """Consumer group. Its workers share the partitions of the events."""
     instance: str = ""
@@ -111,3 +115,9 @@ class StreamSettings(BaseSettings):
         if taken:
             raise ValueError(f"{taken} are set by the worker itself; leave them out")
         return options
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Self:
+        if twice := sorted(self.options.keys() & self.option_files.keys()):
+            raise ValueError(f"{twice} are both in VEDETTE_STREAM_OPTIONS and in VEDETTE_STREAM_OPTION_FILES; leave one out")
+        return self

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final, NoReturn, Self
@@ -46,32 +47,36 @@ _INSTALL: Final = Path(__file__).parents[1] / "install_kafka.sh"
 class SharedBroker:
     """One that is there. address: HOST:PORT."""
 
+    client: Mapping[str, str] = {}
+    """Properties of librdkafka that its clients need."""
+
     def __init__(self, address: str) -> None:
         self.address = address
 
     def topic(self, prefix: str = "topic", partitions: int = 3, **config: str) -> str:
         """A new topic; its name. config: with underscores, e.g. `cleanup_policy="compact"`."""
         name = f"{prefix}-{uuid.uuid4().hex[:8]}"
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 2})
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 2, **self.client})
         new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
         admin.create_topics([new], operation_timeout=90, request_timeout=90)[name].result(120)
         return name
 
 
 class KafkaBroker(LocalKafka, SharedBroker):
-    """Starts at once; `remove` when done. options: of Java, in place of those that make it light. is_restarted: the test does so."""
+    """Starts at once; `remove` when done. options: of Java, in place of those that make it light. is_restarted: the test does so.
+    properties: Kafka's, beside these."""
 
     if_we_are_killed: ClassVar = "KILL"
 
-    def __init__(self, *options: str, is_restarted: bool = True) -> None:
-        properties = {**IN_A_HURRY, **(RESTARTED if is_restarted else {})}
-        super().__init__(*(options or LIGHT), properties=properties, jars=libs())
+    def __init__(self, *options: str, is_restarted: bool = True, properties: Mapping[str, str] | None = None) -> None:
+        own = {**IN_A_HURRY, **(RESTARTED if is_restarted else {}), **(properties or {})}
+        super().__init__(*(options or LIGHT), properties=own, jars=libs())
         self.format()
         self.start()
 
     def wait(self) -> Self:
         """Until it answers."""
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0, **self.client})
 
         def answers() -> bool:
             assert self._running is not None, "it was not started"

@@ -35,6 +35,12 @@ def follow(
         list[str] | None,
         typer.Option("--option", help="Property of librdkafka, NAME=VALUE, e.g. security.protocol=SSL; may be repeated."),
     ] = None,
+    option_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option-file", help="Secret property of librdkafka, NAME=FILE, e.g. sasl.password=/run/password; may be repeated."
+        ),
+    ] = None,
     drain_s: Annotated[
         float | None, typer.Option("--drain", min=0.1, help="Stop when no message came for so many seconds (default: never).")
     ] = None,
@@ -50,7 +56,7 @@ def follow(
         raise CommandError("Kafka needs the extra `kafka`: pip install 'vedette[operators,kafka]'") from problem
     from operators.control.labels.topic_follower import DeadLetters, TopicFollower
 
-    chosen = dict(_option(text) for text in options or ())
+    chosen = _chosen(options or (), option_files or ())
     named = dead_letters or str(settings_of(store_dir).store_dir / "labels-rejected.jsonl")
     is_file = named.endswith(".jsonl")
     dead: DeadLetters = DeadLetterFile(Path(named)) if is_file else DeadLetterTopic(bootstrap, named, chosen)
@@ -107,8 +113,25 @@ def _words(counts: "FollowCounts") -> str:
     )
 
 
-def _option(text: str) -> tuple[str, str]:
+def _chosen(options: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    """Properties of librdkafka. Other people on the machine can read arguments, so those hold no secret. Raises CommandError."""
+    from serving.option_files import SECRET, OptionFileError, with_option_files
+
+    plain = dict(_option("--option", text, "NAME=VALUE, e.g. security.protocol=SSL") for text in options)
+    secret = dict(_option("--option-file", text, "NAME=FILE, e.g. sasl.password=/run/password") for text in files)
+    if shown := sorted(SECRET & plain.keys()):
+        raise CommandError(
+            f"--option {shown[0]}: an argument can be read by others on this machine; write it to a file, and give "
+            f"--option-file {shown[0]}=FILE"
+        )
+    try:
+        return with_option_files(plain, {name: Path(file) for name, file in secret.items()})
+    except OptionFileError as problem:
+        raise CommandError(str(problem)) from problem
+
+
+def _option(option: str, text: str, form: str) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not name or not mark:
-        raise CommandError(f"--option {text!r}: write NAME=VALUE, e.g. security.protocol=SSL")
+        raise CommandError(f"{option}: write {form}")
     return name, value

@@ -24,9 +24,9 @@ def stream_settings(**options: Any) -> "StreamSettings":
 
 
 def cluster_of(settings: "StreamSettings") -> "KafkaCluster":
-    """The brokers of these settings. Raises CommandError without the extra `kafka`."""
+    """The brokers of these settings. Raises CommandError without the extra `kafka`, StreamError for a secret option's file."""
     try:
-        from serving.stream.kafka.cluster import KafkaCluster
+        from serving.stream.kafka.cluster import open_cluster
     except ImportError as problem:
         raise CommandError("Kafka needs the extra `kafka`: pip install 'vedette[operators,kafka]'") from problem
-    return KafkaCluster(settings.servers, settings.options)
+    return open_cluster(settings.servers, settings.options, settings.option_files)

@@ -2,7 +2,8 @@
 
     file:///FOLDER                              a folder
     s3://BUCKET/PREFIX?lock=7                   S3; each version locked for 7 years. Also: lock_mode=GOVERNANCE, endpoint=URL, region=NAME
-    kafka://HOST:PORT[,HOST:PORT]/TOPIC?NAME=VALUE   Kafka; the rest are properties of librdkafka
+    kafka://HOST:PORT[,HOST:PORT]/TOPIC?NAME=VALUE   Kafka; the rest are properties of librdkafka,
+                                                     file:NAME=FILE those that are secret
     SCHEME://...                                any other store that fsspec has a package for
 
 Adapters connect when they are first used. Heavy libraries are imported by the adapter that needs them."""
@@ -13,8 +14,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from serving.audit.anchors.folder import FolderAnchor
 from serving.audit.anchors.port import Anchor, AnchorUrlError, without_secrets
+from serving.option_files import OptionFileError, with_option_files
 
 _S3: Final = ("s3", "s3a")
+_OF_FILE: Final = "file:"
+"""Before the name of a property of librdkafka that is in a file."""
 _MODES: Final = ("COMPLIANCE", "GOVERNANCE")
 
 
@@ -48,7 +52,12 @@ def _kafka(url: str, servers: str, topic: str, options: dict[str, str]) -> Ancho
         from serving.audit.anchors.kafka import KafkaAnchor
     except ImportError as error:
         raise AnchorUrlError(f"{without_secrets(url)}: a Kafka topic needs the extra `kafka` ({error})") from error
-    return KafkaAnchor(servers, topic, options)
+    files = {name.removeprefix(_OF_FILE): Path(file) for name, file in options.items() if name.startswith(_OF_FILE)}
+    plain = {name: value for name, value in options.items() if not name.startswith(_OF_FILE)}
+    try:
+        return KafkaAnchor(servers, topic, with_option_files(plain, files))
+    except OptionFileError as error:
+        raise AnchorUrlError(f"{without_secrets(url)}: {error}") from error
 
 
 def _objects(url: str, scheme: str, options: dict[str, str]) -> Anchor:

@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 
+from serving.option_files import OptionFileError, with_option_files
 from serving.stream.ports import StreamError
 
 log = logging.getLogger("vedette.stream")
@@ -62,6 +64,9 @@ PASSING: Final = frozenset(
 )
 """Errors after which librdkafka goes on by itself."""
 
+REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+"""The broker or the client refuses the other one: the password or the certificate is wrong. librdkafka goes on trying all the same."""
+
 OWNERSHIP: Final = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -82,8 +87,8 @@ _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this client READ on the consumer group",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this client WRITE and DESCRIBE on its transactional id",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this client IDEMPOTENT_WRITE on the cluster",
-    KafkaError.SASL_AUTHENTICATION_FAILED: "check the user name and password or token in the Kafka options",
-    KafkaError._AUTHENTICATION: "check the user name and password or token in the Kafka options",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.mechanism, the user name and the password or token in the Kafka options",
+    KafkaError._AUTHENTICATION: "check sasl.mechanism, the user name and the password or token in the Kafka options",
     KafkaError._SSL: "check security.protocol and ssl.ca.location in the Kafka options",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topic, or check its name",
     KafkaError._UNKNOWN_TOPIC: "create the topic, or check its name",
@@ -135,6 +140,14 @@ class KafkaCluster:
         return kind(f"kafka://{self.servers}: {doing}: {words(problem)}")
 
 
+def open_cluster(servers: str, options: Mapping[str, str], option_files: Mapping[str, Path]) -> KafkaCluster:
+    """The brokers, with the secret options that are in files. Raises StreamError."""
+    try:
+        return KafkaCluster(servers, with_option_files(options, option_files))
+    except OptionFileError as problem:
+        raise StreamError(str(problem)) from problem
+
+
 def words(problem: Exception | KafkaError) -> str:
     """An error of librdkafka for people, with the way out where one is known."""
     if isinstance(problem, KafkaException) and isinstance(problem.args[0], KafkaError):
@@ -163,9 +176,13 @@ class ToldOnce:
         self._where, self._clock_s = f"kafka://{cluster.servers}", clock_s
         self._told_s: dict[int, float] = {}
         self._heard_s = 0.0
+        self.refusal: KafkaError | None = None
+        """The last error of REFUSED; trying again helps only after somebody has changed something."""
 
     def __call__(self, error: KafkaError) -> None:
         """Also librdkafka's error_cb."""
+        if error.code() in REFUSED:
+            self.refusal = error
         now_s = self._heard_s = self._clock_s()
         if now_s - self._told_s.get(error.code(), -AGAIN_S) >= AGAIN_S:
             self._told_s[error.code()] = now_s
@@ -178,6 +195,7 @@ class ToldOnce:
 
     def over(self) -> None:
         """It works again: the next error is told."""
+        self.refusal = None
         if self._told_s:
             log.info("%s: it works again", self._where)
         self._told_s.clear()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from serving.stream.contract import VerdictMessage
-from serving.stream.kafka.cluster import KafkaCluster, ToldOnce
+from serving.stream.kafka.cluster import ToldOnce, open_cluster
 from serving.stream.kafka.producing import new_producer, put
 from serving.stream.kafka.state_log import KafkaStateLog
 from serving.stream.kafka.topics import KafkaTopics, TopicPlan
@@ -33,7 +33,7 @@ class StreamRun:
         topics = {what: f"run-{name}-{what}" for what in _TOPICS}
         self.partitions = partitions
         self.settings = StreamSettings(servers=address, group=f"run-{name}", http_port=0, **{**topics, **settings})
-        self.cluster = KafkaCluster(address, {"log_level": "2"})
+        self.cluster = open_cluster(address, {"log_level": "2", **self.settings.options}, self.settings.option_files)
         compacted = {"cleanup.policy": "compact"}
         plans = [TopicPlan(t, partitions, 1, compacted if what == "state" else {}) for what, t in topics.items()]
         KafkaTopics(self.cluster).create(plans)
@@ -56,7 +56,7 @@ class StreamRun:
         """About how many verdicts there are; none while the broker cannot say."""
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-        consumer = Consumer({"bootstrap.servers": self.settings.servers, "group.id": "looking", "log_level": 2})
+        consumer = Consumer(self.cluster.properties({}, {"group.id": "looking"}))
         try:
             places = [TopicPartition(self.settings.verdicts, number) for number in range(self.partitions)]
             return sum(consumer.get_watermark_offsets(place, timeout=60)[1] for place in places)
@@ -67,7 +67,7 @@ class StreamRun:
 
     def environment(self, store: Path, name: str) -> Mapping[str, str]:
         """Of a worker's process."""
-        fields = self.settings.model_dump(exclude={"options"}, exclude_defaults=True)
+        fields = self.settings.model_dump(exclude={"options", "option_files"}, exclude_defaults=True)
         own = {f"VEDETTE_STREAM_{field.upper()}": str(value) for field, value in fields.items()}
         return {
             **os.environ, **own, "VEDETTE_STREAM_INSTANCE": name, "VEDETTE_STORE_DIR": str(store), "VEDETTE_AUDIT": "off",

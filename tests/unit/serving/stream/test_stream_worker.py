@@ -172,6 +172,12 @@ def test_a_password_among_the_options_is_in_no_message(monkeypatch):
     assert "hunter2" not in shown
 
 
+def test_a_property_has_one_value(tmp_path):
+    with pytest.raises(ValueError, match=r"sasl\.password.*OPTION_FILES; leave one out") as raised:
+        StreamSettings(options={"sasl.password": "hunter2"}, option_files={"sasl.password": tmp_path / "password"})
+    assert "hunter2" not in str(raised.value)
+
+
 def test_events_that_a_model_refuses_are_found_by_halves(make):
     world = make("fragile")
     bad = {3, 17, 18, 40}

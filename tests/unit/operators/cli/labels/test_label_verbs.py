@@ -175,3 +175,12 @@ def test_a_dry_run_records_nothing(store):
 
 def test_shares_beyond_the_budget_are_refused(store):
     assert "add up to more than 1" in refused(store, "queue", "flows", "--audit-share", "0.8", "--alert-share", "0.8")
+
+
+def test_a_password_of_kafka_is_refused_as_an_argument(store, tmp_path):
+    follow = ("follow", "--bootstrap", "127.0.0.1:1", "--topic", "labels")
+    said = refused(store, *follow, "--option", "sasl.password=hunter2")
+    assert "write it to a file, and give --option-file sasl.password=FILE" in said
+    assert "hunter2" not in said
+    assert "cannot be read" in refused(store, *follow, "--option-file", f"sasl.password={tmp_path}/none")
+    assert "write NAME=FILE" in refused(store, *follow, "--option-file", "hunter2")

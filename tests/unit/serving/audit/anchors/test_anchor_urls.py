@@ -46,3 +46,11 @@ def test_no_password_gets_into_logs_metrics_or_messages(url):
         said = str(error)
     assert "host" in said
     assert "hunter2" not in said
+
+
+def test_a_password_of_kafka_may_be_in_a_file(tmp_path):
+    with pytest.raises(AnchorUrlError, match=r"kafka://host:9092/x: Kafka option sasl\.password: .*password cannot be read"):
+        open_anchor(f"kafka://host:9092/x?file:sasl.password={tmp_path}/password")
+    (tmp_path / "password").write_text("hunter2\n", encoding="utf-8")
+    anchor = open_anchor(f"kafka://host:9092/x?security.protocol=SASL_SSL&file:sasl.password={tmp_path}/password")
+    assert anchor.label == "kafka://host:9092/x"
