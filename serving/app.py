@@ -86,11 +86,13 @@ async def compose(
     degraded: Callable[[], Sequence[str]] = tuple,
     around: Callable[[FeatureReader], FeatureReader] | None = None,
     is_joined: Callable[[], bool] = lambda: True,
+    tracer: Tracer | None = None,
 ) -> Composition:
     """Wire one replica's objects, on the event loop of its listeners.
 
     reader: of features, in place of the online store's. around: puts another reader before the usual one. watched: further metrics to
-    show. degraded: what else is out, for readiness. is_joined: whether what else the process does has begun; it is not ready before."""
+    show. degraded: what else is out, for readiness. is_joined: whether what else the process does has begun; it is not ready before.
+    tracer: of the process, where something else in it has spans too; it is closed with the replica."""
     configure_logging(settings.log_level)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
@@ -99,8 +101,7 @@ async def compose(
         stack.callback(asyncio.get_running_loop().create_task(metrics.lag.watch()).cancel)
         for source in watched:
             metrics.watch(source)
-        tail = KeepPolicy(settings.trace_slow_ms / 1000, settings.trace_kept_per_s)
-        tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint, tail=tail)
+        tracer = tracer or open_tracer(settings)
         stack.callback(tracer.close)
         metrics.watch(tracer.metrics)
         audit, unaccounted = _open_audit(settings, metrics, stack)
@@ -182,6 +183,12 @@ async def compose(
             close=stack.pop_all().aclose,
         )
     raise AssertionError("not reached")
+
+
+def open_tracer(settings: ServingSettings) -> Tracer:
+    """What makes and ships the spans of a process that answers."""
+    tail = KeepPolicy(settings.trace_slow_ms / 1000, settings.trace_kept_per_s)
+    return Tracer(settings.trace_ratio, settings.otlp_endpoint, tail=tail)
 
 
 def _open_gate(

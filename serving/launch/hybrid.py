@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 
-from serving.app import compose
+from serving.app import compose, open_tracer
 from serving.launch.stream import HostAnswerer, host_settings
 from serving.replica.host import ReplicaHost
 from serving.risk.opening import open_ledger
@@ -46,8 +47,8 @@ def enrich(
     if not stream.investigate:
         raise StreamError("VEDETTE_STREAM_INVESTIGATE is empty, so no event is queued for a closer look; name its topic")
     ledger = open_ledger(settings.store_dir, settings.risk_url)
-    host = ReplicaHost(host_settings(settings, stream), compose)
-    tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
+    tracer = open_tracer(settings)
+    host = ReplicaHost(host_settings(settings, stream), partial(compose, tracer=tracer))
     try:
         on_ready(host.start().http)
         scorer = BatchScorer(HostAnswerer(host), stream.model, stream.operating_point, stream.deadline_s)
@@ -58,7 +59,6 @@ def enrich(
         return enricher
     finally:
         host.stop()
-        tracer.close()
         ledger.close()
 
 

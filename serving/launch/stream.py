@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from threading import Event
 
-from serving.app import compose
+from serving.app import compose, open_tracer
 from serving.audit.record import AuditRecord
 from serving.launch.pod import prepare
 from serving.messages import InferAnswer, InferRequest
@@ -40,7 +40,6 @@ from serving.stream.state import AllKinds
 from serving.stream.windows.served import ServedWindows
 from serving.stream.worker import Connect, StreamParts, StreamWorker
 from serving.telemetry.logs import configure_logging
-from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.stream")
 
@@ -124,11 +123,16 @@ class StreamProcess:
             is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s, push_s=stream.push_s
         )
         self._worker: StreamWorker | None = None
-        self._tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
+        tracer = open_tracer(settings)
         self._host = host = ReplicaHost(
             host_settings(settings, stream),
             partial(
-                compose, watched=[self.counts.metrics], degraded=self._degraded, around=windows.over, is_joined=self._is_joined
+                compose,
+                watched=[self.counts.metrics],
+                degraded=self._degraded,
+                around=windows.over,
+                is_joined=self._is_joined,
+                tracer=tracer,
             ),
         )
         correlations = ServedCorrelations(
@@ -138,7 +142,7 @@ class StreamProcess:
         )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
         state_log = None
-        spans = StreamSpans(self._tracer, "kafka" if connect is None else "aws_kinesis", stream.group)
+        spans = StreamSpans(tracer, "kafka" if connect is None else "aws_kinesis", stream.group)
         if connect is None:
             cluster = open_cluster(stream.servers, stream.options, stream.option_files)
             connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
@@ -160,7 +164,6 @@ class StreamProcess:
         finally:
             self._windows.close()
             self._host.stop()
-            self._tracer.close()
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
