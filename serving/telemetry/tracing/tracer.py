@@ -15,7 +15,6 @@ from serving.telemetry.metric_doc import Figures
 from serving.telemetry.tracing import metric_names
 from serving.telemetry.tracing.delivery import SpanDelivery
 from serving.telemetry.tracing.finished import encode_resource
-from serving.telemetry.tracing.memory_spans import readable
 from serving.telemetry.tracing.names import TraceKind
 from serving.telemetry.tracing.tail import KEEP_NONE, KEEP_REASONS, KeepPolicy, KeepReason
 from serving.telemetry.tracing.trace import Ship, Trace, read_ids
@@ -48,6 +47,8 @@ class Tracer:
         self._delivery: SpanDelivery | None = None
         self._ship: Ship | None = None
         if exporter is not None:
+            from serving.telemetry.tracing.memory_spans import readable
+
             self._ship = lambda span: exporter.export((readable(span, resource),)) and None
         elif endpoint is not None:
             self._delivery = SpanDelivery(endpoint, encode_resource(resource.attributes))
