@@ -21,7 +21,7 @@ from operators.handlers.documents import Key, ResourceDocument, key_of
 from operators.handlers.lease import Leadership, NoElection, identity_of
 from operators.handlers.looking.backends import Backends
 from operators.handlers.looking.look import Looker
-from operators.handlers.looking.look_spans import traced
+from operators.handlers.looking.look_spans import open_tracer, traced
 from operators.handlers.looking.policies import PolicyLooker
 from operators.handlers.looking.record import COMPONENT, Recorder
 from operators.handlers.metrics import OperatorMetrics
@@ -36,7 +36,6 @@ from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from operators.telemetry.operator_names import ADMISSIONS, NOTICES
 from serving.telemetry.logs import configure_logging
-from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.operator")
 _END_S: Final = 1.5
@@ -56,7 +55,7 @@ class Operator:
         own: OwnWrites,
     ) -> None:
         self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
-        self.tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint, COMPONENT)
+        self.tracer = open_tracer(settings.trace_ratio, settings.otlp_endpoint)
         self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else NoElection()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
@@ -177,7 +176,8 @@ async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None)
         try:
             await _run(operator, settings, stop or asyncio.Event())
         finally:
-            await asyncio.to_thread(operator.tracer.close)
+            if operator.tracer is not None:
+                await asyncio.to_thread(operator.tracer.close)
 
 
 async def _run(operator: Operator, settings: OperatorSettings, stop: asyncio.Event) -> None:

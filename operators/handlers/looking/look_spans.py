@@ -2,12 +2,13 @@
 
 A look is one task, so the span that is open is a variable of the task's context; outside a traced look nothing is kept."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from operators.handlers.documents import Key
 from operators.one_look import LookOutcome, Scaling, look_outcome
@@ -29,17 +30,36 @@ from operators.telemetry.span_names import (
     UNMEASURED,
     VERDICT,
 )
-from serving.telemetry.tracing.trace import Trace
-from serving.telemetry.tracing.tracer import Tracer
+
+if TYPE_CHECKING:  # OpenTelemetry is not in the operator's image
+    from serving.telemetry.tracing.trace import Trace
+    from serving.telemetry.tracing.tracer import Tracer
 
 LookAt = Callable[[Key], Awaitable[float | None]]
 SpanFacts = dict[str, bool | int | float | str]
 _MOST_WORDS: Final = 500
-_OPEN: ContextVar[Trace | None] = ContextVar("vedette_open_look", default=None)
+_log = logging.getLogger("vedette.operator")
+_OPEN: "ContextVar[Trace | None]" = ContextVar("vedette_open_look", default=None)
 
 
-def traced(tracer: Tracer, kind: str, look: LookAt) -> LookAt:
+def open_tracer(ratio: float, endpoint: str | None) -> "Tracer | None":
+    """What makes and ships spans; None: no collector is named, or OpenTelemetry is not installed, which the log says."""
+    if endpoint is None:
+        return None
+    try:
+        from serving.telemetry.tracing.tracer import Tracer
+    except ImportError as problem:
+        _log.error(
+            "VEDETTE_OPERATOR_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: looks are not traced (%s)", problem
+        )
+        return None
+    return Tracer(ratio, endpoint, "vedette-operator")
+
+
+def traced(tracer: "Tracer | None", kind: str, look: LookAt) -> LookAt:
     """The same look, with a span if it is sampled. kind: of the resource."""
+    if tracer is None:
+        return look
 
     async def traced_look(key: Key) -> float | None:
         trace = tracer.begin(None, f"{RECONCILE} {kind}", kind="internal")

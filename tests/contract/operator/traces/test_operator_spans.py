@@ -1,8 +1,10 @@
 """A look of the operator is one trace: what was observed, judged, recorded and done, and what went wrong."""
 
+import sys
+
 import pytest
 
-from operators.handlers.looking.look_spans import part, traced
+from operators.handlers.looking.look_spans import open_tracer, part, traced
 from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.operator.operator_desk import Desk
@@ -76,3 +78,14 @@ async def test_a_look_that_is_not_sampled_has_no_spans(desk: Desk, spans):
         pass
 
     assert spans.finished() == ()
+
+
+async def _no_look(key) -> None:
+    del key
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4318"], ids=["no collector", "no OpenTelemetry"])
+def test_an_operator_without_a_collector_or_without_opentelemetry_looks_as_ever(monkeypatch, endpoint):
+    monkeypatch.setitem(sys.modules, "serving.telemetry.tracing.tracer", None)  # as in the operator's image
+
+    assert traced(open_tracer(1.0, endpoint), "ModelService", _no_look) is _no_look
