@@ -8,8 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from serving.telemetry.tracing import delivery
+from serving.telemetry.tracing.metric_names import SPANS
 from serving.telemetry.tracing.tracer import Tracer
-from tests.waiting import HANG_S, ends
+from tests.waiting import HANG_S, ends, until
 
 pytestmark = pytest.mark.integration
 
@@ -92,3 +94,12 @@ def test_a_collector_that_is_gone_keeps_nobody_from_ending(collector):
     for _ in range(200):
         tracer.begin(None, "http infer").end()
     ends(tracer.close)
+
+
+def test_a_full_batch_is_sent_before_its_time_has_come(collector, monkeypatch):
+    monkeypatch.setattr(delivery, "EXPORT_EVERY_S", 3600.0)
+    tracer = Tracer(1.0, collector.url)
+    for _ in range(delivery.BATCH):
+        tracer.begin(None, "http infer").end()
+    until(lambda: dict(tracer.metrics())[SPANS]["delivered",] == delivery.BATCH)
+    tracer.close()

@@ -33,7 +33,7 @@ class SpanDelivery:
         self._waiting: deque[FinishedSpan] = deque()
         self._delivered = self._lost = self._dropped = 0
         self._is_failing = False
-        self._closing = threading.Event()
+        self._closing, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="spans", daemon=True)
         self._thread.start()
 
@@ -43,6 +43,8 @@ class SpanDelivery:
             self._dropped += 1
             return
         self._waiting.append(span)
+        if len(self._waiting) == BATCH:
+            self._wake.set()
 
     def counts(self) -> dict[str, int]:
         """Spans so far by outcome."""
@@ -51,11 +53,15 @@ class SpanDelivery:
     def close(self) -> None:
         """Export what is waiting, within EXPORT_TIMEOUT_S, and stop."""
         self._closing.set()
+        self._wake.set()
         self._thread.join(EXPORT_TIMEOUT_S)
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def _deliver(self) -> None:
-        while not self._closing.wait(EXPORT_EVERY_S):
+        """Send each second, or as soon as a batch is full."""
+        while not self._closing.is_set():
+            self._wake.wait(EXPORT_EVERY_S)
+            self._wake.clear()
             self._empty()
         self._empty()
 
