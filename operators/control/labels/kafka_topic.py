@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from operators.control.labels.topic_follower import DeadLetter, TopicError, TopicMessage
+from serving.stream.kafka.cluster import words
 
 TIMEOUT_S: Final = 30.0
 MOST_TOGETHER: Final = 1000
@@ -39,7 +40,7 @@ class KafkaTopic:
             "log.connection.close": False,
             "error_cb": self._say,
         }
-        self._told = ""
+        self._told: int | None = None
         try:
             self._consumer = Consumer(properties, logger=_log)
             self._consumer.subscribe([topic])
@@ -73,9 +74,9 @@ class KafkaTopic:
 
     def _say(self, error: KafkaError) -> None:
         """Tell people what librdkafka tries to overcome by itself, once."""
-        if self._told != (words := error.str()):
-            self._told = words
-            _log.warning("%s: %s", self.label, words)
+        if self._told != error.code():
+            self._told = error.code()
+            _log.warning("%s: %s; the client goes on trying", self.label, words(error))
 
     def _read(self, message: Message) -> TopicMessage | None:
         error = message.error()

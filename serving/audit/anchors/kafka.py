@@ -4,10 +4,11 @@ The topic must not be compacted, and keep its messages as long as the log. The o
 
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from serving.audit.anchors.port import AnchorError
 from serving.audit.checkpoint import Checkpoint
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
 """Of one request."""
+_FIRST_S: Final = 0.5
+"""After which it is asked whether this client is refused, since waiting would not help then. Each further wait is twice as long."""
+_REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+"""The password or a certificate is wrong. librdkafka goes on trying all the same."""
 TAIL: Final = 1000
 """Messages of each partition that `newest` reads, the last ones."""
 
@@ -27,12 +32,16 @@ class KafkaAnchor:
     def __init__(self, servers: str, topic: str, options: Mapping[str, str] | None = None) -> None:
         self.label = f"kafka://{servers}/{topic}"
         self._topic = topic
-        self._options: dict[str, Any] = {**(options or {}), "bootstrap.servers": servers, "log.connection.close": False}
+        fixed = {"bootstrap.servers": servers, "log.connection.close": False, "error_cb": self._hear}
+        self._options: dict[str, Any] = {**(options or {}), **fixed}
+        self._refusal = ""
+        """Why the broker or this client refuses the other one; empty: it does not."""
         self._producer: Producer | None = None
 
     def publish(self, note: str) -> None:
         """See the port."""
         checkpoint = Checkpoint.parse(text_of(note))
+        self._refusal = ""
         failures: list[str] = []
 
         def delivered(error: Any, _: Message) -> None:
@@ -44,10 +53,16 @@ class KafkaAnchor:
                 of_producer = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": int(TIMEOUT_S * 1000)}
                 self._producer = Producer({**self._options, **of_producer}, logger=log)
             self._producer.produce(self._topic, key=checkpoint.log, value=note.encode(), on_delivery=delivered)
-            left = self._producer.flush(TIMEOUT_S)
-            if left:
-                self._producer.purge()
+            for wait_s in _waits_s():
+                if not self._producer.flush(wait_s):
+                    break
+                if self._refusal:
+                    failures.append(self._refusal)
+                    break
+            else:
                 failures.append(f"not delivered within {TIMEOUT_S:.0f} s")
+            if failures:
+                self._producer.purge()
         except (KafkaException, BufferError) as error:
             raise AnchorError(f"{self.label}: {error}") from error
         if failures:
@@ -75,6 +90,7 @@ class KafkaAnchor:
 
     def _messages(self, tail: int | None) -> Iterator[Message]:
         """What the topic holds now, or the last `tail` of each partition."""
+        self._refusal = ""
         try:
             consumer = Consumer(
                 {**self._options, "group.id": f"vedette-{secrets.token_hex(6)}", "enable.auto.commit": False}, logger=log
@@ -87,7 +103,7 @@ class KafkaAnchor:
             raise AnchorError(f"{self.label}: {error}") from error
 
     def _poll(self, consumer: Consumer, tail: int | None) -> Iterator[Message]:
-        described = consumer.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
+        described = self._described(consumer)
         if described.error is not None:
             raise AnchorError(f"{self.label}: {described.error}")
         starts, ends = [], {}
@@ -107,6 +123,31 @@ class KafkaAnchor:
             number, offset = message.partition() or 0, message.offset() or 0
             if offset + 1 >= ends.get(number, 0):
                 ends.pop(number, None)
+
+    def _described(self, consumer: Consumer) -> Any:
+        """The topic's metadata. Raises AnchorError, and KafkaException if nothing is heard in time."""
+        problem: KafkaException | None = None
+        for wait_s in _waits_s():
+            try:
+                return consumer.list_topics(self._topic, timeout=wait_s).topics[self._topic]
+            except KafkaException as found:
+                problem = found
+            consumer.poll(0)
+            if self._refusal:
+                raise AnchorError(f"{self.label}: {self._refusal}") from problem
+        raise problem or KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.code() in _REFUSED:
+            self._refusal = f"{error.str()}; check the user name, the password and ssl.ca.location among the options of the URL"
+
+
+def _waits_s() -> Iterator[float]:
+    """Waits, each twice as long as the one before, until TIMEOUT_S is over."""
+    until_s, wait_s = time.monotonic() + TIMEOUT_S, _FIRST_S
+    while (left_s := until_s - time.monotonic()) > 0:
+        yield min(wait_s, left_s)
+        wait_s *= 2
 
 
 def _note(message: Message) -> str:

@@ -12,7 +12,10 @@ from urllib.parse import urlencode
 import pytest
 
 from operators.control.labels.kafka_topic import KafkaTopic
+from serving.audit.anchors.port import AnchorError
 from serving.audit.anchors.urls import open_anchor
+from serving.audit.checkpoint import Checkpoint
+from serving.audit.signed_note import Signer
 from serving.launch.stream import StreamProcess
 from serving.models.store import BundleStore
 from serving.option_files import with_option_files
@@ -124,12 +127,32 @@ def test_an_authority_that_did_not_sign_the_broker_is_refused(secured, tmp_path)
         KafkaTopics(open_cluster(secured.address, options, right(secured))).partitions()
 
 
-def test_labels_and_anchors_sign_in_too(secured):
+def test_labels_and_anchors_sign_in_too(secured, wrong, tmp_path):
     topic = secured.topic("secured")
     chosen = with_option_files(secured.options, right(secured))
     with KafkaTopic(secured.address, topic, "labels", chosen) as labels:
         until(lambda: (labels.poll(0.1), labels._consumer.assignment())[1])
     query = urlencode({**secured.options, "file:sasl.password": str(secured.password_file)})
     anchor = open_anchor(f"kafka://{secured.address}/{topic}?{query}")
-    assert anchor.newest(1) == []
+    signer = Signer.create(tmp_path / "audit.pem")
+    note = signer.sign(Checkpoint("log", 1, 1, b"\1" * 32, 1_700_000_000_000_000, 0, None).text())
+    anchor.publish(note)
+    assert anchor.newest(1) == [note]
     assert secured.password not in anchor.label
+
+    query = urlencode({**secured.options, "file:sasl.password": str(wrong["sasl.password"])})
+    refused = open_anchor(f"kafka://{secured.address}/{topic}?{query}")
+    for use in (lambda: refused.publish(note), lambda: refused.newest(1)):
+        with pytest.raises(AnchorError, match=r"Authentication failed.*; check the user name, the password") as said:
+            use()
+        assert WRONG not in str(said.value)
+
+
+def test_labels_with_a_wrong_password_are_waited_for_and_it_is_said(secured, wrong, caplog):
+    with (
+        caplog.at_level(logging.WARNING, "vedette.labels"),
+        KafkaTopic(secured.address, "labels", "labels", with_option_files(secured.options, wrong)) as labels,
+    ):
+        until(lambda: (labels.poll(0.1), "check sasl.mechanism, the user name and the password" in caplog.text)[1])
+    assert "Authentication failed" in caplog.text
+    assert WRONG not in caplog.text
