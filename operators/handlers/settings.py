@@ -112,8 +112,7 @@ class OperatorSettings(BaseSettings):
     startup_spread_s: NonNegativeFloat = 5.0
     """Time over which the first looks are spread after a start or after becoming leader."""
     otlp_endpoint: str | None = None
-    """URL of the OpenTelemetry collector that gets a span of each look, e.g. `http://127.0.0.1:4318`. Unset: there are no spans.
-    It needs OpenTelemetry, which `vedette operator run` has and the operator's image has not."""
+    """URL of the OpenTelemetry collector that gets a span of each look, e.g. `http://127.0.0.1:4318`. Unset: there are no spans."""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of looks to trace."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

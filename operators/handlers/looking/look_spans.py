@@ -31,7 +31,7 @@ from operators.telemetry.span_names import (
     VERDICT,
 )
 
-if TYPE_CHECKING:  # OpenTelemetry is not in the operator's image
+if TYPE_CHECKING:  # OpenTelemetry is loaded only where a collector is named
     from serving.telemetry.tracing.trace import Trace
     from serving.telemetry.tracing.tracer import Tracer
 
