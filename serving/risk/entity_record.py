@@ -96,11 +96,21 @@ def _replaces(signal: RiskSignal, held: RiskSignal, kind: KindRules) -> bool:
     """Whether a signal of a source counts instead of the one that is held. A total order, so the order of arrival does not matter."""
     if signal.id == held.id and signal == held:
         return False
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
     if kind.is_latest:
-        return (signal.at_us, signal.arrived_us, signal.id) > (held.at_us, held.arrived_us, held.id)
-    later_us = max(signal.at_us, held.at_us)
-    ours, theirs = weight_of_evidence(signal, kind, later_us), weight_of_evidence(held, kind, later_us)
-    return (ours, signal.at_us, signal.id) > (theirs, held.at_us, held.id)
+        ours, theirs = (signal.at_us, signal.arrived_us), (held.at_us, held.arrived_us)
+    else:
+        later_us = max(signal.at_us, held.at_us)
+        ours, theirs = (
+            (weight_of_evidence(signal, kind, later_us), signal.at_us),
+            (weight_of_evidence(held, kind, later_us), held.at_us),
+        )
+    if (ours, signal.id) != (theirs, held.id):
+        return (ours, signal.id) > (theirs, held.id)
+    return msgspec.json.encode(signal) > msgspec.json.encode(
+        held
+    )  # one id, said twice with other words: any order will do, but one
 
 
 def _strongest(signals: dict[str, RiskSignal], kind: str, rules: KindRules) -> dict[str, RiskSignal]:

@@ -107,6 +107,12 @@ def test_the_order_of_arrival_does_not_matter(signals, rng):
     assert record_of(*shuffled).signals == record_of(*signals).signals
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_does_it_where_one_id_comes_with_two_probabilities(kind):
+    one, other = signal(kind, 0.0, identity="0"), signal(kind, 1.0, identity="0")
+    assert record_of(one, other).signals == record_of(other, one).signals
+
+
 @given(st.lists(SIGNALS, max_size=8))
 def test_what_comes_twice_counts_once(signals):
     record = record_of(*signals)
