@@ -108,9 +108,15 @@ def _replaces(signal: RiskSignal, held: RiskSignal, kind: KindRules) -> bool:
         )
     if (ours, signal.id) != (theirs, held.id):
         return (ours, signal.id) > (theirs, held.id)
-    return msgspec.json.encode(signal) > msgspec.json.encode(
-        held
-    )  # one id, said twice with other words: any order will do, but one
+    ours_said, theirs_said = _said(signal), _said(held)  # one id, said twice: with other words any order will do, but one
+    if ours_said != theirs_said:
+        return ours_said > theirs_said
+    return signal.arrived_us < held.arrived_us  # what is read again is nothing new
+
+
+def _said(signal: RiskSignal) -> bytes:
+    """All of it but when it arrived."""
+    return msgspec.json.encode(msgspec.structs.replace(signal, arrived_us=0))
 
 
 def _strongest(signals: dict[str, RiskSignal], kind: str, rules: KindRules) -> dict[str, RiskSignal]:

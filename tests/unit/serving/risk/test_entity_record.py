@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,13 @@ def test_the_order_of_arrival_does_not_matter(signals, rng):
 def test_neither_does_it_where_one_id_comes_with_two_probabilities(kind):
     one, other = signal(kind, 0.0, identity="0"), signal(kind, 1.0, identity="0")
     assert record_of(one, other).signals == record_of(other, one).signals
+
+
+@pytest.mark.parametrize("kind", ["realtime", "rules"])
+def test_what_is_read_again_later_is_nothing_new(kind):
+    first = signal(kind, identity="0")
+    again = msgspec.structs.replace(first, arrived_us=first.arrived_us + S)
+    assert record_of(first, again).signals == record_of(again, first).signals == record_of(first).signals
 
 
 @given(st.lists(SIGNALS, max_size=8))
