@@ -60,6 +60,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         groups.order(items, Path(file))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the test's own fixtures."""
+    groups.end_servers(item, nextitem)
+
+
 def pytest_collection_finish() -> None:
     """What is there now stays: the collector need not look at it again with each test. What is garbage by now stays too."""
     gc.freeze()

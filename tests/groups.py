@@ -6,6 +6,9 @@ takes a minute and shares nothing with its file is marked with a group of its ow
 left with one at the end. Most of them start a Ray or an API server, which gives its own processes 15 to 30 seconds to start. So at most
 half of the workers have a long group at a time; the others have files.
 
+A server of the whole run ends after the last test of the group that needs it: an API server or a Ray that nobody asks takes a tenth of a
+core, and there would be seven of them by the end.
+
 A worker knows the fixtures of a test, the controller hands the tests out: the workers write the groups to a file that it reads."""
 
 import json
@@ -20,6 +23,10 @@ from xdist.workermanage import WorkerController
 
 REAL_API: Final = "a real API server"
 VEDETTE: Final = "the shared vedette up"
+SERVERS: Final = frozenset({"api_server", "vedette", "cluster"})
+"""Fixtures of the whole run that are servers of one worker."""
+_servers: dict[Any, str] = {}
+"""Definitions of such fixtures that tests have asked for, and their names."""
 LONGEST_FIRST: Final = (REAL_API, VEDETTE)
 """Groups that take minutes. Groups that a marker names follow, then files in the order in which they were collected."""
 
@@ -44,6 +51,20 @@ def group_of(item: pytest.Item) -> str:
     if "vedette" in getattr(item, "fixturenames", ()):
         return VEDETTE
     return item.nodeid.partition("::")[0]
+
+
+def end_servers(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After a test: end the servers of the run that neither its group nor the next test asks for. Whoever asks later gets a new one."""
+    known = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    _servers.update((found, name) for name in SERVERS for found in known.get(name, ()) if found.scope == "session")
+    if nextitem is None:
+        return
+    wanted = {name: found[-1] for name, found in nextitem._fixtureinfo.name2fixturedefs.items()}  # type: ignore[attr-defined]
+    is_same_group = group_of(item) == group_of(nextitem)
+    for definition, name in list(_servers.items()):
+        if definition is not wanted.get(name) and not (is_same_group and name not in wanted):
+            del _servers[definition]
+            definition.finish(item._request)  # type: ignore[attr-defined]
 
 
 class Scheduler(LoadScopeScheduling):

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 
 from tests import groups
 from tests.groups import REAL_API, VEDETTE, Scheduler, group_of, order
+from tests.waiting import HANG_S
 
 
 class Item:
@@ -135,3 +139,37 @@ def test_at_most_half_of_the_workers_have_a_long_group_while_there_are_files(
 
 def test_every_long_group_is_one_that_tests_can_be_in() -> None:
     assert {group_of(item) for item in (REAL, UP)} == set(groups.LONGEST_FIRST)  # type: ignore[arg-type]
+
+
+SERVED = """
+import pathlib, pytest
+from tests import groups
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    groups.end_servers(item, nextitem)
+
+def say(word):
+    with pathlib.Path("said").open("a") as said:
+        said.write(word + " ")
+
+@pytest.fixture(scope="session")
+def vedette():
+    say("begins")
+    yield
+    say("ends")
+"""
+
+
+def test_a_server_of_the_run_ends_with_the_group_that_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(SERVED)
+    of_two = "from conftest import say\ndef test_{0}(vedette): say('{0}')\n"
+    (tmp_path / "test_a.py").write_text(of_two.format("a"))
+    (tmp_path / "test_b.py").write_text(of_two.format("b"))
+    (tmp_path / "test_c.py").write_text("from conftest import say\ndef test_c(): say('c')\n")
+    (tmp_path / "test_d.py").write_text(of_two.format("d"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "."]
+    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "said").read_text().split() == ["begins", "a", "b", "ends", "c", "begins", "d", "ends"]

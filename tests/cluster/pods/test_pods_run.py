@@ -13,6 +13,8 @@ from tests.cluster.pods import installed
 from tests.cluster.pods.cluster import Cluster, why_not
 from tests.waiting import until
 
+pytestmark = pytest.mark.xdist_group("pods of a cluster")
+
 Json = dict[str, Any]
 
 
