@@ -73,7 +73,7 @@ def read_secret(path: Path) -> str:
     with path.open(encoding="ascii") as file:
         text = file.read(MOST_BYTES + 1).strip()
     if len(text) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES} bytes")
+        raise ValueError(f"{path} is larger than {MOST_BYTES} bytes; a secret is one word")
     if not text.isprintable() or " " in text:
-        raise ValueError("it is not one word")
+        raise ValueError(f"{path} is not one word; write the secret into it and nothing else")
     return text

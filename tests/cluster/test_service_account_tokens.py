@@ -78,7 +78,7 @@ async def test_the_operator_s_token_reads_metrics_and_nobody_else_s_does(gate, t
 
 
 async def test_a_replica_that_may_not_ask_for_the_keys_says_503_and_not_who_is_wrong(gate, tokens, tmp_path):
-    (tmp_path / "bearer").write_text("no token")
+    (tmp_path / "bearer").write_text("forged")
     with pytest.raises(Unavailable):
         await asks(gate, tokens(OPERATOR, "vedette"))
     (key_set,) = gate.authenticator.key_sets.values()
