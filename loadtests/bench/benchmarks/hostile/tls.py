@@ -10,7 +10,7 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -54,8 +54,20 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: float) -> Iterator[Row]:
     """Figures on kept connections: those over TLS beside the plain ones of the same rounds."""
+    taken = in_rounds(DOORS, up, workload, rounds=rounds, duration_s=duration_s)
+    for (door, name, figure), values in taken.items():
+        plain = (f"{door}/{PLAIN}/c{CLIENTS}/{figure}", taken[door, PLAIN, figure])
+        bound = _TARGETS.get(figure) if name == TLS else None
+        against = plain if name == TLS else None
+        yield row(f"{door}/{name}/c{CLIENTS}/{figure}", values, UNITS[figure], against=against, target=bound)
+
+
+def in_rounds(
+    doors: Sequence[str], up: Sequence[Running], workload: Workload, *, rounds: int, duration_s: float
+) -> dict[tuple[str, str, str], list[float]]:
+    """By door, server and figure (a key of UNITS), one value a round. The servers take turns, each round in the other order."""
     taken: dict[tuple[str, str, str], list[float]] = {}
-    for door in DOORS:
+    for door in doors:
         for index in range(rounds + 1):  # the first is the warm-up
             for server in up if index % 2 else up[::-1]:
                 before = spent(server)
@@ -65,11 +77,7 @@ def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: floa
                 figures = {"p50": sample.p50_ms, "p99": sample.p99_ms, "rate": sample.rate, "cpu": cpu_us}
                 for figure, value in figures.items() if index else ():
                     taken.setdefault((door, server.name, figure), []).append(value)
-    for (door, name, figure), values in taken.items():
-        plain = (f"{door}/{PLAIN}/c{CLIENTS}/{figure}", taken[door, PLAIN, figure])
-        bound = _TARGETS.get(figure) if name == TLS else None
-        against = plain if name == TLS else None
-        yield row(f"{door}/{name}/c{CLIENTS}/{figure}", values, UNITS[figure], against=against, target=bound)
+    return taken
 
 
 def spent(server: Running) -> tuple[float, float]:

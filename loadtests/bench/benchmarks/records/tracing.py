@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import DoorFigures, bring_up, cell
-from loadtests.bench.benchmarks.hostile.tls import UNITS, spent
+from loadtests.bench.benchmarks.doors import DoorFigures, bring_up
+from loadtests.bench.benchmarks.hostile.tls import UNITS, in_rounds
 from loadtests.bench.process import HOST, Running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.vedette import vedette
@@ -63,17 +63,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 def measured(up: list[Running], workload: Workload, *, rounds: int, duration_s: float) -> Iterator[Row]:
     """Figures of all, those with tracing against the one without of the same rounds."""
-    taken: dict[tuple[str, str, str], list[float]] = {}
-    for door in DOORS:
-        for index in range(rounds + 1):  # the first is the warm-up
-            for server in up if index % 2 else up[::-1]:
-                before = spent(server)
-                sample = cell(door, server, workload, clients=CLIENTS, index=index, duration_s=duration_s)
-                after = spent(server)
-                cpu_us = (after[0] - before[0]) / max(after[1] - before[1], 1) * 1e6
-                figures = {"p50": sample.p50_ms, "p99": sample.p99_ms, "rate": sample.rate, "cpu": cpu_us}
-                for figure, value in figures.items() if index else ():
-                    taken.setdefault((door, server.name, figure), []).append(value)
+    taken = in_rounds(DOORS, up, workload, rounds=rounds, duration_s=duration_s)
     for (door, name, figure), values in taken.items():
         is_off = name == OFF
         against = None if is_off else (f"{door}/{OFF}/c{CLIENTS}/{figure}", taken[door, OFF, figure])
