@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 
 from lifecycle.datasets import declarations, detector, reasons, scenario, split_spec
 from lifecycle.retraining.policy_text import commented_policy
+from loadtests.bench.published import ledger
 from loadtests.settings import LoadSettings
 from operators.cli.stream import asyncapi
 from operators.handlers.settings import OperatorSettings
@@ -266,6 +267,15 @@ def attribute_rows(attributes: Mapping[str, str]) -> str:
     return _table(["Attribute", "What it is"], [[f"`{name}`", said] for name, said in attributes.items()])
 
 
+def targets() -> str:
+    columns = ["Figure", "Target", "Measured", "Met", "Since", "Last run"]
+    figures, out = ledger.read(ROOT / ledger.LEDGER), []
+    for benchmark in sorted({figure.benchmark for figure in figures}):
+        rows = ledger.cells([figure for figure in figures if figure.benchmark == benchmark])
+        out.append(f"### {benchmark}\n\n{_table(columns, rows)}\n")
+    return "".join(out)
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/settings.md", "settings"): lambda: settings(ServingSettings),
     ("docs/reference/settings.md", "stream settings"): lambda: settings(StreamSettings),
@@ -307,6 +317,7 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/tracing.md", "spans"): spans,
     ("docs/reference/tracing.md", "attributes"): span_attributes,
     ("docs/reference/glossary.md", "nouns"): glossary,
+    ("docs/reference/benchmarks.md", "targets"): targets,
 }
 """(page, part) -> what should stand there."""
 
