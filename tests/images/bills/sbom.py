@@ -11,6 +11,9 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from jsonschema import FormatChecker
 
 from tests.images.container import ROOT
 from tests.images.locked import link_locked
@@ -36,7 +39,28 @@ def bill(image: str, folder: Path) -> dict:
         raise RuntimeError(f"cyclonedx-py could not describe {image}: {done.stderr.strip()[-2000:]}")
     document: dict = json.loads(done.stdout)
     document["metadata"]["component"]["name"] = f"vedette-{image}"
+    wrong = [url for url in references(document) if not is_uri_reference(url)]
+    if wrong:
+        raise RuntimeError(f"the bill of {image} refers to {', '.join(wrong)}: no URI; is the package's metadata in order?")
     return document
+
+
+def references(document: Any) -> Iterator[str]:
+    """Every `url` of a bill."""
+    for key, value in (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    ):
+        if key == "url":
+            yield str(value)
+        else:
+            yield from references(value)
+
+
+def is_uri_reference(text: str) -> bool:
+    """RFC 3986. The generator's own check of IRIs needs a package that this project leaves out (pyproject.toml)."""
+    checker = FormatChecker()
+    assert "uri-reference" in checker.checkers, "jsonschema checks URIs if rfc3986-validator is installed"
+    return checker.conforms(text, "uri-reference")
 
 
 def licences(document: dict) -> Iterator[tuple[str, str, tuple[str, ...]]]:

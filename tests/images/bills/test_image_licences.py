@@ -47,6 +47,21 @@ def test_expressions(expression: str, expected: bool):
     assert is_allowed(expression, ALLOWED) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://ray.io/a?b=c#d", True),
+        ("../LICENSE", True),
+        ("https://ray.io/a b", False),
+        ("https://exämple", False),
+        ("<none>", False),
+    ],
+)
+def test_what_a_bill_may_refer_to(text: str, expected: bool):
+    assert list(sbom.references({"components": [{"externalReferences": [{"url": text}], "name": "ray"}]})) == [text]
+    assert sbom.is_uri_reference(text) is expected
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("image", list(REQUIREMENTS))
 def test_the_bill_of_materials_is_valid_and_names_what_is_locked(image: str, tmp_path: Path):
