@@ -106,7 +106,11 @@ async def compose(
         metrics.watch(tracer.metrics)
         audit, unaccounted = _open_audit(settings, metrics, stack)
         protection = await _protect(settings, metrics, clock, stack)
-        features = reader or await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
+        features = reader
+        if features is None:
+            features = opened = await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
+            if opened.near is not None:
+                metrics.watch(opened.near.metrics)
         if features is not None:
             stack.push_async_callback(features.close)
             features = features if around is None else around(features)

@@ -100,7 +100,8 @@ class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen da
     oldest_age_ms: the oldest age among the values used, milliseconds; None if no stored value was used.
     outcome: how the store answered; what a breaker judges.
     direct: the graph's tensors straight from what was read: `direct(assembly, fields)` is what
-    `assemble(assembly, {**fields, **columns}, n)` gives, sooner. None if the reader knows no shorter way."""
+    `assemble(assembly, {**fields, **columns}, n)` gives, sooner. None if the reader knows no shorter way.
+    sources: a word a row: near_cache if a value of the row was in memory, else store; empty where there is no near cache."""
 
     columns: Columns
     defaulted: Mapping[str, NDArray[np.bool_]]
@@ -109,6 +110,7 @@ class FeatureRows(msgspec.Struct):  # one is made for every request; a frozen da
     oldest_age_ms: float | None
     outcome: ReadOutcome = ReadOutcome.OK
     direct: Callable[[tuple[TensorPlan, ...], Columns], dict[str, NDArray[Any]]] | None = None
+    sources: Sequence[str] = ()
 
 
 class FeatureReader(Protocol):

@@ -97,6 +97,9 @@ class ServingSettings(BaseSettings):
     feature_repo: Path | None = None
     """Folder with the feature_store.yaml. Every verb that lists, reads, joins, materializes or trains features uses it. The file is
     used unchanged. Unset: `feast` in the store folder."""
+    feature_near_cache_bytes: NonNegativeInt = 0
+    """Memory in one replica for rows of features that were read, which are used until the online store says that they changed. 0: none is
+    kept (docs/how-to/keep-features-in-redis.md)."""
     redis_url: str | None = None
     """URL of the online store in Redis, e.g. `redis://127.0.0.1:6379/0`. Unset: SQLite in the store folder."""
     risk_url: str | None = None

@@ -91,7 +91,7 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         _VERDICT_LISTS[verdicts.item()],
         _FLAG_LISTS[degraded.item()],
         record.latency_us,
-        _asked_by(record) if record.caller or record.tenant else b"",
+        _at_the_end(record) if record.caller or record.tenant or record.feature_sources else b"",
     )
 
 
@@ -113,9 +113,9 @@ def _form_of(about: tuple[str | None, ...]) -> bytes:
     return _forms.setdefault(about, form)
 
 
-def _asked_by(record: AuditRecord) -> bytes:
-    """The caller and the tenant, behind the other fields."""
-    named = (("caller", record.caller), ("tenant", record.tenant))
+def _at_the_end(record: AuditRecord) -> bytes:
+    """The caller, the tenant and the sources of features, behind the other fields."""
+    named = (("caller", record.caller), ("tenant", record.tenant), ("feature_sources", record.feature_sources))
     return b"".join([b',"%b":%b' % (name.encode(), orjson.dumps(value)) for name, value in named if value])
 
 
@@ -124,9 +124,9 @@ def _encode_any(record: AuditRecord) -> bytes:
     del fields["personal"]  # it is for the writer, and says nothing of the answer
     if record.explained is None:
         del fields["explained"]  # nearly every line
-    for name in ("caller", "tenant"):
+    for name in ("caller", "tenant", "feature_sources"):
         if not fields[name]:
-            del fields[name]  # every line where access is not guarded
+            del fields[name]  # every line where access is not guarded, or no rows are kept in memory
     del fields["correlation"]
     if record.correlation is not None:
         fields["correlation"] = msgspec.structs.asdict(record.correlation)

@@ -100,6 +100,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who asked, as the access policy knows them; empty where nobody was asked to say, and then it is not written."""
     tenant: str = ""
     """The caller's tenant; empty: none, and then it is not written."""
+    feature_sources: Sequence[str] = ()
+    """A word a row: near_cache if a feature value was in the replica's memory, else store; not written where there is no near cache."""
 
 
 class NotRecorded(Unavailable):

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from serving.features.near.near_cache import NearCache
+from serving.features.near.near_store import ChangeSource, NearStore
 from serving.features.plan import feast
 from serving.features.plan.definitions import Definitions, OnlineStore, Service
 from serving.features.plan.errors import RegistryError
@@ -40,6 +42,7 @@ class OpenReader(PlanReader):
         self._settings, self._guard, self._late_s = settings, guard, late_s
         self._folder = settings.feast_dir
         self._backend: Store | None = None
+        self.near = NearCache(settings.feature_near_cache_bytes) if settings.feature_near_cache_bytes else None
         self._online: OnlineStore | None = None
         self._seen: tuple[object, ...] | None = None
         self._definitions: Definitions | None = None
@@ -102,8 +105,17 @@ class OpenReader(PlanReader):
             await former.close()
 
     async def _open(self, online: OnlineStore) -> Store:
-        store = await _open_store(self._settings, online)
-        return store if self._guard is None else GuardedStore(store, self._guard, self._timeout_s, late_s=self._late_s)
+        source = await _open_store(self._settings, online, self.near)
+        store: Store = source
+        if self._guard is not None:
+            store = GuardedStore(source, self._guard, self._timeout_s, late_s=self._late_s)
+        if self.near is not None:
+            if isinstance(source, ChangeSource):
+                return NearStore(store, self.near, source)
+            log.warning(
+                "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES): a feature server does not tell its changes"
+            )
+        return store
 
     async def _compile(self, definitions: Definitions, store: Store) -> None:
         plans: dict[str, Plan] = {}
@@ -167,7 +179,7 @@ async def open_features(
     return reader
 
 
-async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
+async def _open_store(settings: ServingSettings, online: OnlineStore, near: NearCache | None) -> Store:
     if settings.feature_server_url is not None:
         from serving.features.stores.feature_server import HttpStore
 
@@ -177,7 +189,7 @@ async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
         from serving.features.stores.redis import RedisStore
 
         try:
-            store = RedisStore(url)
+            store = RedisStore(url, near)
         except ValueError as error:
             raise RegistryError(str(error)) from error
         await store.start()
@@ -187,4 +199,4 @@ async def _open_store(settings: ServingSettings, online: OnlineStore) -> Store:
             f"online store {online.type!r} is not supported directly; run Feast's feature server in front of it and set "
             "VEDETTE_FEATURE_SERVER_URL"
         )
-    return SqliteStore(Path(online.path))
+    return SqliteStore(Path(online.path), near)

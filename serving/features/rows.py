@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from serving.features.found_columns import FoundColumns
 from serving.features.plan.blocks import Block
 from serving.features.plan.feature_plan import Group, Plan, Row
+from serving.features.single_row import NEAR_CACHE, NOT_SAID, STORE
 from serving.ports import Columns, FeatureRows, ReadOutcome
 
 Times = NDArray[np.int64]
@@ -28,11 +29,14 @@ class BatchAssembly:
         self.event_times_us: dict[str, Times] = {}
         self.oldest_us = -1
         self.outcome = ReadOutcome.OK
+        self.sources: Sequence[str] = NOT_SAID
 
     def add(self, group: Group, found: Sequence[Row], inverse: Sequence[int] | None) -> None:
         """Add one group's views. found: a row a distinct key; inverse: the place in found of each row of the batch."""
         order = None if inverse is None else np.array(inverse, dtype=np.intp)
         stale = self._ages(group, found, order)
+        if found and len(found[0]) == 3:
+            self._note_sources(found, inverse)
         for block in group.blocks:
             self._decode(block, found, order, stale)
 
@@ -47,6 +51,14 @@ class BatchAssembly:
             values, _ = block.decode([None] * len(block.names), block.defaults)
             self.tables.append(np.repeat(values, self.rows, axis=0))
             self.defaulted.update(dict.fromkeys(block.names, everything))
+
+    def _note_sources(self, found: Sequence[Row], inverse: Sequence[int] | None) -> None:
+        """Which rows of the batch have values that were in memory; one group is enough."""
+        words = [(NEAR_CACHE if len(row) == 3 and row[2].is_hit else STORE)[0] for row in found]
+        own = words if inverse is None else [words[place] for place in inverse]
+        if self.sources:
+            own = [word if word == NEAR_CACHE[0] else before for word, before in zip(own, self.sources, strict=True)]
+        self.sources = own
 
     def _ages(self, group: Group, found: Sequence[Row], order: NDArray[np.intp] | None) -> Flags | None:
         """Which rows of the batch are too old, from the future or absent, by view (n, views); None if none is."""
@@ -94,7 +106,14 @@ class BatchAssembly:
         oldest_ms = self.oldest_us / 1000 if self.oldest_us >= 0 else None
         columns = FoundColumns(self.tables, plan.shown, plan.assemblers, self.rows)
         return FeatureRows(
-            columns, self.defaulted, self.degraded, self.event_times_us, oldest_ms, self.outcome, columns.tensors
+            columns,
+            self.defaulted,
+            self.degraded,
+            self.event_times_us,
+            oldest_ms,
+            self.outcome,
+            columns.tensors,
+            self.sources,
         )
 
 

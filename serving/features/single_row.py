@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.found_columns import FoundColumns, FoundTimes
-from serving.features.plan.feature_plan import Plan, Row
+from serving.features.plan.blocks import OBJECT
+from serving.features.plan.feature_plan import Group, Plan, Row, RowMemo
 from serving.ports import Columns, FeatureRows, ReadOutcome
 
 
@@ -20,6 +21,10 @@ def _constant(value: bool) -> NDArray[np.bool_]:
     return made
 
 
+NOT_SAID: Final[tuple[str, ...]] = ()
+"""The sources of rows of a reader without a near cache."""
+STORE: Final = ("store",)
+NEAR_CACHE: Final = ("near_cache",)
 _YES: Final = _constant(True)
 _NO: Final = _constant(False)
 
@@ -29,9 +34,9 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
     tables: list[NDArray[Any]] = []
     gone: list[str] = []
     times: list[int] = []
-    oldest_us = -1
+    oldest_us, source = -1, NOT_SAID
     for group, (row,) in zip(plan.groups, found, strict=True):
-        cells, stamps = row
+        cells, stamps = row[0], row[1]
         times += stamps
         stale: list[int] = []
         first_us = stamps[0]
@@ -44,6 +49,12 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
                     stale.append(index)
                 elif age_us > oldest_us:
                     oldest_us = age_us
+        if len(row) == 3:
+            source = NEAR_CACHE if row[2].is_hit or source is NEAR_CACHE else STORE
+            if (not stale or is_absent(cells)) and remembered(group, row, row[2]):
+                tables += row[2].tables or ()
+                gone += row[2].gone
+                continue
         for block in group.blocks:
             own = block.take(cells)
             if stale:
@@ -63,4 +74,26 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
         oldest_us / 1000 if oldest_us >= 0 else None,
         ReadOutcome.OK,
         columns.tensors,
+        source,
     )
+
+
+def is_absent(cells: Sequence[Any]) -> bool:
+    """Whether the store has nothing of the entity: its defaults do not depend on the time."""
+    return cells.count(None) == len(cells)
+
+
+def remembered(group: Group, row: Row, memo: RowMemo) -> bool:
+    """Decode a row that is kept, once. False for rows that hold lists, which a transform might change: they are decoded for each use."""
+    if memo.tables is not None:
+        return True
+    tables, gone = [], []
+    for block in group.blocks:
+        values, missing = block.decode(block.take(row[0]), block.defaults)
+        if values.dtype == OBJECT:
+            return False
+        values.setflags(write=False)
+        tables.append(values)
+        gone += [block.names[place] for place in missing]
+    memo.tables, memo.gone = tables, tuple(gone)
+    return True

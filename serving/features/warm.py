@@ -25,8 +25,8 @@ def warm(plan: Plan, assemblies: Iterable[tuple[TensorPlan, ...]] = ()) -> None:
     try:
         found = single_row(plan, rows, columns_of(plan.info.request_fields, 1), at_us)
         batch = BatchAssembly(np.full(2, at_us, dtype=np.int64))
-        for group, ((cells, times),) in zip(plan.groups, rows, strict=True):
-            batch.add(group, [(cells, times), (cells, times)], None)
+        for group, (row,) in zip(plan.groups, rows, strict=True):
+            batch.add(group, [row, row], None)
         batch.finish(plan, columns_of(plan.info.request_fields, 2))
     except InvalidColumn:
         return

@@ -8,6 +8,7 @@ from typing import Final
 from serving.telemetry.access_names import ACCESS_METRICS
 from serving.telemetry.door_names import DOOR_METRICS
 from serving.telemetry.metric_doc import MetricDoc
+from serving.telemetry.near_cache_names import NEAR_CACHE_METRICS
 from serving.telemetry.stream_names import STREAM_METRICS
 from serving.telemetry.tls_names import TLS_METRICS
 from serving.telemetry.tracing.metric_names import TRACE_METRICS
@@ -340,6 +341,7 @@ METRICS: Final = (
     *(EVIDENCE_SEGMENT_ROWS, EVIDENCE_SEGMENT_ALERTS),
     *(EVIDENCE_SCORE_BINS, MIRRORED, BREAKER_STATE, BREAKER_CHANGES, REFUSALS, CACHE_REQUESTS, CACHE_SAVED),
     *(EXPLANATIONS, EXPLANATION_SECONDS, EXPLANATIONS_UNDER_WAY, RUNS_UNDER_WAY, MIRROR_WAITING, THREADS, MEMORY_LIMIT),
+    *NEAR_CACHE_METRICS,
     *DOOR_METRICS,
     *TLS_METRICS,
     *STREAM_METRICS,

@@ -50,6 +50,7 @@ COLUMNS: Final = {
     "tenant": "VARCHAR",
     "triage": "VARCHAR[]",
     "correlation": "JSON",
+    "feature_sources": "VARCHAR[]",
     "segment": "VARCHAR",
 }
 """Columns of `records` and their types. segment: LOG/NUMBER, the record's segment."""
@@ -207,8 +208,8 @@ def _of_archive(name: str) -> str:
         return f"{_decrypted(body)} AS {name}"
     if name in ("explained", "caller", "tenant"):  # archives have no column of their own for it
         return f"json_extract_string(decode(line), '$.{name}') AS {name}"
-    if name == "triage":
-        return "CAST(json_extract(decode(line), '$.triage') AS VARCHAR[]) AS triage"
+    if name in ("triage", "feature_sources"):
+        return f"CAST(json_extract(decode(line), '$.{name}') AS VARCHAR[]) AS {name}"
     if name in _IN_LINE:
         return f"json_extract(decode(line), '$.{name}') AS {name}"
     return _name(name)

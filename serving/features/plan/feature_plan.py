@@ -9,6 +9,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from numpy.typing import NDArray
+
 from serving.features.plan.blocks import DATATYPES, Block, Cell, decoder, default_of
 from serving.features.plan.computed import Computed
 from serving.features.plan.definitions import ComputedView, Definitions, Feature, Service, StoredView
@@ -18,9 +20,23 @@ from serving.features.plan.keys import DATATYPES as KEY_DATATYPES
 from serving.features.plan.keys import key_encoder, row_encoder
 from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo, ReadOutcome
 
-Row = tuple[Sequence[Cell], Sequence[int]]
+
+class RowMemo:
+    """What a near cache keeps beside a row. until_s: monotonic seconds until which the row may be used. is_hit: it was found in memory.
+    tables: of the row, a block each, and gone: the places within each block where a default stands in; made at the row's first use, None
+    before, and for rows that hold anything but numbers. size: bytes."""
+
+    __slots__ = ("gone", "is_hit", "size", "tables", "until_s")
+
+    def __init__(self, until_s: float) -> None:
+        self.until_s, self.is_hit, self.size = until_s, False, 0
+        self.tables: list[NDArray[Any]] | None = None
+        self.gone: tuple[str, ...] = ()
+
+
+Row = tuple[Sequence[Cell], Sequence[int]] | tuple[Sequence[Cell], Sequence[int], RowMemo]
 """What a store has for one key: the cells of the group's features (whatever follows them is not looked at), and each view's event
-time (us since the epoch, 0: none)."""
+time (us since the epoch, 0: none); with a near cache also its memo."""
 
 
 Made = TypeVar("Made")

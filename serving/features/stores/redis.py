@@ -16,9 +16,10 @@ from typing import Any, Final, cast
 
 import mmh3
 
-from serving.features.plan.feature_plan import Group, Row
+from serving.features.near.near_cache import MOST_KEPT_S, NearCache
+from serving.features.plan.feature_plan import Group, Row, RowMemo
 from serving.features.plan.values import Malformed, seconds_and_nanos
-from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, connect
+from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, connect, track
 from serving.ports import ReadOutcome
 from serving.resilience.retry import RetryBudget, pause_s
 
@@ -29,6 +30,10 @@ _PAUSE_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to connect; the last one repeats."""
 _QUIET_S: Final = 10
 """Time between two log lines about refused reads."""
+BOUND_S: Final = 0.1
+"""Rows in memory are used only if Redis has proven within this time that it told every change."""
+_PROVE_S: Final = 0.02
+"""A proof that is older than this is asked for again, with the next use of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,10 @@ class RedisStore:
 
     decodes = False
 
-    def __init__(self, url: str) -> None:
-        """Read from the Redis at `url`. Raises ValueError if that is not an address."""
-        self._address = Address.of(url)
+    def __init__(self, url: str, near: NearCache | None = None) -> None:
+        """Read from the Redis at `url`. near: is told of every change of what was read. Raises ValueError if that is not an address."""
+        self._address, self._near = Address.of(url), near
+        self._is_refusal_told = False
         self._connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
@@ -79,6 +85,8 @@ class RedisStore:
         if connection is None:
             return ReadOutcome.NO_CONNECTION
         until_s = time.monotonic() + timeout_s
+        if connection.is_tracking:
+            return await self._fetch_with_expiry(connection, prepared, keys, until_s)
         if len(prepared) == 1 == len(keys[0]):  # the usual request: one entity, one command
             (group,), ((key,),) = prepared, keys
             commands, count = b"%b$%d\r\n%b%b" % (group.head, len(key) + group.project_bytes, key, group.tail), 1
@@ -98,6 +106,21 @@ class RedisStore:
             return ReadOutcome.FAILED
         return found
 
+    def is_following(self) -> bool:
+        """See near_store.ChangeSource: whether Redis pushes changes now."""
+        connection = self._connection
+        return connection is not None and connection.is_tracking
+
+    def is_current(self, now_s: float) -> bool:
+        """See near_store.ChangeSource: whether every change until BOUND_S before now_s has been told. Asks for a proof in time."""
+        connection = self._connection
+        if connection is None or not connection.is_tracking:
+            return False
+        age_s = now_s - connection.proven_s
+        if age_s > _PROVE_S:
+            connection.prove()
+        return age_s <= BOUND_S
+
     async def close(self) -> None:
         """Close the connection and stop connecting."""
         self._is_closed = True
@@ -109,7 +132,27 @@ class RedisStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._stop_following()
             await asyncio.sleep(0)
+
+    async def _fetch_with_expiry(
+        self, connection: RedisConnection, prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], until_s: float
+    ) -> list[list[Row]] | ReadOutcome:
+        """Read every group, and when each key expires: Redis tells an expiry when it removes the key, which may be seconds later."""
+        start_s = time.monotonic()
+        commands, count = _commands_with_expiry(prepared, keys)
+        replies = await connection.ask(commands, count, until_s - start_s)
+        self._retries.earn()
+        if replies is ReadOutcome.LOST:
+            replies = await self._ask_again(commands, count, until_s)
+        if type(replies) is not list:
+            return cast(ReadOutcome, replies)
+        found = _rows(prepared, keys, replies[::2])
+        if found is None:
+            self._log_refusal(replies)
+            return ReadOutcome.FAILED
+        expiries = iter(replies[1::2])
+        return [[(row[0], row[1], RowMemo(_until_s(start_s, next(expiries)))) for row in rows] for rows in found]
 
     async def _ask_again(self, commands: bytes, count: int, until_s: float) -> Replies:
         """Retry over the next connection, if it opens in time and the budget allows. Reads have no side effects.
@@ -137,6 +180,7 @@ class RedisStore:
     def _lost(self, connection: RedisConnection) -> None:
         if connection is self._connection and not self._is_closed:
             self._connection = None
+            self._stop_following()
             log.warning("features: the connection to Redis is lost; defaults are used until it is back")
             self._reconnect()
 
@@ -159,13 +203,36 @@ class RedisStore:
 
     async def _try(self) -> bool:
         try:
-            connection = await connect(self._address, self._lost, _CONNECT_S)
+            connection = await self._connect()
         except (OSError, TimeoutError) as error:
             log.debug("features: Redis at %s:%s: %s", self._address.host, self._address.port, error)
             return False
         if connection.is_open:  # else it was lost between its last answer and now
             self._connection = connection
+            if self._near is not None:
+                self._near.is_on, self._near.lag = connection.is_tracking, lambda: connection.lag_s
         return connection.is_open
+
+    async def _connect(self) -> RedisConnection:
+        """A connection that pushes changes, if somebody is told of them and Redis can. Raises OSError or TimeoutError."""
+        near = self._near
+        if near is None:
+            return await connect(self._address, self._lost, _CONNECT_S)
+        connection = await connect(self._address, self._lost, _CONNECT_S, lambda push: _tell(near, push))
+        refused = await track(connection, _CONNECT_S)
+        if refused is not None and connection.is_open and not self._is_refusal_told:
+            self._is_refusal_told = True
+            log.warning(
+                "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES), every request reads Redis: it does not track "
+                "keys for clients: %s. It needs Redis 6 and the right to CLIENT TRACKING",
+                refused,
+            )
+        return connection
+
+    def _stop_following(self) -> None:
+        if self._near is not None:
+            self._near.is_on = False
+            self._near.flush("lost")
 
 
 async def _within(attempt: "asyncio.Future[bool]", until_s: float) -> bool:
@@ -181,6 +248,33 @@ def _commands(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]])
         head, tail, further = group.head, group.tail, group.project_bytes
         commands += [b"%b$%d\r\n%b%b" % (head, len(key) + further, key, tail) for key in asked]
     return b"".join(commands), len(commands)
+
+
+def _commands_with_expiry(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
+    """The same, with a PTTL behind each."""
+    commands: list[bytes] = []
+    for group, asked in zip(prepared, keys, strict=True):
+        head, tail, further, project = group.head, group.tail, group.project_bytes, group.tail[: group.project_bytes]
+        for key in asked:
+            size = len(key) + further
+            commands.append(b"%b$%d\r\n%b%b*2\r\n$4\r\nPTTL\r\n$%d\r\n%b%b\r\n" % (head, size, key, tail, size, key, project))
+    return b"".join(commands), 2 * len(commands)
+
+
+def _until_s(start_s: float, expiry_ms: object) -> float:
+    """Until when a row may be kept. start_s: before it was read. expiry_ms: the reply to PTTL, negative: none."""
+    if type(expiry_ms) is not int:  # refused: it may expire at any time
+        return start_s
+    return start_s + (expiry_ms / 1000 if 0 <= expiry_ms < MOST_KEPT_S * 1000 else MOST_KEPT_S)
+
+
+def _tell(near: NearCache, push: Sequence[Any]) -> None:
+    """What Redis pushes: the names that changed, or none after FLUSHDB and FLUSHALL."""
+    if push[0] == b"invalidate":
+        if push[1] is None:
+            near.flush("emptied")
+        else:
+            near.invalidate(push[1])
 
 
 def _rows(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:

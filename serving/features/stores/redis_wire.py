@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from time import monotonic
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -81,19 +82,26 @@ def command(*words: str) -> bytes:
     return b"*%d\r\n" % len(raw) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in raw)
 
 
+_PING: Final = command("PING")
+
 Replies = list[Any] | ReadOutcome
 """The replies of one read, or why there are none."""
 
 
 class RedisConnection(asyncio.Protocol):
-    """An open connection; made by `connect`."""
+    """An open connection; made by `connect`.
 
-    def __init__(self, lost: Callable[["RedisConnection"], None]) -> None:
-        """lost: called once when the connection is gone."""
+    proven_s: monotonic seconds; every change that Redis made before then was pushed and handed on. is_tracking: changes are pushed."""
+
+    def __init__(self, lost: Callable[["RedisConnection"], None], pushed: Callable[[Any], None] | None = None) -> None:
+        """lost: called once when the connection is gone. pushed: called with each message that answers nothing (RESP3)."""
         self._loop = asyncio.get_running_loop()
-        self._lost = lost
+        self._lost, self._pushed = lost, pushed
+        self.is_tracking = False
+        self.proven_s = -math.inf
+        self.lag_s = 0.0
         self._parser = hiredis.Reader()
-        self._waiting: deque[tuple[asyncio.Future[Replies], int]] = deque()  # who waits for how many replies
+        self._waiting: deque[tuple[asyncio.Future[Replies], int, float]] = deque()  # who waits for how many replies since when
         self._replies: list[Any] = []  # of the first of them, as far as they are here
         self._out: list[bytes] = []
         self._leave_alone = True  # whether the last reads to leave at a tick's end were one
@@ -125,13 +133,18 @@ class RedisConnection(asyncio.Protocol):
                 loop.call_soon(self._flush)
             elif len(out) >= _AT_ONCE:
                 self._flush()
-        waiting.append((future, replies))
+        waiting.append((future, replies, monotonic()))
         heappush(self._due, (until_s, next(self._numbers), future))
         if self._timer is None or until_s < self._timer_s - _TICK_S:
             self._arm(until_s)
         if len(self._due) > self._most_due:
             self._forget_answered()
         return future
+
+    def prove(self) -> None:
+        """Let `proven_s` move on: Redis answers in the order in which it pushes. A read under way does it too."""
+        if not self._waiting:
+            self.ask(_PING, 1, STALLED_S)
 
     @property
     def is_open(self) -> bool:
@@ -156,13 +169,18 @@ class RedisConnection(asyncio.Protocol):
         try:
             self._parser.feed(data)
             while (reply := gets()) is not False:
+                if type(reply) is hiredis.PushNotification and self._pushed is not None:
+                    self._pushed(reply)
+                    continue
                 replies.append(reply)
-                future, expected = waiting[0]
+                future, expected, sent_s = waiting[0]
                 if len(replies) == expected:
                     waiting.popleft()
+                    self.proven_s = sent_s
                     if not future.done():
                         future.set_result(replies)
                     self._replies = replies = []
+            self.lag_s = monotonic() - self.proven_s
         except (hiredis.ProtocolError, IndexError):  # not Redis, or it says more than it was asked
             self.close(ReadOutcome.FAILED)
 
@@ -176,7 +194,7 @@ class RedisConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for future, _ in self._waiting:
+        for future, _, _ in self._waiting:
             if not future.done():
                 future.set_result(outcome)
         self._waiting.clear()
@@ -216,10 +234,15 @@ class RedisConnection(asyncio.Protocol):
         self._most_due = max(_FEW_DUE, 2 * len(self._due))
 
 
-async def connect(address: Address, lost: Callable[[RedisConnection], None], timeout_s: float) -> RedisConnection:
+async def connect(
+    address: Address,
+    lost: Callable[[RedisConnection], None],
+    timeout_s: float,
+    pushed: Callable[[Any], None] | None = None,
+) -> RedisConnection:
     """Open a connection and log in. Raises OSError (also for a refused login) or TimeoutError."""
     loop = asyncio.get_running_loop()
-    connection = RedisConnection(lost)
+    connection = RedisConnection(lost, pushed)
     try:
         async with asyncio.timeout(timeout_s):
             if address.socket is not None:
@@ -239,7 +262,17 @@ async def connect(address: Address, lost: Callable[[RedisConnection], None], tim
     return connection
 
 
+async def track(connection: RedisConnection, timeout_s: float) -> str | None:
+    """Let Redis push the names of keys that were read over this connection when they change. Gives why not, if it does not.
+
+    Redis forgets a name once it has pushed it, until the key is read again."""
+    commands = command("HELLO", "3") + command("CLIENT", "TRACKING", "ON")
+    refused = _refusal(await connection.ask(commands, 2, timeout_s))
+    connection.is_tracking = refused is None
+    return refused
+
+
 def _refusal(replies: Replies) -> str | None:
     if isinstance(replies, ReadOutcome):
-        return "no answer to the first PING"
+        return "no answer to the first commands"
     return next((str(reply) for reply in replies if isinstance(reply, ReplyError)), None)

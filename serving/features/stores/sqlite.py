@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from serving.features.near.near_cache import NearCache
 from serving.features.plan.feature_plan import Group, Row
 from serving.ports import ReadOutcome
 
@@ -28,6 +29,8 @@ _FEW: Final = 8
 """Keys of a read that runs on the event loop."""
 _BUSY_S: Final = 0.02
 """How long the thread waits for a writer's lock."""
+LOOK_S: Final = 0.02
+"""Time between two looks whether the file has changed, if rows are kept in memory."""
 _RETRY_S: Final = 1.0
 """How long a failed or missing file is left alone."""
 
@@ -54,9 +57,11 @@ class SqliteStore:
 
     decodes = False
 
-    def __init__(self, path: Path) -> None:
-        """Read from the online store at `path`, which may come later."""
-        self._path = path
+    def __init__(self, path: Path, near: NearCache | None = None) -> None:
+        """Read from the online store at `path`, which may come later. near: is told when the file has changed."""
+        self._path, self._near = path, near
+        self._version: tuple[int, int] | None = None
+        self._looked_s = 0.0
         self._here, self._there = _File(path, busy_timeout_s=0.0), _File(path, busy_timeout_s=_BUSY_S)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features-sqlite")
         self._retry_at = 0.0
@@ -97,6 +102,28 @@ class SqliteStore:
             self._retry_at = time.monotonic() + _RETRY_S
             return ReadOutcome.FAILED
 
+    def is_following(self) -> bool:
+        """See near_store.ChangeSource: the file can always be looked at."""
+        return self._near is not None
+
+    def is_current(self, now_s: float) -> bool:
+        """See near_store.ChangeSource: looks whether the file has changed, at most every LOOK_S. Any change is one of all rows."""
+        near = self._near
+        if near is None:
+            return False
+        if now_s - self._looked_s < LOOK_S:
+            return True
+        try:
+            version = self._here.version()
+        except (sqlite3.Error, OSError):  # locked by a writer, or not there: the read that follows finds out
+            version, near.is_on = None, False
+        else:
+            self._looked_s, near.is_on = now_s, True
+        if version is None or version != self._version:
+            near.flush("changed")
+            self._version = version
+        return version is not None
+
     async def close(self) -> None:
         """Stop the thread and close the file."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)  # a read of many keys may still be under way
@@ -110,7 +137,7 @@ class _File:
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self._path, self._busy_timeout_s = path, busy_timeout_s
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._inode = self._opened = 0
 
     def read(
         self, prepared: Sequence[SqliteQuery], keys: Sequence[Sequence[bytes]], until_s: float = float("inf")
@@ -120,6 +147,12 @@ class _File:
             return None
         connection = self._open()
         return [_group(connection, group, asked) for group, asked in zip(prepared, keys, strict=True)]
+
+    def version(self) -> tuple[int, int]:
+        """Which file it is, and a number that changes whenever another connection has committed to it. Raises sqlite3.Error, OSError."""
+        connection = self._open()
+        (number,) = connection.execute("PRAGMA data_version").fetchone()
+        return self._opened, number
 
     def close(self) -> None:
         """Close it, if it is open."""
@@ -134,6 +167,7 @@ class _File:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             self._connection = sqlite3.connect(uri, uri=True, timeout=self._busy_timeout_s, check_same_thread=False)
             self._inode = inode
+            self._opened += 1
         return self._connection
 
 

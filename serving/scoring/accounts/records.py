@@ -53,4 +53,5 @@ def audit_record(state: RequestState, group: RowGroup, receipt: str, latency_s: 
         outputs=group.raw if verdicts is None else _SCORED,
         caller=request.caller,
         tenant=request.caller_tenant,
+        feature_sources=features.sources if features else (),
     )

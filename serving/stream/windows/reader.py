@@ -165,4 +165,4 @@ def _add_others(batch: BatchAssembly, tables: WindowTables, ordinary: FeatureRow
             batch.degraded = batch.degraded | ordinary.defaulted[name]
     if ordinary.oldest_age_ms is not None:
         batch.oldest_us = max(batch.oldest_us, round(ordinary.oldest_age_ms * 1000))
-    batch.outcome = ordinary.outcome
+    batch.outcome, batch.sources = ordinary.outcome, ordinary.sources

@@ -11,10 +11,11 @@ from serving.settings import ServingSettings
 from tests.contract.serving.feast_world import KINDS, NOW, NOW_US, FeastWorld, columns
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", "redis", "sqlite, rows kept", "redis, rows kept"])
 def world(request, tmp_path_factory):
-    redis_url = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    redis_url = request.getfixturevalue("redis_url") if request.param.startswith("redis") else None
     world = FeastWorld(tmp_path_factory.mktemp("world"), redis_url)
+    world.near_bytes = 1_000_000 if "kept" in request.param else 0
     world.write("kinds", {"user": "ada"}, {name: value for name, (_, value) in KINDS.items()})
     world.write("kinds", {"user": "nil"}, dict.fromkeys(KINDS))
     world.write("pairs", {"account": 7, "site": "east"}, {"balance": 1.5, "note": "first"})
@@ -33,12 +34,21 @@ async def reader(world):
 
 
 def settings(world):
-    return ServingSettings(feature_repo=world.folder, store_dir=world.folder, feature_timeout_s=5.0)
+    return ServingSettings(
+        feature_repo=world.folder, store_dir=world.folder, feature_timeout_s=5.0, feature_near_cache_bytes=world.near_bytes
+    )
 
 
 async def read(reader, service, keys, request=None, at_us=NOW_US):
     rows = len(next(iter(keys.values()))) if keys else 1
-    return await reader.read(service, columns(keys), columns(request or {}), np.full(rows, at_us))
+    first = await reader.read(service, columns(keys), columns(request or {}), np.full(rows, at_us))
+    again = await reader.read(service, columns(keys), columns(request or {}), np.full(rows, at_us))
+    assert {name: values.tolist() for name, values in again.columns.items()} == {
+        n: v.tolist() for n, v in first.columns.items()
+    }
+    assert set(again.sources) <= {"store", "near_cache"}
+    assert bool(again.sources) == (reader.near is not None)
+    return again
 
 
 def same(reader, service, ours, feast):

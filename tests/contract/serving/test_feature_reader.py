@@ -54,12 +54,15 @@ class FakeHarness:
 
 
 class StoreHarness:
-    def __init__(self, folder, server):
-        self.server = server
+    def __init__(self, folder, server, near_bytes=0):
+        self.server, self.near_bytes = server, near_bytes
         self.world = FeastWorld(folder, server.url if server else None)
 
     async def open(self):
-        settings = ServingSettings(feature_repo=self.world.folder, store_dir=self.world.folder, feature_timeout_s=5.0)
+        folder, near_bytes = self.world.folder, self.near_bytes
+        settings = ServingSettings(
+            feature_repo=folder, store_dir=folder, feature_timeout_s=5.0, feature_near_cache_bytes=near_bytes
+        )
         return await open_features(settings)
 
     def put(self, user, count, ratio, seconds=0):
@@ -75,12 +78,12 @@ class StoreHarness:
             (self.world.folder / "online.db").unlink()
 
 
-@pytest.fixture(params=["fake", "sqlite", "redis"])
+@pytest.fixture(params=["fake", "sqlite", "redis", "sqlite, rows kept", "redis, rows kept"])
 def harness(request, tmp_path):
     if request.param == "fake":
         return FakeHarness()
-    server = request.getfixturevalue("redis_server") if request.param == "redis" else None
-    return StoreHarness(tmp_path, server)
+    server = request.getfixturevalue("redis_server") if request.param.startswith("redis") else None
+    return StoreHarness(tmp_path, server, 1_000_000 if "kept" in request.param else 0)
 
 
 @pytest.fixture

@@ -130,11 +130,19 @@ def test_what_is_not_one_plain_row_is_encoded_with_care(changes):
 
 
 @pytest.mark.parametrize(
-    "asked", [{}, {"caller": "token:corp:soar"}, {"caller": 'key:ü"%b', "tenant": "blue"}, {"tenant": "blue"}]
+    "asked",
+    [
+        {},
+        {"caller": "token:corp:soar"},
+        {"caller": 'key:ü"%b', "tenant": "blue"},
+        {"tenant": "blue"},
+        {"feature_sources": ["near_cache"]},
+        {"tenant": "blue", "feature_sources": ["store"]},
+    ],
 )
 def test_who_asked_is_written_where_somebody_did_and_alike_in_both_ways(asked):
     quick = encode_record(one_row(**asked))
     assert quick == _encode_any(one_row(**asked))
     line = json.loads(quick)
-    assert {name: line[name] for name in ("caller", "tenant") if name in line} == asked
+    assert {name: line[name] for name in ("caller", "tenant", "feature_sources") if name in line} == asked
     assert decode_record(quick).caller == asked.get("caller", "")

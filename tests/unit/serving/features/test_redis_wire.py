@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from serving.features.stores import redis, redis_wire
-from serving.features.stores.redis_wire import Address, connect
+from serving.features.stores.redis_wire import Address, connect, track
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,23 @@ async def test_connecting_that_is_cancelled_leaves_no_connection(monkeypatch):
 def test_an_event_time_that_no_clock_can_show_is_none():
     far = b"\x08" + b"\xff" * 8 + b"\x3f"  # 2**62 - 1 seconds, and more than 64 bits in microseconds
     assert redis._microseconds(far, b"\x08\x01") == (0, 1_000_000)
+
+
+async def test_a_redis_before_version_6_is_not_asked_to_push_and_still_answers():
+    async def old_redis(reader, writer):
+        writer.write(b"+PONG\r\n")
+        await reader.readuntil(b"ON\r\n")
+        writer.write(b"-ERR unknown command `HELLO`\r\n-ERR unknown subcommand 'TRACKING'\r\n")
+        await reader.readuntil(b"PING\r\n")
+        writer.write(b"+PONG\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(old_redis, "127.0.0.1", 0)
+    address = Address.of(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    connection = await connect(address, lambda _: None, 10.0, lambda push: None)
+    assert "unknown command" in await track(connection, 10.0)
+    assert not connection.is_tracking
+    assert await connection.ask(b"PING\r\n", 1, 10.0) == [b"PONG"]
+    connection.close()
+    server.close()

@@ -3,11 +3,12 @@
 import struct
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.features.plan.definitions import Definitions, Feature, JoinKey, OnlineStore, Service, StoredView
-from serving.features.plan.feature_plan import compile_service
+from serving.features.plan.feature_plan import RowMemo, compile_service
 from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.ports import ReadOutcome
@@ -29,12 +30,12 @@ class NoStore:
         return None
 
 
-def plan():
-    service = Service("s", (FAST, SLOW), (), NAMES)
+def plan(views=(FAST, SLOW), names=NAMES):
+    service = Service("s", views, (), names)
     return compile_service(service, Definitions("p", 3, OnlineStore("none"), (service,)), NoStore())
 
 
-PLAN = plan()
+PLAN, NUMBERS = plan(), plan((FAST,), NAMES[:2])
 double = st.floats(allow_nan=False).map(lambda v: (v, b"\x29" + struct.pack("<d", v)))
 whole = st.integers(0, 127).map(lambda v: (v, bytes((0x20, v))))
 text = st.text(max_size=5).map(lambda v: (v, b"\x12" + bytes((len(v.encode()),)) + v.encode()))
@@ -83,6 +84,34 @@ def test_a_batch_is_its_rows_one_by_one_and_both_keep_the_laws(distinct, order, 
         assert [t[0] for t in one.event_times_us.values()] == [t[place] for t in batch.event_times_us.values()]
         ages.append(one.oldest_age_ms)
     assert batch.oldest_age_ms == max((age for age in ages if age is not None), default=None)
+
+
+@pytest.mark.parametrize("plan", [pytest.param(PLAN, id="with texts"), pytest.param(NUMBERS, id="numbers only")])
+@given(row=st.tuples(cells, times), moments=st.lists(st.integers(0, 50_000_000), min_size=1, max_size=4))
+def test_a_row_that_is_kept_is_decoded_once_and_its_age_judged_at_each_use(plan, row, moments):
+    found, group = stored(row), plan.groups[0]
+    plain = (found[0][: group.cells], found[1][: len(group.names)])
+    kept = (*plain, RowMemo(until_s=1.0))
+    for use, at_us in enumerate(moments):
+        kept[2].is_hit = use > 0
+        one, again = single_row(plan, [[plain]], {}, at_us), single_row(plan, [[kept]], {}, at_us)
+        for name in one.columns:
+            assert again.columns[name].tolist() == one.columns[name].tolist()
+        assert again.defaulted.keys() == one.defaulted.keys()
+        assert (again.degraded.tolist(), again.oldest_age_ms) == (one.degraded.tolist(), one.oldest_age_ms)
+        assert {n: t.tolist() for n, t in again.event_times_us.items()} == {
+            n: t.tolist() for n, t in one.event_times_us.items()
+        }
+        assert (one.sources, again.sources) == ((), ("near_cache",) if use else ("store",))
+
+
+def test_a_batch_says_of_each_row_whether_a_value_was_in_memory():
+    assembly = BatchAssembly(np.full(3, 10))
+    first, second = RowMemo(1.0), RowMemo(1.0)
+    second.is_hit = True
+    row = ([None] * 5, (0, 0))
+    assembly.add(PLAN.groups[0], [(*row, first), (*row, second)], [0, 1, 0])
+    assert list(assembly.finish(PLAN, {}).sources) == ["store", "near_cache", "store"]
 
 
 @given(rows)

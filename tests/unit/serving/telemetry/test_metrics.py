@@ -18,6 +18,7 @@ from serving.doors.tls.certificates import Certificates
 from serving.doors.tls.files import TlsFiles
 from serving.doors.tls.handshakes import Handshakes
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, Overloaded, Unavailable
+from serving.features.near.near_cache import NearCache
 from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import unprotected
@@ -123,6 +124,7 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, guarded, tmp
     for source in guarded:
         metrics.watch(source.metrics)
     metrics.watch(unprotected().metrics)
+    metrics.watch(NearCache(1).metrics)
     metrics.watch(AuditHealth(Keyring(tmp_path / "audit.pem")).metrics)
     metrics.watch(ExplanationThread().metrics)
     metrics.watch(StreamCounts().metrics)

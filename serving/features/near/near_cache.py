@@ -1,0 +1,128 @@
+"""The rows that a replica keeps, and what must never be kept. Core: a store tells its changes, somebody else reads.
+
+A read takes a `ReadTicket` before it is sent. A change of the entity that is told before the read's row is here voids the ticket, because
+nobody knows whether the row is from before the change. So what is kept was never older than the last change that was told."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from serving.features.near.s3_fifo import S3Fifo
+from serving.features.plan.feature_plan import Row, RowMemo
+from serving.telemetry import near_cache_names as names
+from serving.telemetry.metric_doc import MetricDoc
+
+MOST_KEPT_S: Final = 60.0
+"""A row is read again after this time, whatever the store told: a last bound, for changes that a store does not tell."""
+_ROW_BYTES: Final = 900
+"""A row without its cells: its name, containers, decoded table and place in a queue, as measured."""
+_CELL_BYTES: Final = 49
+
+Rows = dict[int, Row]
+"""Rows of one entity by the number of what was asked: two services read different cells of one hash."""
+
+
+class ReadTicket:
+    """Reads of one entity that are under way. is_void: the entity changed meanwhile."""
+
+    __slots__ = ("is_void", "reads")
+
+    def __init__(self) -> None:
+        self.is_void, self.reads = False, 0
+
+
+class NearCache:
+    """Rows by name (the store's name of the entity) and number. Belongs to one event loop."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._rows: S3Fifo[Rows] = S3Fifo(most_bytes)
+        self._reading: dict[bytes, ReadTicket] = {}
+        self.hits = self.misses = self.unproven = self.invalidated = 0
+        self.flushes: Counter[str] = Counter()
+        self.lag: Callable[[], float] = lambda: 0.0
+        self.is_on = False
+
+    def find(self, name: bytes, number: int, now_s: float) -> Row | None:
+        """The row that is kept. now_s: monotonic seconds; a row of a key that has expired by then is none."""
+        rows = self._rows.get(name)
+        row = None if rows is None else rows.get(number)
+        if row is None or len(row) != 3 or row[2].until_s <= now_s:
+            self.misses += 1
+            return None
+        row[2].is_hit = True
+        self.hits += 1
+        return row
+
+    def begin(self, name: bytes) -> ReadTicket:
+        """A read of this entity is about to be sent. Every ticket is handed to `keep` or `leave`."""
+        ticket = self._reading.get(name)
+        if ticket is None:
+            ticket = self._reading[name] = ReadTicket()
+        ticket.reads += 1
+        return ticket
+
+    def leave(self, name: bytes, ticket: ReadTicket) -> bool:
+        """The read is over. Whether what it found may be kept."""
+        ticket.reads -= 1
+        if ticket.is_void:
+            return False
+        if not ticket.reads:
+            del self._reading[name]
+        return True
+
+    def keep(self, name: bytes, number: int, row: Row, ticket: ReadTicket, now_s: float) -> Row:
+        """The read is over and found this row. Gives the row with its memo, whether or not it is kept."""
+        memo = row[2] if len(row) == 3 else RowMemo(now_s + MOST_KEPT_S)
+        row = (row[0], row[1], memo)
+        if self.leave(name, ticket):
+            memo.size = size_of(name, row)
+            rows = self._rows.get(name) or {}
+            rows[number] = row
+            self._rows.put(name, rows, sum([other[2].size for other in rows.values() if len(other) == 3]))
+        return row
+
+    def invalidate(self, changed: Iterable[bytes]) -> None:
+        """These entities have changed."""
+        for name in changed:
+            self.invalidated += 1
+            self._rows.drop(name)
+            ticket = self._reading.pop(name, None)
+            if ticket is not None:
+                ticket.is_void = True
+
+    def flush(self, reason: str) -> None:
+        """Anything may have changed. reason: lost, emptied, changed or plan."""
+        if len(self._rows) or self._reading:
+            self.flushes[reason] += 1
+        self._rows.clear()
+        for ticket in self._reading.values():
+            ticket.is_void = True
+        self._reading.clear()
+
+    @property
+    def bytes(self) -> int:
+        """What the rows take, about."""
+        return self._rows.bytes
+
+    @property
+    def entities(self) -> int:
+        """How many entities have rows here."""
+        return len(self._rows)
+
+    def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
+        """A telemetry.metrics.MetricSource."""
+        asked = {"hit": self.hits, "miss": self.misses, "unproven": self.unproven}
+        yield names.NEAR_ROWS, {(outcome,): float(count) for outcome, count in asked.items()}
+        yield names.NEAR_INVALIDATED, {(): float(self.invalidated)}
+        yield names.NEAR_FLUSHES, {(reason,): float(self.flushes[reason]) for reason in names.FLUSH_REASONS}
+        yield names.NEAR_EVICTED, {(): float(self._rows.evicted)}
+        yield names.NEAR_BYTES, {(): float(self._rows.bytes)}
+        yield names.NEAR_ENTITIES, {(): float(len(self._rows))}
+        yield names.NEAR_LAG, {(): self.lag()}
+        yield names.NEAR_ON, {(): float(self.is_on)}
+
+
+def size_of(name: bytes, row: Row) -> int:
+    """What a row takes in memory, in bytes. An estimate that a test holds against what Python allocates."""
+    cells = [cell for cell in row[0] if type(cell) is bytes]
+    return _ROW_BYTES + len(name) + _CELL_BYTES * len(cells) + 2 * sum(map(len, cells)) + 8 * len(row[0])

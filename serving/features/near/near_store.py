@@ -1,0 +1,132 @@
+"""A store whose rows are kept in memory: a hit costs no read. It is before the breaker, so hits neither ask it nor count for it.
+
+Rows are found only while the source of changes is current: it has said within its bound that nothing it was told is on its way."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from serving.features.near.near_cache import NearCache, ReadTicket
+from serving.features.plan.feature_plan import Group, Row, Store
+from serving.ports import ReadOutcome
+
+_numbers = itertools.count()
+
+
+@runtime_checkable
+class ChangeSource(Protocol):
+    """Tells a NearCache of every change of what a store holds."""
+
+    def is_following(self) -> bool:
+        """Whether changes are told now. If not, nothing is kept."""
+        ...
+
+    def is_current(self, now_s: float) -> bool:
+        """Whether the cache has been told every change until a stated bound before now_s, monotonic seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NearPrepared:
+    """A plan's part. inner: that of the store. numbers: one for each group, never used again. suffix: ends the store's names."""
+
+    inner: Any
+    numbers: tuple[int, ...]
+    suffix: bytes
+
+
+class NearStore:
+    """Implements plan.Store over another, with rows in `cache`. now: monotonic seconds."""
+
+    decodes = False
+
+    def __init__(self, inner: Store, cache: NearCache, source: ChangeSource, now: Callable[[], float] = time.monotonic) -> None:
+        self._inner, self._cache, self._source, self._now = inner, cache, source, now
+
+    def prepare(self, project: str, groups: Sequence[Group]) -> NearPrepared:
+        """See plan.Store.prepare. A new plan finds no row of a former one; all rows leave, for those of former plans are useless."""
+        self._cache.flush("plan")
+        numbers = tuple(next(_numbers) for _ in groups)
+        return NearPrepared(self._inner.prepare(project, groups), numbers, project.encode())
+
+    async def fetch(
+        self, prepared: NearPrepared, keys: Sequence[Sequence[bytes]], timeout_s: float
+    ) -> list[list[Row]] | ReadOutcome:
+        """See plan.Store.fetch."""
+        source, cache = self._source, self._cache
+        if not source.is_following():
+            return await self._inner.fetch(prepared.inner, keys, timeout_s)
+        now_s = self._now()
+        is_current = source.is_current(now_s)
+        if len(keys) == 1 == len(keys[0]):  # the usual request: one entity
+            name, number = keys[0][0] + prepared.suffix, prepared.numbers[0]
+            if is_current:
+                row = cache.find(name, number, now_s)
+                if row is not None:
+                    return [[row]]
+            else:
+                cache.unproven += 1
+            ticket = cache.begin(name)
+            found: list[list[Row]] | ReadOutcome = ReadOutcome.FAILED
+            try:
+                found = await self._inner.fetch(prepared.inner, keys, timeout_s)
+            finally:
+                if type(found) is not list:
+                    cache.leave(name, ticket)
+            if type(found) is not list:
+                return found
+            return [[cache.keep(name, number, found[0][0], ticket, now_s)]]
+        return await self._fetch_many(prepared, keys, timeout_s, now_s, is_current=is_current)
+
+    async def close(self) -> None:
+        """See plan.Store.close."""
+        await self._inner.close()
+        self._cache.flush("lost")
+
+    async def _fetch_many(
+        self, prepared: NearPrepared, keys: Sequence[Sequence[bytes]], timeout_s: float, now_s: float, *, is_current: bool
+    ) -> list[list[Row]] | ReadOutcome:
+        cache = self._cache
+        names = [[key + prepared.suffix for key in asked] for asked in keys]
+        rows: list[list[Row | None]]
+        if is_current:
+            rows = [
+                [cache.find(name, number, now_s) for name in asked]
+                for asked, number in zip(names, prepared.numbers, strict=True)
+            ]
+        else:
+            rows = [[None] * len(asked) for asked in keys]
+            cache.unproven += sum(map(len, keys))
+        missing = [
+            [key for key, row in zip(asked, found, strict=True) if row is None] for asked, found in zip(keys, rows, strict=True)
+        ]
+        if not any(missing):
+            return [[row for row in found if row is not None] for found in rows]
+        tickets: list[tuple[bytes, ReadTicket]] = [
+            (name, cache.begin(name))
+            for asked, found in zip(names, rows, strict=True)
+            for name, row in zip(asked, found, strict=True)
+            if row is None
+        ]
+        read: list[list[Row]] | ReadOutcome = ReadOutcome.FAILED
+        try:
+            read = await self._inner.fetch(prepared.inner, missing, timeout_s)
+        finally:
+            if type(read) is not list:
+                for name, ticket in tickets:
+                    cache.leave(name, ticket)
+        if type(read) is not list:
+            return read
+        waiting, merged = iter(tickets), []
+        for number, found, fresh in zip(prepared.numbers, rows, read, strict=True):
+            coming, whole = iter(fresh), []
+            for row in found:
+                if row is None:
+                    name, ticket = next(waiting)
+                    whole.append(cache.keep(name, number, next(coming), ticket, now_s))
+                else:
+                    whole.append(row)
+            merged.append(whole)
+        return merged
