@@ -31,13 +31,13 @@ up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops.
 test: $(READY) ## all tests that can run on this machine. ARGS="tests/docs -x" runs those that are named
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going test-unit test-servers)
 
-test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on a quarter of their examples: while you write
+test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on an eighth of their examples: while you write
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/docs $(ARGS)
 
 test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end; WORKERS side by side, each server once
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/docs $(ARGS)
 
-soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of long laws; about half an hour
+soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of all laws; about an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)
 
 check: $(READY) ## ruff, bandit, pip-audit, mypy --strict, the arrows between the rooms, their sizes and names

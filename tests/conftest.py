@@ -55,6 +55,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.Sched
     return groups.Scheduler(config, log, config.stash[_GROUPS]) if _GROUPS in config.stash else None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if laws.is_law(getattr(item, "obj", None)):
+        item.add_marker(pytest.mark.law)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if file := getattr(config, "workerinput", {}).get("groups"):
         groups.order(items, Path(file))

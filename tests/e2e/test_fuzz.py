@@ -1,6 +1,6 @@
 """Nothing a client sends gives a 5xx or stops a replica: a fuzz run over the real served process.
 
-A few hundred requests by default; the long run is
+A few hundred requests in `make test`, more in `make soak`; the long run is
 
     FUZZ_EXAMPLES=4000 make test ARGS="-s tests/e2e/test_fuzz.py"
 
@@ -20,12 +20,13 @@ from operators.conformance.discovery import model_facts, model_names, server_fac
 from operators.conformance.exchange import GrpcReply, HttpCall, HttpReply
 from operators.conformance.transport import Transport
 from operators.conformance.values import ModelFacts
+from tests import laws
 from tests.e2e.running.strategies import grpc_calls, http_calls
 from tests.e2e.running.vedette import Vedette, replica_pids
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", laws.count(300)))
 FUZZED = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from crepes import ConformalClassifier
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.datasets.data import check_data
@@ -14,6 +14,7 @@ from lifecycle.training.conformal import class_bounds, conformal_spec
 from lifecycle.training.train import prepare, train, write_bundle
 from serving.models.manifest import OperatingPoint
 from serving.models.verdicts import UNKNOWN, ConformalTable
+from tests import laws
 from tests.unit.lifecycle.declared import detector, rows
 
 POINT = OperatingPoint(threshold=0.7, investigate=0.4, requirement="by hand")
@@ -61,7 +62,7 @@ def test_sets_are_those_of_crepes(error):
     st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.8]), st.booleans()), min_size=2, max_size=40),
     st.sampled_from([0.05, 0.2, 0.25, 0.4]),
 )
-@settings(max_examples=60)
+@laws.examples(60)
 def test_sets_of_few_rows_and_ties_are_those_of_crepes(points, error):
     scores, attack = np.array([p[0] for p in points], dtype=np.float32), np.array([p[1] for p in points])
     if not attack.any() or attack.all():

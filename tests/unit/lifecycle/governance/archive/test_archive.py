@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from lifecycle.governance.acts import Act, ActsLog
 from lifecycle.governance.archive.archiving import Archiver, archived_records
@@ -34,6 +34,7 @@ from serving.audit.segment_files import SegmentFiles, note_line, read_notes
 from serving.audit.signed_note import Signer, text_of
 from serving.audit.tombstones import read_tombstones
 from serving.messages import Tensor
+from tests import laws
 from tests.fakes.serving.records import record
 from tests.unit.lifecycle.governance.archive.logs import START_US, LogWorld, batch
 
@@ -93,7 +94,7 @@ records = st.builds(
 
 
 @given(st.lists(records, min_size=1, max_size=5))
-@settings(max_examples=30)
+@laws.examples(30)
 def test_whatever_the_encoder_writes_comes_back_to_the_byte(tmp_path_factory, many):
     folder = tmp_path_factory.mktemp("parquet")
     lines = [encode_record(one)[:-1] for one in many]

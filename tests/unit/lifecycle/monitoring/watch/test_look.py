@@ -5,13 +5,14 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.monitoring.watch.look import LATE_US, WatchedModel, look
 from lifecycle.monitoring.watch.model_state import ModelState, StateError, decode_state, encode_state
 from lifecycle.monitoring.watch.reference import NoReference
 from lifecycle.monitoring.watch.settings import WatchSettings
+from tests import laws
 from tests.fakes.monitoring.stream import MODEL, SECOND_US, START_US, answered, reference
 
 REFERENCE = reference()
@@ -88,7 +89,7 @@ def test_a_column_that_is_no_longer_sent_is_alarmed():
     assert subjects(alarms) == {"count"}
 
 
-@settings(max_examples=15, deadline=None)
+@laws.examples(15)
 @given(cuts=st.lists(st.integers(0, 700), max_size=8), column=st.sampled_from([None, "proto"]))
 def test_what_is_found_does_not_depend_on_how_rows_are_batched(cuts, column):
     rng = np.random.default_rng(6)

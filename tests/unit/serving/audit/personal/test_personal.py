@@ -7,13 +7,14 @@ import hypothesis.strategies as st
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from serving.audit.encoding import decode_array, decode_record, encode_record
 from serving.audit.personal.redaction import redact, reveal, reveal_json
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.audit.writer import SegmentWriter
 from serving.messages import Tensor
+from tests import laws
 from tests.fakes.serving.records import record
 
 
@@ -80,7 +81,7 @@ numbers = st.floats(width=32) | st.sampled_from([float("nan"), float("inf"), -0.
 
 
 @given(st.lists(st.tuples(st.binary(max_size=9), numbers), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
+@laws.examples(40)
 def test_whatever_was_encrypted_comes_back_to_the_bit(tmp_path_factory, rows):
     keys = SubjectKeys(tmp_path_factory.getbasetemp() / "law")
     names, values = zip(*rows, strict=True)

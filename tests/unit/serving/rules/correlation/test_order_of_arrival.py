@@ -1,12 +1,13 @@
 """Laws: hits are those of the definition, whatever order events come in within the lateness; state that was stored goes on the same."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.rules.correlation.engine import Correlator
 from serving.rules.correlation.state import apply_delta, definition_of, encode_delta, encode_snapshot, restore_part
 from serving.rules.correlation.values import CorrelationLimits
+from tests import laws
 from tests.unit.serving.rules.correlation.correlating import (
     SECOND,
     base,
@@ -53,7 +54,7 @@ HOUR_US = 3_600 * SECOND
 
 @pytest.mark.parametrize("name", MATCHERS)
 @given(events=EVENTS, rng=st.randoms(use_true_random=False))
-@settings(max_examples=30)
+@laws.examples(30)
 def test_hits_are_those_of_the_definition_in_any_order(name, events, rng):
     matcher, order = MATCHERS[name], list(range(len(events)))
     rng.shuffle(order)
@@ -65,7 +66,7 @@ def test_hits_are_those_of_the_definition_in_any_order(name, events, rng):
 
 @pytest.mark.parametrize("name", MATCHERS)
 @given(events=EVENTS, rng=st.randoms(use_true_random=False))
-@settings(max_examples=20)
+@laws.examples(20)
 def test_events_late_by_no_more_than_is_allowed_complete_windows(name, events, rng):
     """Nothing older is kept, and nothing younger is missing."""
     lateness_s = 7
@@ -92,7 +93,7 @@ def copy_of(matcher, parts, **more):
 
 @pytest.mark.parametrize("name", MATCHERS)
 @given(events=EVENTS, cut=st.integers(0, 24), step=st.integers(1, 5))
-@settings(max_examples=20)
+@laws.examples(20)
 def test_a_snapshot_and_the_deltas_since_give_the_state_as_it_is(name, events, cut, step):
     matcher = MATCHERS[name]
     live = correlator(matcher, lateness_us=HOUR_US)

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,6 +23,7 @@ from serving.scoring.triage.audit_sample import audited, is_audited
 from serving.scoring.triage.outcomes import ENDED, TRIAGE, source_of_row, words_of
 from serving.scoring.triage.triaged_model import TriagedModel
 from serving.spec import RevisionSpec, SuppressionSpec, TriageSwitch
+from tests import laws
 from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
 from tests.unit.serving.scoring.rules.test_suppressions import FAR
 from tests.unit.serving.scoring.test_protected import cached
@@ -279,7 +280,7 @@ def sessions(tmp_path_factory):
 LEVEL = st.floats(-4, 4, width=32)
 
 
-@settings(max_examples=60, deadline=None)
+@laws.examples(60)
 @given(st.lists(LEVEL, min_size=1, max_size=40), st.floats(0, 1, width=32), st.sampled_from([0.0, 0.3, 1.0]))
 def test_whatever_is_ended_the_other_rows_are_equal_to_the_bit_and_in_their_order(sessions, levels, bound, share):
     manifest, model, cheap = sessions
@@ -299,7 +300,7 @@ def test_whatever_is_ended_the_other_rows_are_equal_to_the_bit_and_in_their_orde
         assert not ended.any()
 
 
-@settings(max_examples=60, deadline=None)
+@laws.examples(60)
 @given(st.permutations(range(30)), st.floats(0.05, 0.95))
 def test_which_rows_are_audited_depends_on_their_values_alone(order, share):
     numbers = np.linspace(-2, 2, 60, dtype=np.float32).reshape(30, 2)

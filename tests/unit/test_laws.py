@@ -1,0 +1,39 @@
+"""How many examples a law is judged on, and that `make soak` finds every law."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import laws
+from tests.surroundings import ROOT
+
+COUNTS = "from tests import laws; import sys; laws.load_profile(sys.argv[1]); from hypothesis import settings\n"
+COUNTS += "print(settings().max_examples, laws.count(200), laws.count(20), laws.count(5), laws.share(300, 5), laws.long(600).max_examples)"
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [("dev", "12 25 10 5 5 10"), ("ci", "25 50 10 5 5 18"), ("soak", "100 200 20 5 300 600")],
+)
+def test_each_profile_judges_its_share(profile: str, expected: str):
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTS, profile], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
+
+
+@given(st.integers())
+def test_a_law(number: int):
+    assert laws.is_law(test_a_law)
+
+
+def test_soak_finds_every_law_by_its_marker(request: pytest.FixtureRequest):
+    found = {
+        item.name: item.get_closest_marker("law") for item in request.session.items if laws.is_law(getattr(item, "obj", None))
+    }
+    assert "test_a_law" in found
+    assert None not in found.values()
