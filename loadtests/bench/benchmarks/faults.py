@@ -48,10 +48,12 @@ FAULTS: Final[Mapping[str, fault_injection.Fault]] = {
     "bundle-deleted": fault_injection.bundle_deleted,
     "cpu-stolen": fault_injection.cpu_stolen,
     "clients-gone": fault_injection.clients_gone,
-    "replica-killed": fault_injection.replica_killed,
+    "replica-killed": fault_injection.replicas_killed,
 }
-OF_TWO: Final[Mapping[str, fault_injection.Fault]] = {"one-of-two-killed": fault_injection.replica_killed}
+OF_TWO: Final[Mapping[str, fault_injection.Fault]] = {"one-of-two-killed": fault_injection.one_replica_killed}
 """Where two replicas share the port."""
+KILLS: Final = (fault_injection.replicas_killed, fault_injection.one_replica_killed)
+"""They are over when they begin: what follows is the recovery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ async def inject(
         finally:
             over = time.perf_counter()
             await asyncio.to_thread(breaking.__exit__, None, None, None)
-        kills = fault is fault_injection.replica_killed
+        kills = fault in KILLS
         back = await _recovered(journal.events, begun if kills else over)
         await asyncio.sleep(times.before_s)
         after = time.perf_counter()

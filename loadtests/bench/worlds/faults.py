@@ -75,13 +75,25 @@ def bundle_deleted(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replica_killed(scene: Scene) -> Iterator[None]:
-    """Send SIGKILL to one replica."""
-    pids = replicas(scene.mark)
-    if not pids:
-        raise BenchError("no process of a replica was found: nothing could be killed")
-    os.kill(pids[0], signal.SIGKILL)
+def replicas_killed(scene: Scene) -> Iterator[None]:
+    """Send SIGKILL to every replica."""
+    for pid in _found(scene):
+        os.kill(pid, signal.SIGKILL)
     yield
+
+
+@contextlib.contextmanager
+def one_replica_killed(scene: Scene) -> Iterator[None]:
+    """Send SIGKILL to one replica."""
+    os.kill(_found(scene)[0], signal.SIGKILL)
+    yield
+
+
+def _found(scene: Scene) -> list[int]:
+    """The pids of the replicas. Raises BenchError if there is none."""
+    if pids := replicas(scene.mark):
+        return pids
+    raise BenchError("no process of a replica was found: nothing could be killed")
 
 
 @contextlib.contextmanager
