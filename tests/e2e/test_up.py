@@ -1,38 +1,16 @@
-"""`vedette up` as a newcomer meets it: the curl it prints, a quick second start, two copies at once, two replicas, nothing left behind."""
+"""`vedette up` as a newcomer meets it: the curl it prints, its processes, its metrics, its listeners.
+
+A second copy beside it: tests/e2e/servers/test_up_stream.py."""
 
 import ipaddress
-import json
 import os
-import shlex
-import shutil
-import subprocess
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.running.vedette import Vedette, command_of, environment, listening, processes_of, replica_pids, up
+from tests.e2e.running.vedette import Vedette, command_of, curl, listening, processes_of, replica_pids, verdicts
 
 pytestmark = pytest.mark.e2e
-
-
-def curl(server: Vedette) -> dict:
-    """The answer to the command that `vedette up` printed."""
-    done = subprocess.run(
-        shlex.split(server.curl),
-        capture_output=True,
-        text=True,
-        cwd=server.store.parent,
-        timeout=30,
-        env=environment(),
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-def verdicts(answer: dict) -> list[str]:
-    (found,) = [output["data"] for output in answer["outputs"] if output["name"] == "verdict"]
-    return found
 
 
 def test_the_curl_that_is_printed_gives_a_verdict(vedette: Vedette):
@@ -71,16 +49,3 @@ def test_nothing_listens_beyond_loopback(vedette: Vedette):
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.rsplit(":", 1)[0]).is_loopback
-
-
-def test_two_copies_run_side_by_side_and_the_second_start_is_quick(vedette: Vedette, tmp_path: Path):
-    store = tmp_path / "copy" / "store"
-    shutil.copytree(vedette.store, store, ignore=shutil.ignore_patterns("replicas", "audit"))
-    with up(store, "--replicas", "2") as second:
-        print(f"\nvedette up, second time, beside the first: ready after {second.waited_s:.1f} s")
-        assert "training" not in second.log.read_text(), "the second start trains nothing"
-        assert second.http != vedette.http
-        assert len(replica_pids(second.mark)) == 2
-        assert [verdicts(curl(second)) for _ in range(6)] == [verdicts(curl(vedette))] * 6, "whichever replica answers"
-    assert processes_of(second.mark) == []
-    assert curl(vedette)["model_name"] == vedette.model, "stopping one copy must not touch the other"

@@ -50,7 +50,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "harden-a-deployment.md": {ALL: "no commands; tests/manifests/platform/test_network.py has the cases"},
     "deploy-streams.md": {ALL: "a cluster with a broker; tests/manifests/platform gives the overlay to a real API server"},
     "trace-requests.md": {ALL: "a collector and its backend; tests/integration/tracing follows a request into a real collector"},
-    "run-two-copies.md": {ALL: "tests/e2e/test_up.py runs two copies"},
+    "run-two-copies.md": {ALL: "tests/e2e/servers/test_up_stream.py runs two copies"},
     "evaluate.md": {
         'vedette evaluate flows --data-dir "$VEDETTE_DATA_DIR/flows"': _CAPTURES,
         'vedette evaluate nsl-kdd --data-dir "$VEDETTE_DATA_DIR/nsl-kdd" --seeds 5': _CAPTURES,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.e2e import sockets
 from tests.e2e.running import warm_vedette
@@ -145,6 +147,27 @@ def command_of(pid: int) -> str:
 def replica_pids(mark: str) -> list[int]:
     """The processes of the replicas: Ray actors whose title names the Replica class."""
     return sorted(pid for pid in processes_of(mark) if "Replica" in command_of(pid) and command_of(pid).startswith("ray::"))
+
+
+def curl(server: Vedette) -> dict[str, Any]:
+    """The answer to the command that `vedette up` printed."""
+    done = subprocess.run(
+        shlex.split(server.curl),
+        capture_output=True,
+        text=True,
+        cwd=server.store.parent,
+        timeout=30,
+        env=environment(),
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def verdicts(answer: dict[str, Any]) -> list[str]:
+    """Of an answer."""
+    (found,) = [output["data"] for output in answer["outputs"] if output["name"] == "verdict"]
+    return found
 
 
 def tail(log: Path) -> str:
