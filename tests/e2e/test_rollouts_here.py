@@ -83,7 +83,9 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
                 assert reply.status == 200
             return until()
 
-        waiting.until(is_so, lambda: folder.status("flows"))  # a hundred requests a second at most: who waits burns no core
+        waiting.until(
+            is_so, lambda: folder.status("flows"), every_s=0.05
+        )  # twenty requests a second at most: who waits burns no core
 
     def weight() -> float:
         status = folder.status("flows")
@@ -118,8 +120,16 @@ def test_a_new_version_waits_for_its_rollout_which_killed_in_the_middle_ends_whe
 
 
 @pytest.mark.xdist_group("demonstration")
-def test_the_demonstration_shortened_keeps_its_promises():
-    command = [sys.executable, "-m", "operators.cli.main", "demo", "--scenes", "broken,errs,floods", "--rate", "75"]
+@pytest.mark.parametrize(
+    "scenes",
+    [
+        pytest.param("broken,errs", id="what does not load, and what fails on copies"),
+        pytest.param("broken,errs,floods", id="and what floods the analysts", marks=pytest.mark.soak),
+    ],
+)
+def test_the_demonstration_shortened_keeps_its_promises(scenes: str):
+    """tests/unit/operators/control/test_control_loop.py has each kind of bad candidate in the loop alone."""
+    command = [sys.executable, "-m", "operators.cli.main", "demo", "--scenes", scenes, "--rate", "75"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=12 * HANG_S, env=environment(), check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert " 0 failed" in done.stdout
