@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serving.features.found_columns import FoundColumns, FoundTimes
 from serving.features.plan.blocks import OBJECT
-from serving.features.plan.feature_plan import Group, Plan, Row, RowMemo
+from serving.features.plan.feature_plan import NOT_KEPT, Group, Plan, Row, RowMemo
 from serving.ports import Columns, FeatureRows, ReadOutcome
 
 
@@ -51,7 +51,7 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
                     oldest_us = age_us
         if len(row) == 3:
             source = NEAR_CACHE if row[2].is_hit or source is NEAR_CACHE else STORE
-            if (not stale or is_absent(cells)) and remembered(group, row, row[2]):
+            if row[2] is not NOT_KEPT and (not stale or is_absent(cells)) and remembered(group, row, row[2]):
                 tables += row[2].tables or ()
                 gone += row[2].gone
                 continue

@@ -17,6 +17,7 @@ MOST_KEPT_S: Final = 60.0
 _ROW_BYTES: Final = 900
 """A row without its cells: its name, containers, decoded table and place in a queue, as measured."""
 _CELL_BYTES: Final = 49
+_TYPICAL_BYTES: Final = 3000
 
 Rows = dict[int, Row]
 """Rows of one entity by the number of what was asked: two services read different cells of one hash."""
@@ -37,6 +38,9 @@ class NearCache:
     def __init__(self, most_bytes: int) -> None:
         self._rows: S3Fifo[Rows] = S3Fifo(most_bytes)
         self._reading: dict[bytes, ReadTicket] = {}
+        self._asked: set[int] = set()  # hashes of names that were asked for and were not here
+        self._asked_before: set[int] = set()
+        self._most_asked = max(most_bytes // _TYPICAL_BYTES, 1)
         self.hits = self.misses = self.unproven = self.invalidated = 0
         self.flushes: Counter[str] = Counter()
         self.lag: Callable[[], float] = lambda: 0.0
@@ -52,6 +56,20 @@ class NearCache:
         row[2].is_hit = True
         self.hits += 1
         return row
+
+    def is_wanted(self, name: bytes) -> bool:
+        """Whether a row that is not here should be kept once it is read: from the second time on that it is asked for, of late. Most
+        entities of a scan are asked for once, and to keep a row takes longer than to read it."""
+        mark = hash(name)
+        if mark in self._asked or mark in self._asked_before:
+            return True
+        self._mark(mark)
+        return False
+
+    def _mark(self, mark: int) -> None:
+        if len(self._asked) >= self._most_asked:
+            self._asked, self._asked_before = set(), self._asked
+        self._asked.add(mark)
 
     def begin(self, name: bytes) -> ReadTicket:
         """A read of this entity is about to be sent. Every ticket is handed to `keep` or `leave`."""
@@ -76,16 +94,21 @@ class NearCache:
         row = (row[0], row[1], memo)
         if self.leave(name, ticket):
             memo.size = size_of(name, row)
-            rows = self._rows.get(name) or {}
-            rows[number] = row
-            self._rows.put(name, rows, sum([other[2].size for other in rows.values() if len(other) == 3]))
+            size, rows = memo.size, self._rows.get(name)
+            if rows is None:
+                rows = {number: row}
+            else:
+                rows[number] = row
+                size = sum([other[2].size for other in rows.values() if len(other) == 3])
+            self._rows.put(name, rows, size)
         return row
 
     def invalidate(self, changed: Iterable[bytes]) -> None:
         """These entities have changed."""
         for name in changed:
             self.invalidated += 1
-            self._rows.drop(name)
+            if self._rows.drop(name):
+                self._mark(hash(name))  # so that it is kept again at once
             ticket = self._reading.pop(name, None)
             if ticket is not None:
                 ticket.is_void = True
@@ -124,5 +147,5 @@ class NearCache:
 
 def size_of(name: bytes, row: Row) -> int:
     """What a row takes in memory, in bytes. An estimate that a test holds against what Python allocates."""
-    cells = [cell for cell in row[0] if type(cell) is bytes]
-    return _ROW_BYTES + len(name) + _CELL_BYTES * len(cells) + 2 * sum(map(len, cells)) + 8 * len(row[0])
+    cells = [cell for cell in row[0] if cell is not None]
+    return _ROW_BYTES + len(name) + (_CELL_BYTES + 8) * len(cells) + 2 * len(b"".join(cells))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from serving.features.near.near_cache import NearCache, ReadTicket
-from serving.features.plan.feature_plan import Group, Row, Store
+from serving.features.plan.feature_plan import NOT_KEPT, Group, Row, Store
 from serving.ports import ReadOutcome
 
 _numbers = itertools.count()
@@ -18,6 +18,10 @@ _numbers = itertools.count()
 @runtime_checkable
 class ChangeSource(Protocol):
     """Tells a NearCache of every change of what a store holds."""
+
+    def for_keeping(self, prepared: Any) -> Any:
+        """What the store prepared, as `fetch` takes it for rows that are kept: they come with what is needed to know when they end."""
+        ...
 
     def is_following(self) -> bool:
         """Whether changes are told now. If not, nothing is kept."""
@@ -30,9 +34,11 @@ class ChangeSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NearPrepared:
-    """A plan's part. inner: that of the store. numbers: one for each group, never used again. suffix: ends the store's names."""
+    """A plan's part. inner: that of the store. kept: the same, for rows that are kept. numbers: one for each group, never used again.
+    suffix: ends the store's names."""
 
     inner: Any
+    kept: Any
     numbers: tuple[int, ...]
     suffix: bytes
 
@@ -49,7 +55,8 @@ class NearStore:
         """See plan.Store.prepare. A new plan finds no row of a former one; all rows leave, for those of former plans are useless."""
         self._cache.flush("plan")
         numbers = tuple(next(_numbers) for _ in groups)
-        return NearPrepared(self._inner.prepare(project, groups), numbers, project.encode())
+        inner = self._inner.prepare(project, groups)
+        return NearPrepared(inner, self._source.for_keeping(inner), numbers, project.encode())
 
     async def fetch(
         self, prepared: NearPrepared, keys: Sequence[Sequence[bytes]], timeout_s: float
@@ -68,10 +75,13 @@ class NearStore:
                     return [[row]]
             else:
                 cache.unproven += 1
-            ticket = cache.begin(name)
             found: list[list[Row]] | ReadOutcome = ReadOutcome.FAILED
-            try:
+            if not cache.is_wanted(name):
                 found = await self._inner.fetch(prepared.inner, keys, timeout_s)
+                return found if type(found) is not list else [[_not_kept(found[0][0])]]
+            ticket = cache.begin(name)
+            try:
+                found = await self._inner.fetch(prepared.kept, keys, timeout_s)
             finally:
                 if type(found) is not list:
                     cache.leave(name, ticket)
@@ -104,29 +114,46 @@ class NearStore:
         ]
         if not any(missing):
             return [[row for row in found if row is not None] for found in rows]
-        tickets: list[tuple[bytes, ReadTicket]] = [
-            (name, cache.begin(name))
+        tickets = [
+            (name, cache.begin(name) if cache.is_wanted(name) else None)
             for asked, found in zip(names, rows, strict=True)
             for name, row in zip(asked, found, strict=True)
             if row is None
         ]
+        is_any_wanted = any(ticket is not None for _, ticket in tickets)
         read: list[list[Row]] | ReadOutcome = ReadOutcome.FAILED
         try:
-            read = await self._inner.fetch(prepared.inner, missing, timeout_s)
+            read = await self._inner.fetch(prepared.kept if is_any_wanted else prepared.inner, missing, timeout_s)
         finally:
             if type(read) is not list:
                 for name, ticket in tickets:
-                    cache.leave(name, ticket)
+                    if ticket is not None:
+                        cache.leave(name, ticket)
         if type(read) is not list:
             return read
+        return self._merge(prepared, rows, read, tickets, now_s)
+
+    def _merge(
+        self,
+        prepared: NearPrepared,
+        rows: Sequence[Sequence[Row | None]],
+        read: Sequence[Sequence[Row]],
+        tickets: Sequence[tuple[bytes, ReadTicket | None]],
+        now_s: float,
+    ) -> list[list[Row]]:
+        """The rows that were in memory and those that were read, in their order."""
         waiting, merged = iter(tickets), []
         for number, found, fresh in zip(prepared.numbers, rows, read, strict=True):
             coming, whole = iter(fresh), []
             for row in found:
-                if row is None:
-                    name, ticket = next(waiting)
-                    whole.append(cache.keep(name, number, next(coming), ticket, now_s))
-                else:
+                if row is not None:
                     whole.append(row)
+                    continue
+                (name, ticket), come = next(waiting), next(coming)
+                whole.append(_not_kept(come) if ticket is None else self._cache.keep(name, number, come, ticket, now_s))
             merged.append(whole)
         return merged
+
+
+def _not_kept(row: Row) -> Row:
+    return row[0], row[1], NOT_KEPT

@@ -34,6 +34,9 @@ class RowMemo:
         self.gone: tuple[str, ...] = ()
 
 
+NOT_KEPT: Final = RowMemo(0.0)
+"""The memo of rows that a near cache has read and does not keep."""
+
 Row = tuple[Sequence[Cell], Sequence[int]] | tuple[Sequence[Cell], Sequence[int], RowMemo]
 """What a store has for one key: the cells of the group's features (whatever follows them is not looked at), and each view's event
 time (us since the epoch, 0: none); with a near cache also its memo."""

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -39,12 +39,13 @@ _PROVE_S: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class RedisCommand:
     """One group: the command around the entity's key (the tail begins with the project, which ends the key), and how many of the
-    reply's parts are cells; the others are event times."""
+    reply's parts are cells; the others are event times. asks_expiry: it is followed by a PTTL."""
 
     head: bytes
     tail: bytes
     project_bytes: int
     cells: int
+    asks_expiry: bool = False
 
 
 class RedisStore:
@@ -85,7 +86,7 @@ class RedisStore:
         if connection is None:
             return ReadOutcome.NO_CONNECTION
         until_s = time.monotonic() + timeout_s
-        if connection.is_tracking:
+        if prepared[0].asks_expiry:
             return await self._fetch_with_expiry(connection, prepared, keys, until_s)
         if len(prepared) == 1 == len(keys[0]):  # the usual request: one entity, one command
             (group,), ((key,),) = prepared, keys
@@ -105,6 +106,10 @@ class RedisStore:
             self._log_refusal(replies)
             return ReadOutcome.FAILED
         return found
+
+    def for_keeping(self, prepared: Sequence[RedisCommand]) -> tuple[RedisCommand, ...]:
+        """See near_store.ChangeSource: the same commands, which also ask when a key expires."""
+        return tuple(replace(command, asks_expiry=True) for command in prepared)
 
     def is_following(self) -> bool:
         """See near_store.ChangeSource: whether Redis pushes changes now."""
@@ -147,6 +152,8 @@ class RedisStore:
             replies = await self._ask_again(commands, count, until_s)
         if type(replies) is not list:
             return cast(ReadOutcome, replies)
+        if count == 2 and type(reply := replies[0]) is list:
+            return [[(reply, _microseconds(*reply[prepared[0].cells :]), RowMemo(_until_s(start_s, replies[1])))]]
         found = _rows(prepared, keys, replies[::2])
         if found is None:
             self._log_refusal(replies)

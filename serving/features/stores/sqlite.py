@@ -102,6 +102,10 @@ class SqliteStore:
             self._retry_at = time.monotonic() + _RETRY_S
             return ReadOutcome.FAILED
 
+    def for_keeping(self, prepared: tuple[SqliteQuery, ...]) -> tuple[SqliteQuery, ...]:
+        """See near_store.ChangeSource: rows of a file do not expire."""
+        return prepared
+
     def is_following(self) -> bool:
         """See near_store.ChangeSource: the file can always be looked at."""
         return self._near is not None

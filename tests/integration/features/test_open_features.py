@@ -247,3 +247,11 @@ async def test_the_module_of_a_transform_is_imported_off_the_loop(tmp_path):
     assert reader.services == ("flows_v1",), reader.problems
     assert seen.read_text() != threading.main_thread().name
     await reader.close()
+
+
+async def test_rows_of_a_feature_server_are_not_kept_and_the_log_says_why(folder, caplog):
+    settings = ServingSettings(store_dir=folder, feature_server_url="http://127.0.0.1:1", feature_near_cache_bytes=1_000_000)
+    reader = await open_features(settings)
+    assert "VEDETTE_FEATURE_NEAR_CACHE_BYTES" in caplog.text
+    assert reader.near.is_on is False
+    await reader.close()

@@ -25,6 +25,9 @@ class HeldStore:
     def prepare(self, project, groups):
         return tuple(groups)
 
+    def for_keeping(self, prepared):
+        return prepared
+
     async def fetch(self, prepared, keys, timeout_s):
         self.reads.append([list(asked) for asked in keys])
         found = [[self._row(key) for key in asked] for asked in keys]
@@ -54,6 +57,8 @@ class World:
         self.store, self.cache, self.now_s = HeldStore(), NearCache(100_000), 100.0
         self.near = NearStore(self.store, self.cache, self.store, now=lambda: self.now_s)
         self.plan = self.near.prepare("p", ("g",))
+        for name in (b"k", b"l", b"a", b"b", b"c", b"nobody"):
+            self.cache.is_wanted(name + b"p")  # they were asked for before
 
     async def read(self, *keys, plan=None):
         found = await self.near.fetch(plan or self.plan, [keys], 1.0)
@@ -71,6 +76,25 @@ async def test_the_second_read_of_an_entity_is_none(world):
     assert await world.read(b"k") == await world.read(b"k") == [b"old"]
     assert world.store.reads == [[[b"k"]]]
     assert (world.cache.hits, world.cache.misses, world.cache.entities) == (1, 1, 1)
+
+
+async def test_an_entity_that_is_asked_for_once_is_not_kept(world):
+    for number in range(3):
+        assert await world.read(b"once%d" % number) == [None]
+    assert await world.read(b"more", b"of them", b"k") == [None, None, b"old"]
+    assert world.cache.entities == 1, "the one that was asked for before"
+    assert await world.read(b"more") == await world.read(b"more") == [None]
+    assert (world.cache.entities, world.cache.hits, len(world.store.reads)) == (2, 1, 5)
+
+
+async def test_a_change_of_what_was_kept_does_not_cost_two_reads(world):
+    await world.read(b"k")
+    for number in range(10_000):  # so many others that it is forgotten when it was asked for
+        world.cache.is_wanted(b"%d" % number)
+    world.cache.invalidate([b"kp"])
+    await world.read(b"k")
+    await world.read(b"k")
+    assert (world.cache.hits, len(world.store.reads)) == (1, 2)
 
 
 async def test_an_entity_that_is_absent_is_remembered_until_it_is_written(world):

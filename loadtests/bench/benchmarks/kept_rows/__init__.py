@@ -1,0 +1,1 @@
+"""Benchmarks of rows of features that a replica keeps in memory."""

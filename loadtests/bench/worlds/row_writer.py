@@ -1,0 +1,69 @@
+"""Writes one feature of given hashes, at a rate, and says what was written when: the other side of the near cache's freshness.
+
+`python -m loadtests.bench.worlds.row_writer URL KEYS FIELD RATE SECONDS`: KEYS is a file with a key in hex on each line, FIELD in hex.
+Values are 1, 2, 3, ... as Feast stores a double. It prints `begun`, and at the end one JSON line: a triple a write, the key's line, the
+value, and the monotonic time when Redis had answered (the clock of this machine, the same in every process)."""
+
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from loadtests.bench.process import python
+
+BEGUN: Final = "begun"
+
+Write = tuple[int, float, float]
+"""Key, value, and the monotonic time when it was done."""
+
+
+def start_writer(
+    url: str, keys: Sequence[bytes], field: bytes, folder: Path, *, rate: int, seconds: float
+) -> "subprocess.Popen[str]":
+    """A writer that has begun."""
+    path = folder / "keys"
+    path.write_text("\n".join(key.hex() for key in keys))
+    command = python("loadtests.bench.worlds.row_writer", url, str(path), field.hex(), str(rate), str(seconds))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None  # noqa: S101  # nosec B101  # for the type checker
+    for line in process.stdout:
+        if line.strip() == BEGUN:
+            break
+    return process
+
+
+def writes_of(process: "subprocess.Popen[str]") -> list[Write]:
+    """Wait for its end, and what it wrote."""
+    out, _ = process.communicate()
+    return [(key, value, at_s) for key, value, at_s in orjson.loads(out.splitlines()[-1])]
+
+
+def main(argv: list[str]) -> int:
+    """The program."""
+    import redis
+
+    url, path, field, rate, seconds = argv
+    keys, name = [bytes.fromhex(line) for line in Path(path).read_text().split()], bytes.fromhex(field)
+    done: list[Write] = []
+    with redis.Redis.from_url(url) as client:
+        client.ping()
+        print(BEGUN, flush=True)
+        start_s = time.monotonic()
+        while (now_s := time.monotonic()) < start_s + float(seconds):
+            due_s = start_s + len(done) / float(rate)
+            if due_s > now_s:
+                time.sleep(due_s - now_s)
+            place, value = len(done) % len(keys), float(len(done) + 1)
+            client.hset(keys[place], name, b"\x29" + struct.pack("<d", value))  # type: ignore[arg-type]
+            done.append((place, value, time.monotonic()))
+    sys.stdout.write(orjson.dumps(done).decode() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
