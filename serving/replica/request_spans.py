@@ -4,8 +4,7 @@ The parts within are read by serving.scoring; what is sampled and kept is decide
 
 import asyncio
 import time
-from collections.abc import Mapping
-from types import MappingProxyType
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,7 +15,8 @@ from serving.messages import InferAnswer, InferRequest
 from serving.telemetry.metrics import outcome_of
 from serving.telemetry.tracing import names
 from serving.telemetry.tracing.names import Attributes, TraceKind
-from serving.telemetry.tracing.request_trace import RequestTrace
+from serving.telemetry.tracing.request_trace import RequestTrace, Told
+from serving.telemetry.tracing.span_bytes import KnownAttributes
 from serving.telemetry.tracing.trace import Trace
 from serving.telemetry.tracing.tracer import Tracer
 
@@ -24,22 +24,13 @@ _ROUTE: Final = "/v2/models/{model}/infer"
 _ROUTE_OF_VERSION: Final = "/v2/models/{model}/versions/{version}/infer"
 _HTTP_OK: Final = 200
 _DOORS: Final = frozenset({"http", "grpc"})
-_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        names.VARIANT: "variant",
-        names.REVISION: "revision",
-        names.SOURCE: "source",
-        names.RECEIPT: "receipt",
-        names.FALLBACK_FROM: "fallback_from",
-    }
-)
-"""Attribute of the span -> parameter of the answer."""
+_SAID: Final = (names.MODEL_NAME, names.VERSION, names.VARIANT, names.REVISION, names.SOURCE, names.FALLBACK_FROM)
 
 
 def request_span(request: InferRequest) -> tuple[str, TraceKind]:
     """Name and kind of a request's span. Names have no model in them: there are few of them, so that they can be grouped."""
     if request.door == "http":
-        return names.INFER_HTTP.format(route=_route(request)), "server"
+        return _http_name(_route(request)), "server"
     if request.door == "grpc":
         return names.INFER_GRPC, "server"
     return names.INFER, "internal"
@@ -57,12 +48,7 @@ def begin_request(tracer: Tracer, request: InferRequest) -> RequestTrace | None:
 def end_answered(seen: RequestTrace, trace: Trace, answer: InferAnswer) -> InferAnswer:
     """End the span of an answered request. That of a door's request stays open until the door has encoded the answer, which it does before
     it waits for anything; the result says so to the door."""
-    told: dict[str, bool | int | float | str] = {**_common(seen), names.MODEL_NAME: answer.model, names.VERSION: answer.version}
-    for name, parameter in _PARAMETERS.items():
-        if parameter in answer.parameters:
-            told[name] = answer.parameters[parameter]
-    told.update(_status(seen.request, None))
-    open_answer = _OpenAnswer(seen, trace, told)
+    open_answer = _OpenAnswer(seen, trace, answer)
     if seen.request.door not in _DOORS:
         open_answer.end()
         return answer
@@ -75,62 +61,123 @@ def end_failed(seen: RequestTrace, error: ServingError) -> None:
     is_ours = outcome_of(error) != "client_error"
     if is_ours:
         seen.keep("error")
-    if seen.trace is None:
-        return
-    seen.write()
-    told = {**_common(seen), **_status(seen.request, error), names.ERROR_TYPE: type(error).__name__}
-    seen.trace.end({**told, names.MODEL_NAME: seen.request.model}, error=error.message if is_ours else None)
+    if seen.trace is not None:
+        told = {**_common(seen), names.MODEL_NAME: seen.request.model, names.ERROR_TYPE: type(error).__name__}
+        seen.trace.close(told, _status(seen.request.door, error), error=error.message if is_ours else None)
+        seen.trace.ship(_spans(seen, seen.trace))
 
 
 def end_abandoned(seen: RequestTrace) -> None:
     """End the span of a request whose client is gone. Nothing is kept for it: clients may go as they like."""
     if seen.trace is not None:
-        seen.write()
-        seen.trace.end({**_common(seen), names.MODEL_NAME: seen.request.model}, error="the client disconnected")
+        seen.trace.close({**_common(seen), names.MODEL_NAME: seen.request.model}, error="the client disconnected")
+        seen.trace.ship(_spans(seen, seen.trace))
 
 
 class _OpenAnswer:
     """See serving.messages.AnswerTrace."""
 
-    __slots__ = ("_answered_ns", "_encoded_ns", "_seen", "_told", "_trace")
+    __slots__ = ("_answer", "_answered_ns", "_encoded_ns", "_seen", "_size", "_trace")
 
-    def __init__(self, seen: RequestTrace, trace: Trace, told: dict[str, bool | int | float | str]) -> None:
-        self._seen, self._trace, self._told = seen, trace, told
-        self._answered_ns = self._encoded_ns = time.time_ns()
+    def __init__(self, seen: RequestTrace, trace: Trace, answer: InferAnswer) -> None:
+        self._seen, self._trace, self._answer = seen, trace, answer
+        self._answered_ns, self._encoded_ns, self._size = time.time_ns(), 0, 0
 
     def encoded(self, size: int) -> None:
-        self._encoded_ns = time.time_ns()
-        if self._seen.request.door == "http":
-            self._told[names.HTTP_ANSWER_BYTES] = size
+        self._encoded_ns, self._size = time.time_ns(), size
 
     def end(self) -> None:
-        trace = self._trace
-        self._seen.write()
-        if self._encoded_ns > self._answered_ns:
-            trace.span(names.ENCODE, self._answered_ns, self._encoded_ns)
-        trace.end(self._told, end_ns=self._encoded_ns)
+        seen, answer, trace = self._seen, self._answer, self._trace
+        request, said = seen.request, answer.parameters.get
+        told = _answered(
+            *(seen.reason, request.door, _route(request), answer.model, answer.version),
+            *(said("variant"), said("revision"), said("source"), said("fallback_from")),
+        )
+        more: dict[str, bool | int | float | str] = {names.RECEIPT: said("receipt", "")}
+        spans = _spans(seen, trace)
+        if self._encoded_ns:
+            spans.answered_ns, spans.encoded_ns = self._answered_ns, self._encoded_ns
+            if request.door == "http":
+                more[names.HTTP_ANSWER_BYTES] = self._size
+        trace.close(told, more, end_ns=self._encoded_ns or self._answered_ns)
+        trace.ship(spans)
+
+
+class _RequestSpans(msgspec.Struct):
+    """A request's span that is closed, and what its parts are made of, see FinishedSpans.
+
+    offset_ns: what the wall clock is ahead of the readings'. read_ns: when the door had read the request, in the wall clock. answered_ns,
+    encoded_ns: while the door encoded; 0: it did not."""
+
+    trace: Trace
+    readings: list[Told]
+    offset_ns: int
+    arrived_ns: int
+    read_ns: int
+    inputs: int
+    answered_ns: int = 0
+    encoded_ns: int = 0
+
+    def count(self) -> int:
+        return 1 + len(self.readings) + (self.arrived_ns > 0) + (self.answered_ns > 0)
+
+    def encode(self) -> list[bytes]:
+        trace, offset_ns = self.trace, self.offset_ns
+        if self.arrived_ns:
+            trace.span(names.DECODE, self.arrived_ns, max(self.read_ns, self.arrived_ns), _inputs(self.inputs))
+        for name, start_s, end_s, told, more, error in self.readings:
+            trace.span(name, offset_ns + int(start_s * 1e9), offset_ns + int(end_s * 1e9), told, more, error=error)
+        if self.answered_ns:
+            trace.span(names.ENCODE, self.answered_ns, self.encoded_ns)
+        return trace.encode()
+
+
+def _spans(seen: RequestTrace, trace: Trace) -> _RequestSpans:
+    request, offset_ns = seen.request, seen.offset_ns()
+    if offset_ns is None:  # scoring has not begun, so nothing was read
+        return _RequestSpans(trace, [], 0, request.arrived_ns, time.time_ns(), len(request.inputs))
+    read_ns = offset_ns + int(seen.started_s * 1e9)
+    return _RequestSpans(trace, seen.told(), offset_ns, request.arrived_ns, read_ns, len(request.inputs))
 
 
 def _common(seen: RequestTrace) -> Attributes:
-    """What the span says however it ends. The part before scoring is over by now, so its span is written here."""
-    request, trace = seen.request, seen.trace
-    if request.arrived_ns and trace is not None:
-        offset_ns = seen.offset_ns()
-        ended_ns = time.time_ns() if offset_ns is None else max(offset_ns + int(seen.started_s * 1e9), request.arrived_ns)
-        trace.span(names.DECODE, request.arrived_ns, ended_ns, {names.INPUTS: len(request.inputs)})
-    if request.door == "http":
-        return {names.KEPT: seen.reason, names.HTTP_METHOD: "POST", names.HTTP_ROUTE: _route(request)}
-    if request.door == "grpc":
-        return {names.KEPT: seen.reason, names.RPC_SYSTEM: "grpc", names.RPC_METHOD: names.INFER_GRPC}
-    return {names.KEPT: seen.reason}
+    """What the span says however it ends."""
+    return {names.KEPT: seen.reason, **_of_door(seen.request.door, _route(seen.request))}
 
 
-def _status(request: InferRequest, error: ServingError | None) -> Attributes:
-    if request.door == "http":
+def _of_door(door: str, route: str) -> Attributes:
+    if door == "http":
+        return {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: route}
+    return {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: names.INFER_GRPC} if door == "grpc" else {}
+
+
+def _status(door: str, error: ServingError | None) -> Attributes:
+    if door == "http":
         return {names.HTTP_STATUS: _HTTP_OK if error is None else http_status(error)}
-    if request.door == "grpc":
+    if door == "grpc":
         return {names.RPC_STATUS: "OK" if error is None else grpc_code(error)}
     return {}
+
+
+@lru_cache(maxsize=1024)
+def _answered(
+    *of: bool | int | float | str | None,
+) -> Attributes:
+    """What spans of answers have in common that are alike in all this."""
+    reason, door, route, *said = of
+    values = {names.KEPT: reason, **_of_door(str(door), str(route)), **_status(str(door), None)}
+    values |= zip(_SAID, said, strict=True)
+    return KnownAttributes({name: value for name, value in values.items() if value is not None})
+
+
+@lru_cache(maxsize=256)
+def _inputs(count: int) -> Attributes:
+    return KnownAttributes({names.INPUTS: count})
+
+
+@lru_cache(maxsize=64)
+def _http_name(route: str) -> str:
+    return names.INFER_HTTP.format(route=route)
 
 
 def _route(request: InferRequest) -> str:

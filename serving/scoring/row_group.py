@@ -4,6 +4,7 @@ serving.scoring.answers makes the answer, serving.scoring.answer_plan its plan."
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from serving.scoring.triage.outcomes import ENDED, Outcomes, outcomes_of, source
 from serving.scoring.variant_set import Variant
 from serving.telemetry.tracing import names
 from serving.telemetry.tracing.names import Attributes
+from serving.telemetry.tracing.span_bytes import KnownAttributes
 
 MODEL: Final = "model"
 """The source of an answer that the model gave."""
@@ -123,14 +125,12 @@ class RowGroup(msgspec.Struct):
     def span_attributes(self) -> Attributes:
         """What the spans of its parts say of it."""
         revision = self.variant.revision
-        told: dict[str, bool | int | float | str] = {
-            names.MODEL_NAME: revision.name,
-            names.VERSION: revision.version,
-            names.VARIANT: revision.variant,
-            names.REVISION: revision.digest,
-            names.ROWS: self.rows.rows,
-            names.SOURCE: self.source,
-        }
+        known = _known_attributes(
+            revision.name, revision.version, revision.variant, revision.digest, self.rows.rows, self.source
+        )
+        if not (self.degraded_rows or self.triage is not None or self.matched or self.suppressed):
+            return known
+        told = dict(known)
         if self.degraded_rows:
             told[names.DEGRADED_ROWS] = self.degraded_rows
         if self.triage is not None:
@@ -165,6 +165,20 @@ class RowGroup(msgspec.Struct):
             self.degraded_rows = int(self.degraded.item() if rows == 1 else self.degraded.sum())
         else:
             self.degraded = _NOT_DEGRADED if rows == 1 else _all_false(rows)
+
+
+@lru_cache(maxsize=1024)  # revisions and sources are the same in most spans
+def _known_attributes(name: str, version: str, variant: str, digest: str, rows: int, source: str) -> Attributes:
+    return KnownAttributes(
+        {
+            names.MODEL_NAME: name,
+            names.VERSION: version,
+            names.VARIANT: variant,
+            names.REVISION: digest,
+            names.ROWS: rows,
+            names.SOURCE: source,
+        }
+    )
 
 
 def judge(revision: LoadedRevision, raw: Mapping[str, NDArray[Any]], rows: int, point: str | None) -> Verdicts | None:

@@ -37,13 +37,14 @@ from serving.telemetry.evidence import VariantEvidence
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing import names
 from serving.telemetry.tracing.request_trace import RequestTrace
+from serving.telemetry.tracing.span_bytes import KnownAttributes
 
 _CLIENT_ERRORS = (BadRequest, NotFound, TooLarge, Unsupported, Overloaded)
 """Errors of the request or of the load; no evidence against a variant."""
 _VARIANT_SHARE: Final = 0.5
 """Share of the remaining model time a non-stable variant may use. The rest is reserved for stable as the fallback."""
-_ASYNC: Final = {names.AUDIT_MODE: AuditMode.ASYNC.value}
-_STRICT: Final = {names.AUDIT_MODE: AuditMode.STRICT.value}
+_ASYNC: Final = KnownAttributes({names.AUDIT_MODE: AuditMode.ASYNC.value})
+_STRICT: Final = KnownAttributes({names.AUDIT_MODE: AuditMode.STRICT.value})
 _log = logging.getLogger("vedette.scorer")
 
 

@@ -18,12 +18,8 @@ LATENCY_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
 AGE_BUCKETS_S: Final = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 86400.0)
 
 
-class ExemplarTrace(NamedTuple):
-    """A value that was counted, the trace it is from, and when, in seconds since the epoch."""
-
-    trace_id: str
-    value: float
-    at_s: float
+ExemplarTrace = tuple[str, float, float]
+"""A trace's id, its value that was counted, and when, in seconds since the epoch."""
 
 
 class Histogram:
@@ -36,10 +32,6 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.exemplars: dict[int, ExemplarTrace] = {}
         self.total = 0.0
-
-    def mark(self, exemplar: ExemplarTrace) -> None:
-        """Remember the trace of a value that was counted."""
-        self.exemplars[bisect_left(self.bounds, exemplar.value)] = exemplar
 
     def add(self, value: float) -> None:
         """Count one value."""
@@ -119,7 +111,7 @@ class ModelMetrics:
         now_s = time.time()
         for histogram, taken_s in zip((self._total, self._features, self._model), times_s, strict=True):
             if taken_s is not None:
-                histogram.mark(ExemplarTrace(trace_id, taken_s, now_s))
+                histogram.exemplars[bisect_left(LATENCY_BUCKETS_S, taken_s)] = (trace_id, taken_s, now_s)
 
     def refused(self, kind: AnswerOutcome) -> None:
         """Count one request that got an error; `outcome_of(error)` gives the kind."""

@@ -340,7 +340,8 @@ class ServingMetrics(Collector):
 
 
 def _exemplar(of: ExemplarTrace) -> Exemplar:
-    return Exemplar({"trace_id": of.trace_id}, of.value, of.at_s)
+    trace_id, value, at_s = of
+    return Exemplar({"trace_id": trace_id}, value, at_s)
 
 
 def _without_old(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:

@@ -1,27 +1,17 @@
-"""Finished spans kept in memory as the SDK of OpenTelemetry has them, for tests."""
+"""Finished spans kept in memory as the SDK of OpenTelemetry has them, read from the bytes that a collector gets. For tests."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from opentelemetry import trace as otel
+from opentelemetry.proto.trace.v1 import trace_pb2 as wire
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from serving.telemetry.tracing.finished import FinishedSpan
-from serving.telemetry.tracing.names import TraceKind
-
-_KINDS: Final[Mapping[TraceKind, otel.SpanKind]] = MappingProxyType(
-    {
-        "server": otel.SpanKind.SERVER,
-        "client": otel.SpanKind.CLIENT,
-        "producer": otel.SpanKind.PRODUCER,
-        "consumer": otel.SpanKind.CONSUMER,
-        "internal": otel.SpanKind.INTERNAL,
-    }
-)
+_SAMPLED: Final = otel.TraceFlags(otel.TraceFlags.SAMPLED)
+_IS_REMOTE: Final = wire.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 class MemorySpans:
@@ -35,23 +25,37 @@ class MemorySpans:
         return self.exporter.get_finished_spans()
 
 
-def readable(span: FinishedSpan, resource: Resource) -> ReadableSpan:
-    """The span as the SDK has it."""
-    state = otel.TraceState.from_header([span.tracestate]) if span.tracestate else None
-    sampled = otel.TraceFlags(otel.TraceFlags.SAMPLED)
+def readable(spans: Iterable[bytes], resource: Resource) -> list[ReadableSpan]:
+    """The spans as the SDK has them. spans: see span_bytes."""
+    return [_readable(span, resource) for span in wire.ScopeSpans.FromString(b"".join(spans)).spans]
+
+
+def _readable(span: wire.Span, resource: Resource) -> ReadableSpan:
+    state = otel.TraceState.from_header([span.trace_state]) if span.trace_state else None
     parent = None
-    if span.parent_id:
-        parent = otel.SpanContext(span.trace_id, span.parent_id, span.is_remote, sampled, state)
+    if span.parent_span_id:
+        parent = _context(span.trace_id, span.parent_span_id, state, is_remote=bool(span.flags & _IS_REMOTE))
     return ReadableSpan(
         span.name,
-        otel.SpanContext(span.trace_id, span.span_id, False, sampled, state),
+        _context(span.trace_id, span.span_id, state),
         parent,
         resource,
-        span.attributes,
-        links=[otel.Link(otel.SpanContext(trace_id, span_id, True, sampled)) for trace_id, span_id in span.links],
-        kind=_KINDS[span.kind],
-        status=otel.Status() if span.error is None else otel.Status(otel.StatusCode.ERROR, span.error),
-        start_time=span.start_ns,
-        end_time=span.end_ns,
+        {one.key: _value(one.value) for one in span.attributes},
+        links=[otel.Link(_context(link.trace_id, link.span_id, is_remote=True)) for link in span.links],
+        kind=otel.SpanKind(span.kind - 1),
+        status=otel.Status(otel.StatusCode.ERROR, span.status.message) if span.status.code else otel.Status(),
+        start_time=span.start_time_unix_nano,
+        end_time=span.end_time_unix_nano,
         instrumentation_scope=InstrumentationScope("vedette"),
     )
+
+
+def _context(
+    trace_id: bytes, span_id: bytes, state: otel.TraceState | None = None, *, is_remote: bool = False
+) -> otel.SpanContext:
+    return otel.SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), is_remote, _SAMPLED, state)
+
+
+def _value(value: Any) -> bool | int | float | str:
+    told: bool | int | float | str = getattr(value, value.WhichOneof("value"))
+    return told

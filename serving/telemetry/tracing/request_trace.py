@@ -20,12 +20,14 @@ class SpanSubject(Protocol):
     """What a part of a request is about: serving.scoring.row_group.RowGroup."""
 
     def span_attributes(self) -> Attributes:
-        """What its spans say of it. Asked when the request is over."""
+        """What its spans say of it; no name that `attributes` of a reading has. Asked when the request is over."""
         ...
 
 
 Reading = tuple[str, float, float, SpanSubject | None, Attributes, str | None]
 """A part that is over: its name, start, end, what it is about, more attributes, and the error that it ended in."""
+Told = tuple[str, float, float, Attributes, Attributes, str | None]
+"""The same, with what the subject said."""
 
 
 class RequestTrace(msgspec.Struct, gc=False):  # it refers to nothing that refers to it
@@ -73,12 +75,12 @@ class RequestTrace(msgspec.Struct, gc=False):  # it refers to nothing that refer
         clock = self.clock
         return None if clock is None else clock.now_us() * 1000 - int(clock.monotonic_s() * 1e9)
 
-    def write(self) -> None:
-        """Make spans of what was read so far. They are in the trace's wall clock."""
-        trace, offset_ns = self.trace, self.offset_ns()
-        if trace is None or offset_ns is None:
-            return
+    def told(self) -> list[Told]:
+        """What was read so far, without what it was about: that may be large, and spans wait for a second."""
+        last, said = None, NO_ATTRIBUTES
+        found = []
         for name, start_s, end_s, subject, attributes, error in self.readings:
-            told = attributes if subject is None else {**subject.span_attributes(), **attributes}
-            trace.span(name, offset_ns + int(start_s * 1e9), offset_ns + int(end_s * 1e9), told, error=error)
-        self.readings.clear()
+            if subject is not last:
+                last, said = subject, NO_ATTRIBUTES if subject is None else subject.span_attributes()
+            found.append((name, start_s, end_s, said, attributes, error))
+        return found

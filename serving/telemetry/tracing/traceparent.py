@@ -25,6 +25,6 @@ def is_plainly_unsampled(header: str) -> bool:
     return _PLAIN_NO.fullmatch(header) is not None
 
 
-def format_traceparent(trace_id: int, span_id: int, *, is_sampled: bool) -> str:
-    """The header for whoever is called next, version 00. trace_id: 128 bits; span_id: 64 bits, of the calling span."""
-    return f"00-{trace_id:032x}-{span_id:016x}-{is_sampled:02x}"
+def format_traceparent(trace_id: str, span_id: str, *, is_sampled: bool) -> str:
+    """The header for whoever is called next, version 00. trace_id: 32 hex digits; span_id: 16, of the calling span."""
+    return f"00-{trace_id}-{span_id}-{is_sampled:02x}"

@@ -14,10 +14,10 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from serving.telemetry.metric_doc import Figures
 from serving.telemetry.tracing import metric_names
 from serving.telemetry.tracing.delivery import SpanDelivery
-from serving.telemetry.tracing.finished import encode_resource
 from serving.telemetry.tracing.names import TraceKind
+from serving.telemetry.tracing.span_bytes import encode_resource
 from serving.telemetry.tracing.tail import KEEP_NONE, KEEP_REASONS, KeepPolicy, KeepReason
-from serving.telemetry.tracing.trace import Ship, Trace, read_ids
+from serving.telemetry.tracing.trace import Ship, Trace, read_ids, read_links
 from serving.telemetry.tracing.traceparent import is_plainly_unsampled, parse_traceparent
 
 MOST_STATE: Final = 512
@@ -49,7 +49,7 @@ class Tracer:
         if exporter is not None:
             from serving.telemetry.tracing.memory_spans import readable
 
-            self._ship = lambda span: exporter.export((readable(span, resource),)) and None
+            self._ship = lambda spans: exporter.export(readable(spans.encode(), resource))
         elif endpoint is not None:
             self._delivery = SpanDelivery(endpoint, encode_resource(resource.attributes))
             self._ship = self._delivery.take
@@ -109,7 +109,7 @@ class Tracer:
             self._counts[UNKEPT] += 1
             return None
         self._counts[reason] += 1
-        return self._open(traceparent, name, kind, start_ns, None, ())
+        return self._open(traceparent, name, kind, start_ns, None, (), is_kept=True)
 
     def metrics(self) -> Figures:
         """Traces by reason and spans by outcome, as a source of ServingMetrics."""
@@ -130,9 +130,15 @@ class Tracer:
         start_ns: int | None,
         tracestate: str | None,
         links: Iterable[str],
+        *,
+        is_kept: bool = False,
     ) -> Trace:
         if self._ship is None:
             raise ValueError("nothing is traced: this tracer has neither a collector nor an exporter")
         caller = None if traceparent is None else read_ids(traceparent)
         state = tracestate if tracestate is not None and caller is not None and len(tracestate) <= MOST_STATE else ""
-        return Trace(self._ship, name, kind, caller, start_ns, is_remote=caller is not None, tracestate=state, links=links)
+        if caller is None:
+            return Trace(self._ship, name, kind, None, start_ns, links=read_links(links))
+        if is_kept:  # the caller said no, so its own span never arrives, and a backend would wait for it
+            return Trace(self._ship, name, kind, caller, start_ns, is_root=True, links=(caller,))
+        return Trace(self._ship, name, kind, caller, start_ns, is_remote=True, tracestate=state, links=read_links(links))
