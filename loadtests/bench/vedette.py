@@ -35,6 +35,13 @@ def serving(folder: Path, name: str = NAME, **settings: str) -> ServerUnderTest:
     return ServerUnderTest(name, (*command, *ports), environment=environment)
 
 
+def hosted(folder: Path, name: str, **settings: str) -> ServerUnderTest:
+    """The replica of a store that was filled before, alone in its process; without a prediction log."""
+    ports = {"http_port": "{http_port}", "grpc_port": "{grpc_port}", "store_dir": str(folder), "audit": "off"}
+    environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {**ports, **settings}.items())
+    return ServerUnderTest(name, (sys.executable, "-m", "loadtests.bench.servers.hosted"), environment=environment)
+
+
 def fill_store(workload: Workload, folder: Path, *, golden_rows: int = 4) -> None:
     """Put the benchmark's model into a store, as a bundle that takes tensors and decides."""
     from serving.models.build import build_bundle

@@ -1,6 +1,6 @@
 """Tracing: the same replica without it, with it at 10 % of the requests, and with it while the collector is away; in turn in one run.
 
-The collector is a bare HTTP server in a process of its own that takes all and reads nothing, so that its own work is not measured.
+The collector is a bare HTTP server in a process of its own that takes all and reads nothing, so that its own work is not measured. The replicas run without Ray.
 `unsampled` traces nobody and keeps what is slow: what a request pays that has no trace. The decision these figures are for is
 docs/decisions/0069-tracing.md."""
 
@@ -18,14 +18,14 @@ from loadtests.bench.benchmarks.doors import DoorFigures, bring_up
 from loadtests.bench.benchmarks.hostile.tls import UNITS, in_rounds
 from loadtests.bench.process import HOST, Running
 from loadtests.bench.report import Row, row, unmeasured
-from loadtests.bench.vedette import vedette
+from loadtests.bench.vedette import fill_store, hosted
 from loadtests.bench.workload import Workload, build_workload
 
 IS_LONG: Final = True
 OFF: Final = "vedette"
 DOORS: Final = ("http", "grpc")
 CLIENTS: Final = 32
-_TARGETS: Final = {"rate": targets.ratio(">=", 0.95), "p50": targets.ratio("<=", 1.05)}
+_TARGETS: Final = {"rate": targets.ratio(">=", 0.95), "p50": targets.ratio("<=", 1.05), "cpu": targets.ratio("<=", 1.05)}
 _SINK: Final = """
 import http.server, sys
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -54,7 +54,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
             "vedette-10-percent": {"otlp_endpoint": collector, "trace_ratio": "0.1"},
             "vedette-collector-gone": {"otlp_endpoint": f"http://{HOST}:{closed_port()}", "trace_ratio": "0.1"},
         }
-        servers = [(name, lambda n=name, given=given: vedette(workload, place / n, n, **given)) for name, given in ways.items()]
+        fill_store(workload, place / "store")
+        servers = [(name, lambda n=name, given=given: hosted(place / "store", n, **given)) for name, given in ways.items()]
         up = bring_up(stack, servers, workload, found)
         if len(up) < len(servers):
             return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
