@@ -18,6 +18,11 @@ from serving.telemetry.metric_doc import MetricDoc
 
 LINES_PER_S: Final = 5.0
 BURST_S: Final = 10.0
+METHODS: Final = ("token", "key", "certificate")
+"""How callers show who they are."""
+_NO_VERB: Final = "none"
+_REFUSALS: Final = [(reason.value, verb) for reason in RefusalReason for verb in (*(v.value for v in Verb), _NO_VERB)]
+"""All that is counted, from 0 on: `increase()` does not see what a counter has when it appears."""
 _log = logging.getLogger("vedette.security")
 
 
@@ -28,11 +33,13 @@ class AccessEvents:
         self._now_s = now_s
         self._lines = Bucket(LINES_PER_S, BURST_S, now_s())
         self._unwritten = 0
-        self._refused = Counter[tuple[str, str]]()
+        self._refused = Counter[tuple[str, str]](dict.fromkeys(_REFUSALS, 0))
         self._limited = Counter[tuple[str]]()
         self._admitted: dict[tuple[str, str], int] = {}
         self._rows: dict[tuple[str], int] = {}
-        self._verified = Counter[tuple[str, str]]()
+        self._verified = Counter[tuple[str, str]](
+            {(method, outcome): 0 for method in METHODS for outcome in ("accepted", "refused")}
+        )
 
     def admitted(self, tenant: str, verb: Verb) -> None:
         """Count a request that was let in. tenant: of the policy, so there are few."""
@@ -49,7 +56,7 @@ class AccessEvents:
 
     def refused(self, reason: RefusalReason, verb: Verb | None, caller: Caller, address: str, door: str) -> None:
         """Count a refusal, and write a line unless there are too many."""
-        named = verb.value if verb is not None else "none"
+        named = verb.value if verb is not None else _NO_VERB
         self._refused[reason.value, named] += 1
         if reason is RefusalReason.RATE:
             self._limited[(caller.tenant,)] += 1

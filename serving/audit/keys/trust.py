@@ -20,11 +20,14 @@ from typing import Final, Self
 
 from serving.audit.segment_files import IrregularFile, decode_note, note_lines
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of, whole_number
+from serving.bounded_files import read_bounded
 
 KIND: Final = "vedette-audit-key"
 """First line of a note by which a key vouches for its successor."""
 OVERLAP_US: Final = 24 * 3600 * 1_000_000
 """How long a replaced key may still sign, and how long before its first day a new one may, microseconds."""
+MOST_BYTES: Final = 1024 * 1024
+"""Of a file of keys, or of revocations: some ten thousand lines."""
 REVOKED: Final = "revoked"
 """Name of the file of revocations beside the pinned keys: `VERIFIERKEY time_us T` a line."""
 _TIME: Final = re.compile(r"^time_us ([0-9]{1,16})$", re.MULTILINE)
@@ -172,7 +175,7 @@ def trusted_folder(store: Path) -> Path:
 
 def read_pinned(folder: Path) -> tuple[VerifierKey, ...]:
     """The keys in `*.pub` files, one a line. Raises NoteError, OSError."""
-    lines = [line for path in sorted(folder.glob("*.pub")) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line for path in sorted(folder.glob("*.pub")) for line in _text(path).splitlines()]
     return tuple(dict.fromkeys(VerifierKey.parse(line) for line in lines if line.strip()))
 
 
@@ -180,13 +183,20 @@ def read_revoked(folder: Path) -> dict[VerifierKey, int]:
     """By key, the last time at which it may sign. Raises NoteError for a line of another form, OSError."""
     path = folder / REVOKED
     found: dict[VerifierKey, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+    for number, line in enumerate(_text(path).splitlines() if path.exists() else (), start=1):
         match = _REVOKED.match(line)
         if match is None:
             raise NoteError(f"{path}, line {number}: expected VERIFIERKEY time_us T, not {line[:80]!r}")
         key = VerifierKey.parse(match[1])
         found[key] = min(int(match[2]), found.get(key, int(match[2])))
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bounded(path, MOST_BYTES).decode()
+    except UnicodeDecodeError as problem:
+        raise NoteError(f"{path} is no file of keys: it holds bytes that are no text") from problem
 
 
 def _accept(

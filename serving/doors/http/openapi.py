@@ -45,6 +45,7 @@ def _array(items: Json, **more: Any) -> Json:
 
 
 _TEXT: Final[Json] = {"type": "string"}
+_OPEN_METRICS: Final = "application/openmetrics-text"
 _FLAG: Final[Json] = {"type": "boolean"}
 _NAME: Final[Json] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 _DATATYPE: Final[Json] = {"type": "string", "enum": list(DTYPES)}
@@ -268,7 +269,8 @@ def _v1_paths(path: str, suffix: str) -> Json:
 
 
 def _paths() -> Json:
-    metrics = _response("Prometheus text.", _TEXT, "text/plain")
+    metrics = _response("Prometheus text, or OpenMetrics for who accepts it: it has exemplars.", _TEXT, "text/plain")
+    metrics["content"][_OPEN_METRICS] = {"schema": _TEXT}
     index = _operation(
         "repositoryIndex",
         "All known model versions",

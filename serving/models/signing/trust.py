@@ -13,11 +13,14 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from serving.bounded_files import read_bounded
 from serving.models.errors import ModelError, UntrustedBundle
 from serving.models.signing.keys import PublicKey
 from serving.models.signing.statement import SignatureEnvelope, files_in, read_envelope
 
 MANIFEST_PATH: Final = "bundle.json"
+MOST_BYTES: Final = 64 * 1024
+"""A key is smaller by far, its conditions too."""
 Signatures = Iterable[tuple[str, bytes]]
 """Where each signature lies, for messages, and its bytes."""
 
@@ -77,7 +80,7 @@ class TrustedKeys:
         keys, problems = [], []
         for path in sorted(self.folder.glob("*.pub")):
             try:
-                keys.append(BundleKey(path.stem, PublicKey.parse(path.read_bytes(), path.name), _conditions(path)))
+                keys.append(BundleKey(path.stem, PublicKey.parse(read_bounded(path, MOST_BYTES), path.name), _conditions(path)))
             except (ModelError, OSError) as problem:
                 problems.append(f"{path.name} is not trusted: {problem}")
         return keys, problems
@@ -124,7 +127,7 @@ def _utc(moment: datetime) -> str:
 def _conditions(key: Path) -> KeyConditions:
     path = key.with_suffix(".json")
     try:
-        return KeyConditions.model_validate_json(path.read_bytes())
+        return KeyConditions.model_validate_json(read_bounded(path, MOST_BYTES))
     except FileNotFoundError:
         return KeyConditions()
     except ValidationError as problem:

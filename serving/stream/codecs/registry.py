@@ -20,11 +20,14 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import orjson
 
+from serving.bounded_files import read_bounded
 from serving.stream.codecs.codec import SchemasUnreachable, Undecodable, shown, undecodable
 from serving.stream.codecs.framing import SchemaRef
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Longest answer that is read."""
+_MOST_SECRET: Final = 64 * 1024
+"""Longest file of a secret."""
 _MOST_KEPT: Final = 1000
 """Schemas kept, and refusals kept; the ones that were used least recently go first."""
 _REFUSAL_S: Final = 30.0
@@ -164,9 +167,9 @@ class SchemaRegistry:
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": _ACCEPT, "User-Agent": "vedette"}
         if (file := self._address.token_file) is not None:
-            headers["Authorization"] = f"Bearer {file.read_text(encoding='ascii').strip()}"
+            headers["Authorization"] = f"Bearer {read_bounded(file, _MOST_SECRET).decode('ascii').strip()}"
         elif (file := self._address.basic_file) is not None:
-            headers["Authorization"] = "Basic " + b64encode(file.read_bytes().strip()).decode()
+            headers["Authorization"] = "Basic " + b64encode(read_bounded(file, _MOST_SECRET).strip()).decode()
         return headers
 
 

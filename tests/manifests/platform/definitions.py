@@ -15,6 +15,8 @@ from tests.fakes.apiserver.real import assets
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[3]
+KUBERAY = (1, 7)
+"""The oldest version that the manifests are for (manifests/README.md)."""
 
 
 USED = (
@@ -84,8 +86,16 @@ def _of_cache() -> Iterator[str]:
     beside = assets()
     for file in sorted(beside.glob("definitions/*/*.yaml")) if beside else ():
         yield file.read_text(encoding="utf-8")
-    for file in sorted(beside.glob("kuberay-*/ray.io_*.yaml"), reverse=True) if beside else ():
-        yield file.read_text(encoding="utf-8")
+    for folder in sorted(beside.glob("kuberay-*"), key=_version, reverse=True) if beside else ():
+        if (
+            _version(folder) >= KUBERAY
+        ):  # an older one knows neither all kinds nor all fields: that is no fault of the manifests
+            for file in folder.glob("ray.io_*.yaml"):
+                yield file.read_text(encoding="utf-8")
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", folder.name))
 
 
 def _own() -> Iterator[str]:

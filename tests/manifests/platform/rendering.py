@@ -44,7 +44,7 @@ COMPOSED: Final = {
     "streams, scaled by the lag that workers say": (["base/stream"], ["stream-hpa", "priority", "network-policy", "zones"]),
     "the operator, limited": (
         ["overlays/operator"],
-        ["operator-labels", "operator-access", "operator-tls", "network-policy", "zones"],
+        ["operator-labels", "operator-access", "operator-tls", "operator-traces", "network-policy", "zones"],
     ),
     "serving behind Envoy, scraped": (["overlays/fronted"], ["prometheus-operator", "prometheus-envoy"]),
     "KServe's runtime, limited and scraped": (

@@ -1,6 +1,7 @@
 """Tracing: the same replica without it, with it at 10 % of the requests, and with it while the collector is away; in turn in one run.
 
-The collector is a bare HTTP server in a process of its own that takes all and reads nothing, so that its own work is not measured. The replicas run without Ray.
+The collector is a bare HTTP server in a process of its own that takes all and reads nothing, so that its own work is not measured.
+The replicas run without Ray.
 `unsampled` traces nobody and keeps what is slow: what a request pays that has no trace. The decision these figures are for is
 docs/decisions/0069-tracing.md."""
 

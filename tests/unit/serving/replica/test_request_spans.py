@@ -55,6 +55,9 @@ async def test_a_slow_request_is_kept_with_its_parts_under_the_caller_s_trace(tm
     await asyncio.sleep(0)
     assert kept(spans) == [("POST /v2/models/{model}/infer", "slow")]
     assert {s.name for s in spans.finished()} >= {"model", "audit"}
+    (whole,) = [s for s in spans.finished() if "vedette.trace.kept" in s.attributes]
+    assert whole.parent is None, "the caller's span is never sent, so a backend would wait for it"
+    assert [format(link.context.span_id, "016x") for link in whole.links] == [UNSAMPLED[36:52]]
     described = {"POST /v2/models/{model}/infer", *SPANS} - {"POST {route}"}
     assert {s.name for s in spans.finished()} <= described
     assert {name for s in spans.finished() for name in s.attributes} <= ATTRIBUTES.keys()

@@ -128,6 +128,13 @@ def test_a_damaged_list_of_revocations_is_an_error_and_no_empty_list(tmp_path, t
         read_revoked(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "read"), [("ada.pub", read_pinned), (REVOKED, read_revoked)])
+def test_a_file_of_keys_that_has_no_end_is_an_error(tmp_path, name, read):
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="more than 1048576 bytes"):
+        read(tmp_path)
+
+
 def test_a_note_that_says_two_times_is_refused(keys):
     with pytest.raises(NoteError, match="exactly one line `time_us T`"):
         Trust.build([keys[0].verifier]).signers(keys[0].sign("x\ntime_us 1\ntime_us 2\n"))

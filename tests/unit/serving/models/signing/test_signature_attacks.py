@@ -263,6 +263,15 @@ def test_a_private_key_among_the_trusted_ones_is_not_trusted(store, bundle, sign
         store.read(bundle.digest)
 
 
+@pytest.mark.parametrize("name", ["ada.pub", "ada.json"])
+def test_a_file_of_a_key_that_has_no_end_is_not_trusted_and_not_read_to_its_end(store, bundle, signers, name):
+    store.add_signature(bundle.digest, signers.signature(bundle, "ada"))
+    (signers.trusted_dir / name).unlink(missing_ok=True)
+    (signers.trusted_dir / name).symlink_to("/dev/zero")
+    with pytest.raises(UntrustedBundle, match=r"ada\.pub is not trusted: .*it has more than 65536 bytes.*no trusted key"):
+        store.read(bundle.digest)
+
+
 def test_a_signature_that_is_a_link_or_huge_is_not_read(store, bundle, signers, tmp_path):
     good = signers.signature(bundle, "ada")
     (tmp_path / "elsewhere").write_bytes(good)
