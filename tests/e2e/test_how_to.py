@@ -335,7 +335,7 @@ class TestChangesInOneFolder:
             found = json.loads(rolling.types(ASK, ask))
             return {} if "error" in found else found  # until the candidate is loaded
 
-        assert until(answer)["parameters"]["variant"] == "candidate"
+        assert until(answer, every_s=0.2)["parameters"]["variant"] == "candidate"
 
     def test_canary_at_3_am(self, rolling: Reader):
         get, abort, pause, resume, undo = played(CANARY)
