@@ -16,6 +16,8 @@ ID_HEADER: Final = "vedette-id"
 message twice (mode `low_latency`) drops by it."""
 TRACE_HEADER: Final = "traceparent"
 """W3C Trace Context: of the span that wrote the message where its event is traced, else the event's own."""
+STATE_HEADER: Final = "tracestate"
+"""What tracing systems add to a `traceparent`: the event's own, on messages in the event's own trace."""
 REASON_HEADER: Final = "vedette-reason"
 """Header of a dead letter: why the event was set aside."""
 

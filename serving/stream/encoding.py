@@ -18,6 +18,7 @@ from serving.stream.contract import (
     ID_HEADER,
     INVESTIGATE_SCHEMA,
     REASON_HEADER,
+    STATE_HEADER,
     TRACE_HEADER,
     VERDICT_SCHEMA,
     AlertMessage,
@@ -28,7 +29,7 @@ from serving.stream.contract import (
 )
 from serving.stream.events import StreamEvents
 from serving.stream.ports import OutRecord, RecordHeaders, StreamRecord
-from serving.stream.spans.contexts import own_trace
+from serving.stream.spans.contexts import own_state, own_trace
 from serving.stream.state import RuleHit
 
 WORDS: Final[Mapping[bytes, Word]] = {
@@ -120,7 +121,9 @@ def verdict_records(
             suppressed_by=answers.suppressed_by[at] if word == served else None,  # a correlation has raised it again
             trace_id=answers.trace_id,
         )
-        headers = message_headers(identity, record) if trace_of is None else traced_headers(identity, trace_of(topic, record))
+        headers = (
+            message_headers(identity, record) if trace_of is None else traced_headers(identity, trace_of(topic, record), record)
+        )
         key = events.entities[row]
         out.append(OutRecord(topic, encode(verdict), key, headers))
         if word == "alert":
@@ -130,13 +133,13 @@ def verdict_records(
             if len(value) > _MOST_ALERT:
                 value = _JSON.encode(msgspec.structs.replace(alert, event={}))
             if trace_of is not None:
-                headers = traced_headers(identity, trace_of(topics.alerts, record))
+                headers = traced_headers(identity, trace_of(topics.alerts, record), record)
             out.append(OutRecord(topics.alerts, value, key, headers))
         elif word == "investigate" and topics.investigate:
             value = _JSON.encode(_closer_look(verdict, body, now_us, topics.investigate_us))
             if len(value) <= _MOST_ALERT:  # a larger one cannot be sent; its verdict is there all the same
                 if trace_of is not None:
-                    headers = traced_headers(identity, trace_of(topics.investigate, record))
+                    headers = traced_headers(identity, trace_of(topics.investigate, record), record)
                 out.append(OutRecord(topics.investigate, value, key, headers))
     return out, alerts
 
@@ -178,13 +181,17 @@ def dead_letter(record: StreamRecord, reason: str, topics: MessageTopics) -> Out
 
 def message_headers(identity: str, record: StreamRecord) -> RecordHeaders:
     """The id, and the trace context that the event came with."""
-    return traced_headers(identity, own_trace(record) if record.headers else None)
+    return traced_headers(identity, own_trace(record) if record.headers else None, record)
 
 
-def traced_headers(identity: str, traceparent: bytes | None) -> RecordHeaders:
-    """The id, and a trace context if there is one."""
+def traced_headers(identity: str, traceparent: bytes | None, record: StreamRecord) -> RecordHeaders:
+    """The id, and a trace context if there is one: with the tracestate of the record, if it is the record's trace."""
     own = ((ID_HEADER, identity.encode()),)
-    return own if traceparent is None else (*own, (TRACE_HEADER, traceparent))
+    if traceparent is None:
+        return own
+    state = own_state(record, traceparent) if record.headers else None
+    traced = (*own, (TRACE_HEADER, traceparent))
+    return traced if state is None else (*traced, (STATE_HEADER, state))
 
 
 def with_hits(word: Word, source: str, rules: tuple[str, ...], hits: Sequence[RuleHit]) -> tuple[Word, str, tuple[str, ...]]:

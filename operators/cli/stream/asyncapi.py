@@ -24,6 +24,7 @@ from serving.stream.contract import (
     ID_HEADER,
     INVESTIGATE_SCHEMA,
     REASON_HEADER,
+    STATE_HEADER,
     TRACE_HEADER,
     VERDICT_SCHEMA,
     AlertMessage,
@@ -33,7 +34,7 @@ from serving.stream.contract import (
 from serving.stream.settings import StreamSettings
 
 ASYNCAPI: Final = "3.0.0"
-CONTRACT_VERSION: Final = "1.0.0"
+CONTRACT_VERSION: Final = "1.1.0"
 """Of the contract: the first number changes with a field's meaning, the second with a field or topic that is new."""
 LABELS_TOPIC: Final = "vedette.labels"
 """What `vedette label follow --topic` is usually given."""
@@ -45,6 +46,7 @@ _ID: Final = {
     "description": "TOPIC/PARTITION/OFFSET of the event, in UTF-8. The same for every copy of a message.",
 }
 _TRACE: Final = {"type": "string", "pattern": _TRACE_PATTERN, "description": "W3C Trace Context, version 00, in ASCII."}
+_STATE: Final = {"type": "string", "description": "W3C Trace Context: what tracing systems add, at most 512 bytes of ASCII."}
 _EXAMPLE_VERDICT: Final[Mapping[str, Any]] = {
     "schema": VERDICT_SCHEMA,
     "id": "vedette.events/3/1829",
@@ -153,13 +155,14 @@ def _message(
 
 def _messages() -> dict[str, Any]:
     entity = "The join keys' values as text, joined by | where there are several."
-    of_event = {ID_HEADER: _ID, TRACE_HEADER: _TRACE}
+    of_event = {ID_HEADER: _ID, TRACE_HEADER: _TRACE, STATE_HEADER: _STATE}
     return {
         "Event": _message(
             "vedette.event",
             "Event",
             {
                 TRACE_HEADER: _TRACE,
+                STATE_HEADER: _STATE,
                 SCHEMA_ID_HEADER: {"type": "string", "pattern": "^[0-9]{1,10}$", "description": "The schema's id, in digits."},
                 CONFLUENT_HEADER: {"description": "The schema's id or GUID in a registry, binary, as Confluent's clients write it."},
             },

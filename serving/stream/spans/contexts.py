@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from serving.stream.contract import TRACE_HEADER
+from serving.stream.contract import STATE_HEADER, TRACE_HEADER
 from serving.stream.ports import StreamRecord
 from serving.telemetry.tracing.traceparent import parse_traceparent
 
@@ -11,6 +11,7 @@ MOST_LINKS: Final = 64
 """Records that the span of a batch names. OpenTelemetry keeps at most 128 links."""
 MOST_TRACE: Final = 512
 """Bytes of a trace context that is read and passed on; the standard's own have 55."""
+_TRACE_ID: Final = slice(3, 35)
 _FLAGS: Final = slice(53, 55)
 
 
@@ -28,6 +29,15 @@ def own_trace(record: StreamRecord) -> bytes | None:
         if name == TRACE_HEADER and len(value) <= MOST_TRACE:
             return value
     return None
+
+
+def own_state(record: StreamRecord, traceparent: bytes) -> bytes | None:
+    """The tracestate that a record came with, for a message that has this traceparent; None if the message is in another trace, if there
+    is none, or if it is too long to be passed on, which the W3C allows."""
+    own = own_trace(record)
+    if own is None or own[_TRACE_ID] != traceparent[_TRACE_ID]:
+        return None
+    return next((value for name, value in record.headers if name == STATE_HEADER and len(value) <= MOST_TRACE), None)
 
 
 def sampled_trace(own: bytes | None) -> str | None:

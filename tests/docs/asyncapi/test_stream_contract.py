@@ -19,7 +19,15 @@ from serving.risk.entity_record import RiskChange
 from serving.risk.json_form import risk_as_record
 from serving.risk.signal import PendingCheck, RiskSignal
 from serving.stream.codecs.framing import CONFLUENT_HEADER, SCHEMA_ID_HEADER
-from serving.stream.contract import ID_HEADER, REASON_HEADER, TRACE_HEADER, AlertMessage, InvestigateMessage, VerdictMessage
+from serving.stream.contract import (
+    ID_HEADER,
+    REASON_HEADER,
+    STATE_HEADER,
+    TRACE_HEADER,
+    AlertMessage,
+    InvestigateMessage,
+    VerdictMessage,
+)
 from serving.stream.settings import StreamSettings
 from tests.docs.pages import ROOT
 from tests.docs.tables import WHOLE, stream_defaults
@@ -80,7 +88,7 @@ def test_every_field_of_a_message_has_words(kind):
 
 def test_every_topic_and_header_is_on_the_page():
     topics = [channel["address"] for channel in described()["channels"].values()]
-    wanted = [*topics, ID_HEADER, TRACE_HEADER, REASON_HEADER, SCHEMA_ID_HEADER, CONFLUENT_HEADER]
+    wanted = [*topics, ID_HEADER, TRACE_HEADER, STATE_HEADER, REASON_HEADER, SCHEMA_ID_HEADER, CONFLUENT_HEADER]
     assert not [word for word in wanted if f"`{word}`" not in PAGE]
 
 

@@ -248,12 +248,13 @@ def test_a_rule_over_several_events_makes_the_verdict_and_the_alert(make):
 
 def test_the_trace_of_an_event_goes_on(make):
     world = make()
-    world.produce({"host": "a", "level": 3.0}, headers=(("traceparent", TRACE.encode()),))
+    world.produce({"host": "a", "level": 3.0}, headers=(("traceparent", TRACE.encode()), ("tracestate", b"vendor=1")))
     world.worker().steps(2)
     for topic in (world.settings.verdicts, world.settings.alerts):
         (send,) = [s for s in world.service_world.spans.finished() if s.name == f"send {topic}"]
         own = f"00-{TRACE.split('-')[1]}-{send.context.span_id:016x}-01"
         assert [headers_of(r)["traceparent"] for r in world.broker.read(topic)] == [own]
+        assert [headers_of(r)["tracestate"] for r in world.broker.read(topic)] == ["vendor=1"]
     (span,) = [s for s in world.service_world.spans.finished() if s.name == "infer"]
     assert f"{span.context.trace_id:032x}" == TRACE.split("-")[1]
 
