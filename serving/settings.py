@@ -61,6 +61,9 @@ class ServingSettings(BaseSettings):
     """Number of Ray Serve replicas on this machine. They share the ports."""
     max_replicas: PositiveInt | None = None
     """Maximum number of replicas that scaling may start on this machine. Unset: the number is fixed."""
+    spare_process: bool = False
+    """Whether `vedette up` keeps one more process for each replica, which has imported everything and waits: a replica that dies is
+    replaced sooner (docs/reference/resilience.md)."""
     front_door: Literal["replica", "serve"] = "replica"
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy, which does not say who its
     client is: `max_client_share` and limits by address do not apply there, and lines of security events have the address `unknown`."""

@@ -5,7 +5,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import ray
@@ -24,6 +25,8 @@ _log = logging.getLogger("vedette.serving")
 _QUIET: Final = {"log_level": "WARNING", "enable_access_log": False}
 _OBJECT_STORE_BYTES: Final = 100 * 1024 * 1024
 
+_PRELOADED: Final = "RAY_preload_python_modules"
+"""Ray's configuration of its nodes (`ray_config_def.h`), read when a node starts."""
 START_ATTEMPTS: Final = 4
 """Ray gives a node 30 s to start, and its agents 15; nothing sets them. A machine may be too busy for that for a minute or two."""
 
@@ -69,7 +72,8 @@ def start_local(settings: ServingSettings) -> LocalServing:
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        folder = _start_ray(most_replicas(settings) + 1)
+        with _preloading(settings.spare_process):
+            folder = _start_ray(most_replicas(settings) * (1 + settings.spare_process) + 1)
         if settings.front_door == "serve":
             http = {"host": settings.host, "port": settings.http_port}
             serve.start(proxy_location="HeadOnly", http_options=http, logging_config=_QUIET)
@@ -121,8 +125,21 @@ def _close(sockets: tuple[socket.socket, ...]) -> None:
         sock.close()
 
 
+@contextmanager
+def _preloading(is_wanted: bool) -> Iterator[None]:
+    """Ray that is started within imports the replica's modules in each of its processes before it is needed."""
+    if is_wanted:
+        os.environ[_PRELOADED] = "serving.replica.replica,serving.app"
+    try:
+        yield
+    finally:
+        if is_wanted:
+            del os.environ[_PRELOADED]
+
+
 def _start_ray(workers: int) -> str:
-    """Start a cluster; returns its folder. workers: processes for the controller and the replicas; Ray starts them all at once."""
+    """Start a cluster; returns its folder. workers: processes for the controller, the replicas and their spares; Ray keeps so
+    many, and starts some of them at once."""
     keep_cluster_to_loopback()
     _leave_out_what_nobody_asks()
     for attempt in range(START_ATTEMPTS):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from serving.loading.kept_revisions import keep_revision
 from serving.loading.loaded_bundle import LoadedBundle, build_revision, check_fit, load_bundle
+from serving.loading.passed_probes import PassedProbes
 from serving.loading.served_models import RevisionKey
 from serving.loading.warmup import warm_batches, warm_up
 from serving.models.bundle import Bundle
@@ -64,7 +65,8 @@ class Loader:
     ) -> None:
         self._store, self._features, self._on_change = store, features, on_change
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
-        self._limits = limits
+        self._limits = limits or ModelLimits()
+        self._passed = PassedProbes(store.root, self._limits)
         self._loaded: dict[RevisionKey, LoadedRevision] = {}
         self._bundles: dict[str, asyncio.Task[LoadedBundle]] = {}
         self._refused: dict[RevisionKey, str] = {}
@@ -157,10 +159,14 @@ class Loader:
         return await asyncio.shield(task)
 
     def _probe_and_load(self, bundle: Bundle) -> LoadedBundle:
-        report = probe(bundle, timeout_s=self._probe_timeout_s, limits=self._limits)
         name = f"{bundle.manifest.name}/{bundle.manifest.version}"
-        found = (report.golden_cases, report.latency_us, report.memory_mib)
-        _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)
+        if self._passed.has(bundle.digest):
+            _log.info("%s passed its probe on this node before; it is not probed again", name)
+        else:
+            report = probe(bundle, timeout_s=self._probe_timeout_s, limits=self._limits)
+            found = (report.golden_cases, report.latency_us, report.memory_mib)
+            _log.info("probed %s: %d golden cases, %.0f us, %.0f MiB", name, *found)
+            self._passed.remember(bundle.digest)
         loaded = load_bundle(bundle, threads=self._model_threads)
         for rule in loaded.rules.unsupported if loaded.rules is not None else ():
             _log.warning("rule %s of %s (%s) is ignored: %s", rule.id, name, rule.path, rule.reason)

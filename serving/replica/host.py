@@ -22,6 +22,8 @@ from serving.spec import ServingSpec
 _FOLLOW_EVERY_S: Final = 1.0
 GRACE_S: Final = 10.0
 """How long requests under way may take when the doors close."""
+_ANSWERS_WITHIN_S: Final = 10.0
+"""Ray Serve replaces a replica after three failed checks, a second apart: a loop may be silent for half a minute on a busy machine."""
 _log = logging.getLogger("vedette.replica")
 
 
@@ -140,7 +142,7 @@ class ReplicaHost:
     def is_well(self) -> bool:
         """Whether the listeners' loop answers."""
         try:
-            return bool(self._listener.submit(_alive()).result(5.0))
+            return bool(self._listener.submit(_alive()).result(_ANSWERS_WITHIN_S))
         except (RuntimeError, TimeoutError):
             return False
 

@@ -17,6 +17,7 @@ from serving.doors.interpreter import settle
 from serving.doors.listener import http_door
 from serving.replica.host import GRACE_S, Compose, ReplicaHost
 from serving.replica.loopback import keep_replica_to_loopback
+from serving.replica.spare_process import start_spare
 from serving.settings import ServingSettings
 
 
@@ -24,7 +25,7 @@ from serving.settings import ServingSettings
     name="Replica",
     ray_actor_options={"num_cpus": 0.1},
     graceful_shutdown_timeout_s=GRACE_S + 20,  # the doors' grace, then the time to close what is behind them
-    health_check_period_s=5,
+    health_check_period_s=1,  # a replica that died is noticed by its next check
     logging_config={"enable_access_log": False, "log_level": "WARNING"},
 )
 class Replica:
@@ -34,7 +35,7 @@ class Replica:
         keep_replica_to_loopback()
         self._host = ReplicaHost(settings, compose, shares_ports=shares_ports)
         self._ports = self._host.open()
-        self._is_configured = False
+        self._is_configured, self._has_spare = False, settings.spare_process
         self._door = http_door(self._host.backend, settings.max_body_bytes)
 
     def reconfigure(self, config: Mapping[str, Any]) -> None:
@@ -47,6 +48,8 @@ class Replica:
             self._host.reconfigure(config)
             settle()
             self._is_configured = True
+            if self._has_spare:  # the one before has become this replica, or there is none yet
+                start_spare()
         elif config:
             self._host.reconfigure(config, is_waiting=False)
 

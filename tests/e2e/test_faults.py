@@ -47,8 +47,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, redis: OwnRedis) -> FeatureW
 
 @pytest.fixture(scope="module")
 def served(own_folder: Path, world: FeatureWorld, redis: OwnRedis) -> Iterator[fault_injection.Scene]:
-    """Two replicas: one server is enough for all faults."""
-    with replica(world, redis, replicas=2) as scene:
+    """Two replicas and their spare processes: one server is enough for all faults."""
+    with replica(world, redis, replicas=2, spare_process="true") as scene:
         yield scene
 
 
@@ -86,11 +86,14 @@ def test_others_may_take_the_machine_or_leave_in_the_middle(name, scene):
 
 
 def test_killed_replicas_are_started_again_and_give_no_wrong_answer_meanwhile(scene):
+    spares = fault_injection.wait_for_spares(scene, 60)
     before = set(fault_injection.replicas(scene.mark))
     found = suffered("replica-killed", scene)
     assert found.counts[AnswerKind.LOST], "nobody answers until one is back"
     until(lambda: len(fault_injection.listening(scene)) == 2, "not both replicas are back", every_s=0.2)
-    assert not before & set(fault_injection.replicas(scene.mark))
+    after = set(fault_injection.replicas(scene.mark))
+    assert not before & after
+    assert after == spares, "the processes that waited have become replicas"
 
 
 def test_of_two_replicas_the_other_answers(scene):

@@ -54,6 +54,10 @@ OF_TWO: Final[Mapping[str, fault_injection.Fault]] = {"one-of-two-killed": fault
 """Where two replicas share the port."""
 KILLS: Final = (fault_injection.replicas_killed, fault_injection.one_replica_killed)
 """They are over when they begin: what follows is the recovery."""
+WITH_SPARE: Final[Mapping[str, fault_injection.Fault]] = {"replica-killed-spare": fault_injection.replicas_killed}
+"""Where a spare process waits (VEDETTE_SPARE_PROCESS)."""
+BACK_WITHIN_S: Final = 4.0
+"""The recovery that is wanted of a single replica that is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +110,20 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, OwnRedis() as redis:
         world = build_feature_world(Path(folder) / "store", redis.url)
         redis.save()
-        for replicas, faults in ((1, FAULTS), (2, OF_TWO)):
+        for replicas, faults, settings in ((1, FAULTS, {}), (1, WITH_SPARE, {"spare_process": "true"}), (2, OF_TWO, {})):
             wanted = {name: fault for name, fault in faults.items() if not chosen or name in chosen}
             if not wanted:
                 continue
-            with replica(world, redis, replicas=replicas) as scene:
+            with replica(world, redis, replicas=replicas, **settings) as scene:
                 for _ in range(rounds):
                     for name, fault in wanted.items():
+                        if settings:
+                            fault_injection.wait_for_spares(scene, RECOVERY_S)
                         one = uvloop.run(inject(fault, scene, times))
                         found.setdefault(name, []).append(one)
                         _print_findings(name, one)
     if not found:
-        raise BenchError(f"there is no fault {chosen}; there are {[*FAULTS, *OF_TWO]}")
+        raise BenchError(f"there is no fault {chosen}; there are {[*FAULTS, *WITH_SPARE, *OF_TWO]}")
     return list(rows(found))
 
 
@@ -229,10 +235,11 @@ def rows(found: Mapping[str, Sequence[FaultFindings]]) -> Iterator[Row]:
             yield row(f"faults/{name}/connections lost", [one.counts[AnswerKind.LOST] for one in all_], "times")
         yield row(f"faults/{name}/p99", [one.slowest_ms for one in all_], "ms", target=value("<", DEADLINE_S * 1000 + 5))
         yield row(f"faults/{name}/of that, clients late", [one.late_p99_ms for one in all_], "ms")
+        back = value("<", BACK_WITHIN_S) if name.startswith("replica-killed") else None
         if any(map(_is_lost, all_)):
-            yield unmeasured(f"faults/{name}/recovery", f"not back after {RECOVERY_S:g} s", unit="s")
+            yield unmeasured(f"faults/{name}/recovery", f"not back after {RECOVERY_S:g} s", unit="s", target=back)
         else:
-            yield row(f"faults/{name}/recovery", [one.recovery_s for one in all_], "s")
+            yield row(f"faults/{name}/recovery", [one.recovery_s for one in all_], "s", target=back)
         before = [one.rate_before for one in all_]
         yield row(f"faults/{name}/before", before, "req/s")
         after = [one.rate_after for one in all_]

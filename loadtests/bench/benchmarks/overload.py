@@ -19,7 +19,7 @@ from loadtests.bench.load.overload_client import Overloaded, load_over
 from loadtests.bench.report import Row, row
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.workload import TREES
-from loadtests.bench.worlds.faults import replicas
+from loadtests.bench.worlds.faults import cpu_s, replicas
 from loadtests.bench.worlds.feature_world import PATH, build_feature_world
 from loadtests.bench.worlds.own_redis import OwnRedis
 
@@ -114,9 +114,3 @@ def resident_mib(pid: int) -> float:
     """The resident memory of a process, MiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
-def cpu_s(pid: int) -> float:
-    """The processor seconds that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ BUSY: Final = 2
 """How many processes take CPU time away."""
 CONNECTIONS: Final = 300
 """How many clients at a time hang up in the middle of their bodies."""
+_IMPORTS_S: Final = 1.0
+"""Processor seconds that a spare process has certainly used when it has imported everything."""
+_IDLE_S: Final = 0.05
+"""It uses less than this in two seconds when it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +138,38 @@ def clients_gone(scene: Scene) -> Iterator[None]:
 
 def replicas(mark: str) -> list[int]:
     """The pids of the replicas of the server whose processes carry this mark."""
+    return _processes(mark, b"Replica")
+
+
+def wait_for_spares(scene: Scene, within_s: float) -> set[int]:
+    """The pids of the spare processes, one for each replica, once they have imported everything: they hardly use the processor any more.
+    Raises BenchError."""
+    until, before = time.monotonic() + within_s, dict[int, float]()
+    while time.monotonic() < until:
+        now = {pid: cpu_s(pid) for pid in _processes(scene.mark, b"IDLE")}
+        is_idle = (cpu > _IMPORTS_S and cpu - before.get(pid, 0.0) < _IDLE_S for pid, cpu in now.items())
+        if len(now) >= len(replicas(scene.mark)) and all(is_idle):
+            return set(now)
+        before = now
+        time.sleep(2.0)
+    raise BenchError(f"no spare process waits for each replica after {within_s:g} s; those that are there used {before} s")
+
+
+def _processes(mark: str, title: bytes) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                title = (folder / "cmdline").read_bytes()
-                if title.startswith(b"ray::") and b"Replica" in title and mark.encode() in (folder / "environ").read_bytes():
+                name = (folder / "cmdline").read_bytes()
+                if name.startswith(b"ray::") and title in name and mark.encode() in (folder / "environ").read_bytes():
                     found.append(int(folder.name))
     return sorted(found)
+
+
+def cpu_s(pid: int) -> float:
+    """The processor seconds that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def listening(scene: Scene) -> set[int]:

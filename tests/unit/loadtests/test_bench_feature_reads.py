@@ -110,10 +110,11 @@ def test_the_open_loop_is_judged_by_its_p99_and_a_failure_is_a_row():
 
 
 def test_a_state_of_the_store_holds_only_if_its_changer_got_its_work_done():
-    taken = [ReadHistogram(1.0, 5.0, 9.0, {"rows": 3_000.0})]
+    taken = [ReadHistogram(1.0, 5.0, 9.0, {"rows": 3_000.0}, failed) for failed in (0, 2, 0)]
     found = {r.name: r for r in read_rows({"rows": taken}, {"registry": "no Feast"})}
     assert found["features-read/rows/c32/p99"].is_met is True
     assert found["features-read/rows/changed/rows"].is_met is False
+    assert (found["features-read/rows/c32/failed"].value, found["features-read/rows/c32/failed"].is_met) == (2, False)
     assert found["features-read/registry/c32/p99"].problem == "no Feast"
 
 
