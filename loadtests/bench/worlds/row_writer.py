@@ -1,8 +1,8 @@
 """Writes one feature of given hashes, at a rate, and says what was written when: the other side of the near cache's freshness.
 
 `python -m loadtests.bench.worlds.row_writer URL KEYS FIELD RATE SECONDS`: KEYS is a file with a key in hex on each line, FIELD in hex.
-Values are 1, 2, 3, ... as Feast stores a double. It prints `begun`, and at the end one JSON line: a triple a write, the key's line, the
-value, and the monotonic time when Redis had answered (the clock of this machine, the same in every process)."""
+Values are 1, 2, 3, ... as Feast stores a double. It prints `begun`, and leaves KEYS.json: a triple a write, the key's line, the value, and
+the monotonic time when Redis had answered (the clock of this machine, the same in every process)."""
 
 import struct
 import subprocess
@@ -14,6 +14,7 @@ from typing import Final
 
 import orjson
 
+from loadtests.bench.errors import BenchError
 from loadtests.bench.process import python
 
 BEGUN: Final = "begun"
@@ -37,10 +38,12 @@ def start_writer(
     return process
 
 
-def writes_of(process: "subprocess.Popen[str]") -> list[Write]:
-    """Wait for its end, and what it wrote."""
-    out, _ = process.communicate()
-    return [(key, value, at_s) for key, value, at_s in orjson.loads(out.splitlines()[-1])]
+def writes_of(process: "subprocess.Popen[str]", folder: Path) -> list[Write]:
+    """Wait for its end, and what it wrote. Raises BenchError if it failed."""
+    process.communicate()
+    if process.returncode != 0:
+        raise BenchError(f"the writer of rows failed with status {process.returncode}")
+    return [(key, value, at_s) for key, value, at_s in orjson.loads((folder / "keys.json").read_bytes())]
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +64,7 @@ def main(argv: list[str]) -> int:
             place, value = len(done) % len(keys), float(len(done) + 1)
             client.hset(keys[place], name, b"\x29" + struct.pack("<d", value))  # type: ignore[arg-type]
             done.append((place, value, time.monotonic()))
-    sys.stdout.write(orjson.dumps(done).decode() + "\n")
+    Path(f"{path}.json").write_bytes(orjson.dumps(done))
     return 0
 
 
