@@ -7,6 +7,7 @@ window, at least a second, and a window counts whole parts: it reaches back up t
 depend on the order of its values, so that a restored state answers as the state before.
 Source: Lang (2017), "Back to the future: an even more nearly optimal cardinality estimation algorithm", arXiv:1708.06839."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -15,19 +16,24 @@ import datasketches
 LG_K: Final = 11
 """A sketch has 2^11 rows: relative standard error of a union 0.693 / sqrt(2048) = 1.5 %, about 2 kB."""
 _PARTS: Final = 60
+UNKNOWN: Final = -1
 
 DistinctValue = bytes | int | float | bool
 
 
 class ExactDistinct:
-    """The values of one column of one entity, in closed seconds. windows: their lengths in seconds, ascending."""
+    """The values of one column of one entity, in closed seconds. windows: how many there are, ascending by length.
 
-    __slots__ = ("counts", "last", "per_second", "undo")
+    counts: as of the newest second, by window. history: the same as of each second, one after the other; UNKNOWN where it was not
+    worked out."""
+
+    __slots__ = ("counts", "history", "last", "per_second", "undo")
 
     def __init__(self, windows: int) -> None:
         self.last: dict[DistinctValue, int] = {}
         self.per_second: dict[int, int] = {}
         self.counts = [0] * windows
+        self.history: list[int] = []
         self.undo: dict[int, dict[DistinctValue, int | None]] = {}
 
     def expire(self, window: int, second: int) -> None:
@@ -59,23 +65,58 @@ class ExactDistinct:
         per_second[second] = added
         if remember:
             self.undo[second] = changes
+        self.history += counts
 
-    def insert(self, second: int, value: DistinctValue, cuts: Sequence[int], *, remember: bool) -> None:
-        """Take in a value of a second that is not the newest."""
-        later = [s for s in self.undo if s > second and value in self.undo[s]]
-        if later:  # the value came again since
-            following = min(later)
-            before = self.undo[following][value]
-            if before is None or before < second:
-                self.undo[following][value] = second
+    def make_room(self, place: int) -> None:
+        """A second that is not the newest was inserted at this place of the seconds."""
+        width = len(self.counts)
+        self.history[place * width : place * width] = [UNKNOWN] * width
+
+    def forget(self, seconds: int) -> None:
+        """The oldest so many seconds are gone."""
+        del self.history[: seconds * len(self.counts)]
+
+    def insert(self, value: DistinctValue, ticks: Sequence[int], place: int, windows: Sequence[int], *, remember: bool) -> None:
+        """Take in a value of the second at this place of all seconds, which is not the newest. windows: their lengths."""
+        second, undo = ticks[place], self.undo
+        before, following = self.last.get(value), None
+        while before is not None and before > second:  # the value came again since
+            changes = undo.get(before)
+            if changes is None or value not in changes:
+                break
+            following, before = before, changes[value]
+        if remember and second not in undo:
+            undo[second] = {}
+        if before is not None and before >= second:
+            return
+        if following is not None:
+            undo[following][value] = second
         else:
-            before = self.last.get(value)
-            if before is None or before < second:
-                self._move(value, before, second, cuts)
-        if remember and second not in self.undo:
-            self.undo[second] = {}
-        if remember and (before is None or before < second):
-            self.undo[second][value] = before
+            self._move(value, before, second, [ticks[-1] - window for window in windows])
+        if remember:
+            undo[second][value] = before
+        self._correct(ticks, place, before, following, windows)
+
+    def _correct(
+        self, ticks: Sequence[int], place: int, before: int | None, following: int | None, windows: Sequence[int]
+    ) -> None:
+        """Count a new value of the second at `place` in the history. before, following: the value's seconds around it."""
+        history, width, second = self.history, len(windows), ticks[place]
+        end = len(ticks) if following is None else bisect_left(ticks, following, place)
+        for window, length in enumerate(windows):
+            last = min(end, bisect_left(ticks, second + length, place))
+            first = place if before is None else max(place, bisect_left(ticks, before + length, place))
+            for at in range(first * width + window, last * width + window, width):
+                if history[at] >= 0:
+                    history[at] += 1
+
+    def then(self, place: int, second: int, windows: Sequence[int]) -> Sequence[int]:
+        """The counts as of an earlier second, the one at this place of all; `undo` must reach it."""
+        low, width = place * len(windows), len(windows)
+        found = self.history[low : low + width]
+        if found[0] == UNKNOWN:
+            self.history[low : low + width] = found = self.at(second, windows)
+        return found
 
     def _move(self, value: DistinctValue, before: int | None, second: int, cuts: Sequence[int]) -> None:
         if before is not None and before in self.per_second:

@@ -5,6 +5,7 @@ each different one. The same state gives the same digest, however its events wer
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.ports import Columns
-from serving.stream.windows.distinct import DistinctValue, ExactDistinct, SketchedDistinct, read_sketch
+from serving.stream.windows.distinct import UNKNOWN, DistinctValue, ExactDistinct, SketchedDistinct, read_sketch
 from serving.stream.windows.engine import Key, WindowEngine
 from serving.stream.windows.entity import EntityWindows
 
@@ -122,16 +123,16 @@ def _written(engine: WindowEngine, key: Key, entity: EntityWindows) -> list[Any]
     opened = None
     if entity.open_tick is not None:
         values = [list(dict.fromkeys(each)) for each in entity.open_values]
-        opened = [entity.open_tick, entity.open_count, [_stored(n) for n in entity.open_sums], values]
+        count, *sums = entity.open_totals
+        opened = [entity.open_tick, count, [_stored(n) for n in sums], values]
     if not entity.ticks:
         return [key, opened, None]
     cut = engine.counting.cut(entity, engine.horizon)
     first = next(place for place, tick in enumerate(entity.ticks) if tick > cut)
-    counts = [b - a for a, b in zip(entity.counts[first:], entity.counts[first + 1 :], strict=False)]
-    sums = [
-        [_stored(b - a) for a, b in zip(kept[first:], kept[first + 1 :], strict=False)] if summed.is_whole else kept[first:]
-        for kept, summed in zip(entity.sums, engine.plan.sums, strict=True)
-    ]
+    counts, *sums = ([b - a for a, b in pairwise(running)] for running in zip(*entity.totals[first:], strict=True))
+    sums = [[_stored(number) for number in numbers] for numbers in sums]
+    for place, kept in zip(engine.plan.loose, entity.loose, strict=True):
+        sums[place] = kept[first:]
     return [key, opened, [entity.ticks[first:], counts, sums, [_distinct(m, cut, engine.horizon) for m in entity.distinct]]]
 
 
@@ -159,20 +160,21 @@ def _distinct(measure: ExactDistinct | SketchedDistinct, cut: int, horizon: int)
 def _read(engine: WindowEngine, opened: Any, closed: Any) -> EntityWindows:
     entity = EntityWindows()
     if opened is not None:
-        entity.open_tick, entity.open_count, sums, entity.open_values = opened
-        entity.open_sums = [_number(n) for n in sums]
+        entity.open_tick, count, sums, entity.open_values = opened
+        entity.open_totals = (count, *map(_number, sums))
     if closed is None:
         return entity
     ticks, counts, sums, distinct = closed
-    entity.ticks, entity.counts = ticks, _running(counts)
-    entity.sums = [_running(kept) if s.is_whole else kept for kept, s in zip(sums, engine.plan.sums, strict=True)]
+    entity.ticks = ticks
+    entity.totals = list(zip(_running(counts), *map(_running, sums), strict=True))
+    entity.loose = [sums[place] for place in engine.plan.loose]
     cuts = [ticks[-1] - seconds for seconds in engine.plan.seconds]
     entity.lows = [sum(tick <= cut for tick in ticks) for cut in cuts]
-    entity.distinct = [_read_distinct(engine, each, cuts) for each in distinct]
+    entity.distinct = [_read_distinct(engine, each, cuts, len(ticks)) for each in distinct]
     return entity
 
 
-def _read_distinct(engine: WindowEngine, written: Any, cuts: Sequence[int]) -> ExactDistinct | SketchedDistinct:
+def _read_distinct(engine: WindowEngine, written: Any, cuts: Sequence[int], ticks: int) -> ExactDistinct | SketchedDistinct:
     if written[0] == 1:
         return SketchedDistinct(engine.plan.seconds)
     exact = ExactDistinct(len(cuts))
@@ -181,6 +183,7 @@ def _read_distinct(engine: WindowEngine, written: Any, cuts: Sequence[int]) -> E
     for second in seconds:
         exact.per_second[second] = exact.per_second.get(second, 0) + 1
     exact.counts = [sum(second > cut for second in seconds) for cut in cuts]
+    exact.history = [UNKNOWN] * len(cuts) * ticks
     exact.undo = {second: dict(zip(changed, before, strict=True)) for second, changed, before in undo}
     return exact
 

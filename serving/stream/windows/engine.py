@@ -50,7 +50,7 @@ class WindowEngine:
         """Count n events, in order, and read the row of each. columns: those of the plan, each of shape (n,). counted: (n,); an event that
         is not counted still reads."""
         sums, values = self.plan.measured(columns)
-        numbers = list(zip(*sums, strict=True)) if sums else [()] * len(keys)
+        numbers = list(zip([1] * len(keys), *sums, strict=True))
         names = list(zip(*values, strict=True)) if values else [()] * len(keys)
         ticks, seconds = (-(-at_us // SECOND_US)).tolist(), (at_us // SECOND_US).tolist()
         ties = self._ties(at_us)

@@ -7,6 +7,8 @@ belongs, and the row is computed anew. Pure."""
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from math import fsum
+from operator import add as plus
+from operator import sub as minus
 from typing import Any, Final
 
 from serving.stream.windows.distinct import ExactDistinct, SketchedDistinct
@@ -22,21 +24,19 @@ NO_ROW: tuple[int, bytes, bool] = (0, b"", False)
 class EntityWindows:
     """One entity. Seconds are ticks: a second's events are those after the tick before it and up to it.
 
-    ticks: closed ones, ascending. counts: events up to and with each, from 0 on. sums: the same for whole numbers; for other numbers the
-    sum of each tick alone. lows: for each window the place of its first tick. open_*: the newest tick, not closed yet; None: all are."""
+    ticks: closed ones, ascending. totals: for each tick the events up to and with it and the sums over them, after those before the
+    first one; a sum of numbers that are not whole means nothing there. loose: of those numbers the sum of each tick alone, a list for each.
+    lows: for each window the place of its first tick. open_*: the newest tick, not closed yet; None: all are."""
 
-    __slots__ = (
-        "counts", "distinct", "lows", "open_count", "open_sums", "open_tick", "open_values", "row", "sums", "ticks",
-    )  # fmt: skip
+    __slots__ = ("distinct", "loose", "lows", "open_tick", "open_totals", "open_values", "row", "ticks", "totals")
 
     def __init__(self) -> None:
         self.open_tick: int | None = None
-        self.open_count = 0
-        self.open_sums: Sequence[Any] = []
+        self.open_totals: tuple[Any, ...] = ()
         self.open_values: list[list[Any]] = []
         self.ticks: list[int] = []
-        self.counts: list[int] = []
-        self.sums: list[list[Any]] = []
+        self.totals: list[tuple[Any, ...]] = []
+        self.loose: list[list[Any]] = []
         self.lows: list[int] = []
         self.distinct: list[ExactDistinct | SketchedDistinct] = []
         self.row: tuple[int, bytes, bool] = NO_ROW
@@ -54,33 +54,34 @@ class EntityCounting:
     def __init__(self, plan: WindowPlan, bound: int, *, remembers: bool) -> None:
         self.plan, self.bound, self.remembers = plan, bound, remembers
         self._seconds, self._kept = plan.seconds, plan.kept_s
-        self._whole = [summed.is_whole for summed in plan.sums]
+        self._loose = plan.loose
+        self._pack = plan.pack.pack
+        self._none = (0,) * (1 + len(plan.sums))
         self.sketched = 0
         """How many entities have a sketch."""
 
-    def add(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
-        """Count one event. sums, values: a number and a value for each measure."""
+    def add(self, entity: EntityWindows, tick: int, numbers: tuple[Any, ...], values: Sequence[Any], horizon: int) -> None:
+        """Count one event. numbers: 1 and a number for each sum. values: a value for each measure of distinct ones."""
         newest = entity.open_tick
         if newest == tick:
-            entity.open_count += 1
-            entity.open_sums = [a + b for a, b in zip(entity.open_sums, sums, strict=True)]
+            entity.open_totals = tuple(map(plus, entity.open_totals, numbers))
             for place, value in enumerate(values):
                 if value is not None:
                     self._keep(entity, place, value, tick)
             return
         if newest is None:
             if entity.ticks and tick <= entity.ticks[-1]:
-                self._insert(entity, tick, sums, values, horizon)
+                self._insert(entity, tick, numbers, values, horizon)
                 return
         elif tick > newest:
             self.close(entity, horizon)
         elif entity.ticks and tick <= entity.ticks[-1]:
-            self._insert(entity, tick, sums, values, horizon)
+            self._insert(entity, tick, numbers, values, horizon)
             return
         else:  # between the closed ones and the open one: a closed tick of its own
-            self._close(entity, tick, 1, sums, [[] if v is None else [v] for v in values], horizon)
+            self._close(entity, tick, numbers, [[] if v is None else [v] for v in values], horizon)
             return
-        entity.open_tick, entity.open_count, entity.open_sums = tick, 1, sums
+        entity.open_tick, entity.open_totals = tick, numbers
         if not entity.distinct:
             entity.open_values = [[] if value is None else [value] for value in values]
             return
@@ -93,7 +94,7 @@ class EntityCounting:
         """Close the open tick, if there is one."""
         if entity.open_tick is not None:
             tick, entity.open_tick = entity.open_tick, None
-            self._close(entity, tick, entity.open_count, entity.open_sums, entity.open_values, horizon)
+            self._close(entity, tick, entity.open_totals, entity.open_values, horizon)
             entity.open_values = []
 
     def row(self, entity: EntityWindows, second: int, horizon: int) -> tuple[int, bytes, bool]:
@@ -108,7 +109,7 @@ class EntityCounting:
             if entity.row is NO_ROW:
                 entity.row = self._newest_row(entity)
             return entity.row
-        return self._row_at(entity, second)
+        return self._row_at(entity, second, is_promised=second >= horizon)
 
     def is_sketched(self, entity: EntityWindows) -> bool:
         """Whether the entity has a sketch."""
@@ -131,23 +132,21 @@ class EntityCounting:
                 values.clear()
 
     def _begin(self, entity: EntityWindows) -> None:
-        if not entity.counts:
-            entity.counts, entity.lows = [0], [0] * len(self._seconds)
-            entity.sums = [[0] if whole else [] for whole in self._whole]
+        if not entity.totals:
+            entity.totals, entity.lows = [self._none], [0] * len(self._seconds)
+            entity.loose = [[] for _ in self._loose]
             entity.distinct = [ExactDistinct(len(self._seconds)) for _ in self.plan.distinct]
 
-    def _close(
-        self, entity: EntityWindows, tick: int, count: int, sums: Sequence[Any], values: list[list[Any]], horizon: int
-    ) -> None:
-        if not entity.counts:
+    def _close(self, entity: EntityWindows, tick: int, numbers: tuple[Any, ...], values: list[list[Any]], horizon: int) -> None:
+        if not entity.totals:
             self._begin(entity)
         ticks, lows, distinct = entity.ticks, entity.lows, entity.distinct
         ticks.append(tick)
         cuts = [tick - seconds for seconds in self._seconds]
         self._expire(entity, cuts)
-        entity.counts.append(entity.counts[-1] + count)
-        for kept, number, whole in zip(entity.sums, sums, self._whole, strict=True):
-            kept.append(kept[-1] + number if whole else number)
+        entity.totals.append(tuple(map(plus, entity.totals[-1], numbers)))
+        for kept, place in zip(entity.loose, self._loose, strict=True):
+            kept.append(numbers[1 + place])
         remember = self.remembers and tick > horizon
         for place, (measure, came) in enumerate(zip(distinct, values, strict=True)):
             if isinstance(measure, ExactDistinct):
@@ -189,12 +188,12 @@ class EntityCounting:
         cut = self.cut(entity, horizon)
         gone = bisect_right(entity.ticks, cut)
         if gone:
-            del entity.ticks[:gone]
-            counts = entity.counts[gone:]
-            entity.counts = [count - counts[0] for count in counts]
-            for place, whole in enumerate(self._whole):
-                kept = entity.sums[place][gone:]
-                entity.sums[place] = [number - kept[0] for number in kept] if whole else kept
+            del entity.ticks[:gone], entity.totals[:gone]
+            for kept in entity.loose:
+                del kept[:gone]
+            for measure in entity.distinct:
+                if isinstance(measure, ExactDistinct):
+                    measure.forget(gone)
             entity.lows = [low - gone for low in entity.lows]
         self._trim_values(entity, horizon)
 
@@ -213,44 +212,48 @@ class EntityCounting:
         found = [measure.counts if isinstance(measure, ExactDistinct) else measure.at(tick) for measure in entity.distinct]
         return self._row(entity, len(entity.ticks), entity.lows, found)
 
-    def _row_at(self, entity: EntityWindows, second: int) -> tuple[int, bytes, bool]:
-        """The row of an earlier second, for an event that comes late."""
+    def _row_at(self, entity: EntityWindows, second: int, *, is_promised: bool) -> tuple[int, bytes, bool]:
+        """The row of an earlier second, for an event that comes late. is_promised: not before the horizon, so that counts are exact."""
         ticks = entity.ticks
         end = bisect_right(ticks, second)
         if not end:
             return NO_ROW
         tick, seconds = ticks[end - 1], self._seconds
-        found = [m.at(tick, seconds) if isinstance(m, ExactDistinct) else m.at(tick) for m in entity.distinct]
+        found = [
+            (m.then(end - 1, tick, seconds) if is_promised else m.at(tick, seconds))
+            if isinstance(m, ExactDistinct)
+            else m.at(tick)
+            for m in entity.distinct
+        ]
         return self._row(entity, end, [bisect_right(ticks, tick - length, 0, end) for length in seconds], found)
 
-    def _row(self, entity: EntityWindows, end: int, lows: list[int], found: list[list[int]]) -> tuple[int, bytes, bool]:
+    def _row(self, entity: EntityWindows, end: int, lows: list[int], found: Sequence[Sequence[int]]) -> tuple[int, bytes, bool]:
         """The row of the ticks before place `end`. lows: the place of each window's first tick. found: distinct counts by column."""
-        counts = entity.counts
-        values: list[float] = []
+        totals = entity.totals
+        newest, values = totals[end], list[float]()
         for window, low in enumerate(lows):
-            values.append(counts[end] - counts[low])
-            for kept, whole in zip(entity.sums, self._whole, strict=True):
-                values.append(kept[end] - kept[low] if whole else fsum(kept[low:end]))
-            values += [each[window] for each in found]
-        return entity.ticks[end - 1], self.plan.pack.pack(*values), self.is_sketched(entity)
+            values += map(minus, newest, totals[low])
+            for kept, place in zip(entity.loose, self._loose, strict=True):
+                values[window * self.plan.width + 1 + place] = fsum(kept[low:end])
+            for each in found:
+                values.append(each[window])
+        return entity.ticks[end - 1], self._pack(*values), self.sketched > 0 and self.is_sketched(entity)
 
-    def _insert(self, entity: EntityWindows, tick: int, sums: Sequence[Any], values: Sequence[Any], horizon: int) -> None:
+    def _insert(self, entity: EntityWindows, tick: int, numbers: tuple[Any, ...], values: Sequence[Any], horizon: int) -> None:
         """Count an event of a tick that is closed, or that lies before one."""
-        ticks, counts = entity.ticks, entity.counts
+        ticks, totals = entity.ticks, entity.totals
         at = bisect_left(ticks, tick)
         if ticks[at] != tick:
             ticks.insert(at, tick)
-            counts.insert(at + 1, counts[at])
-            for kept, whole in zip(entity.sums, self._whole, strict=True):
-                kept.insert(at + 1 if whole else at, kept[at] if whole else 0.0)
-        for place in range(at + 1, len(counts)):
-            counts[place] += 1
-        for kept, number, whole in zip(entity.sums, sums, self._whole, strict=True):
-            if not whole:
-                kept[at] += number
-            elif number:
-                for place in range(at + 1, len(kept)):
-                    kept[place] += number
+            totals.insert(at + 1, totals[at])
+            for kept in entity.loose:
+                kept.insert(at, 0.0)
+            for measure in entity.distinct:
+                if isinstance(measure, ExactDistinct):
+                    measure.make_room(at)
+        totals[at + 1 :] = [tuple(map(plus, total, numbers)) for total in totals[at + 1 :]]
+        for kept, place in zip(entity.loose, self._loose, strict=True):
+            kept[at] += numbers[1 + place]
         cuts = [ticks[-1] - seconds for seconds in self._seconds]
         entity.lows = [bisect_right(ticks, cut) for cut in cuts]
         for place, (measure, value) in enumerate(zip(entity.distinct, values, strict=True)):
@@ -259,7 +262,7 @@ class EntityCounting:
             if not isinstance(measure, ExactDistinct):
                 measure.add(tick, value)
                 continue
-            measure.insert(tick, value, cuts, remember=self.remembers and tick > horizon)
+            measure.insert(value, ticks, at, self._seconds, remember=self.remembers and tick > horizon)
             if measure.counts[-1] > self.bound:
                 self._sketch(entity, place)
         entity.row = NO_ROW

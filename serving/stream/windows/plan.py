@@ -40,14 +40,15 @@ class SummedColumn:
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
     """What is counted. seconds: lengths of the distinct windows, ascending. kept_s: the longest of them. lives_s: how long an entity is
-    kept after its last event: the longest window, or the longest age at which a row is used. width: numbers that a window has in a raw
-    row: the count, the sums, the distinct counts."""
+    kept after its last event: the longest window, or the longest age at which a row is used. loose: places of the sums that are not
+    exact. width: numbers that a window has in a raw row: the count, the sums, the distinct counts."""
 
     spec: WindowSpec
     seconds: tuple[int, ...]
     kept_s: int
     lives_s: int
     sums: tuple[SummedColumn, ...]
+    loose: tuple[int, ...]
     distinct: tuple[str, ...]
     width: int
     pack: struct.Struct
@@ -84,6 +85,7 @@ class WindowPlan:
             kept_s=seconds[-1],
             lives_s=max(seconds[-1], *(view.ttl_s for view in spec.views)),
             sums=tuple(sums.values()),
+            loose=tuple(place for place, summed in enumerate(sums.values()) if not summed.is_whole),
             distinct=tuple(distinct),
             width=width,
             pack=struct.Struct(f"<{width * len(seconds)}d"),
