@@ -96,7 +96,7 @@ class StreamSettings(BaseSettings):
     `sketched`."""
     push_s: NonNegativeFloat = 1.0
     """Interval at which new rows of windows are written to the online store, so that requests over HTTP see them. It is longer while
-    writing takes more than a fifth of it. 0: they are not written."""
+    writing takes more than a tenth of it. 0: they are not written."""
     correlations: Literal["all", "whole", "off"] = "all"
     """Which SIGMA correlations of the model's bundle are evaluated. `all`: one whose `group-by` lacks the key of the events counts within
     each partition only, and the log says so. `whole`: such a correlation is left out. `off`: none."""

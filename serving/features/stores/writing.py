@@ -116,14 +116,22 @@ class SqliteWriter:
 
     def _lines(self, rows: ViewRows) -> list[tuple[bytes, str, bytes, str, int]]:
         keys = key_encoder(rows.view.keys, self._definitions.key_version)(rows.keys, len(rows.seconds))
-        times = [_local_seconds(second) for second in rows.seconds]
+        local = {second: _local_seconds(second) for second in set(rows.seconds)}
+        names = [feature.name for feature in rows.view.features]
+        columns = [_cells(feature, column) for feature, column in zip(rows.view.features, rows.values, strict=True)]
+        cells = list(zip(*columns, strict=True))
         lines = []
-        for feature, column in zip(rows.view.features, rows.values, strict=True):
-            write = cell_writer(feature)
-            for key, value, at in zip(keys, column, times, strict=True):
-                cell, text = write(value)
-                lines.append((key, feature.name, cell, text, at))
+        for at in sorted(range(len(keys)), key=keys.__getitem__):
+            key, second = keys[at], local[rows.seconds[at]]
+            lines += [(key, name, value, text, second) for name, (value, text) in zip(names, cells[at], strict=True)]
         return lines
+
+
+def _cells(feature: Feature, column: Sequence[Any]) -> list[tuple[bytes, str]]:
+    """The cells of a column; many of its values are alike."""
+    write = cell_writer(feature)
+    made = {value: write(value) for value in set(column) if value != 0}
+    return [made.get(value) or write(value) for value in column]  # 0.0 and -0.0 are one key
 
 
 def _local_seconds(second: int) -> int:

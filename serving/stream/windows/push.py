@@ -21,7 +21,7 @@ MOST_WAITING: Final = 100_000
 """Entities whose row waits to be written. Beyond it rows stay in the states until there is room."""
 _MOST_AT_ONCE: Final = 5_000
 _PAUSE_S: Final = 30.0
-_REST: Final = 4.0
+_REST: Final = 9.0
 """A pause is at least so many times the processor time of the writing before it: a stream that catches up is not slowed by its rows."""
 _log = logging.getLogger("vedette.stream")
 
