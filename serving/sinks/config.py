@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from serving.bounded_files import read_bounded
+from serving.option_files import SECRET
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource
@@ -246,6 +247,15 @@ class SinkSource(_Part):
     """Properties of librdkafka, e.g. `security.protocol: SSL`. They hold no secrets: see `secret_options`."""
     secret_options: Mapping[str, SecretSource] = {}
     """Properties of librdkafka that are secret, e.g. `sasl.password: {file: ...}`."""
+
+    @field_validator("options")
+    @classmethod
+    def _has_no_secrets(cls, options: Mapping[str, str]) -> Mapping[str, str]:
+        if shown := sorted(SECRET & options.keys()):
+            raise ValueError(
+                f"{shown[0]} is secret and this file is not; write `secret_options: {{{shown[0]}: {{file: PATH}}}}`"
+            )
+        return options
 
 
 class KinesisSinkSource(_Part):

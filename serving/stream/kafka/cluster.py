@@ -82,6 +82,10 @@ _FENCED_BY: Final = (
     "another worker has the same transactional id, so give each worker one of its own; "
     "or the transaction took longer than its time limit"
 )
+_UNREACHED: Final = (
+    "check that the broker runs, that its address is right, and that security.protocol in the Kafka options is that of this listener "
+    "(PLAINTEXT unless it is set): a broker hangs up on another one without a word"
+)
 _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this client READ or WRITE, and DESCRIBE, on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this client READ on the consumer group",
@@ -102,8 +106,8 @@ _WAYS_OUT: Final[Mapping[int, str]] = {
     KafkaError.PRODUCER_FENCED: _FENCED_BY,
     KafkaError.UNSUPPORTED_VERSION: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
     KafkaError._UNSUPPORTED_FEATURE: "the broker is too old for this; with the group protocol `classic` 2.5 or newer will do",
-    KafkaError._TRANSPORT: "check that the broker runs and that its address is right",
-    KafkaError._ALL_BROKERS_DOWN: "check that the broker runs and that its address is right",
+    KafkaError._TRANSPORT: _UNREACHED,
+    KafkaError._ALL_BROKERS_DOWN: _UNREACHED,
     KafkaError._TIMED_OUT: "check that the broker runs and is not overloaded",
     KafkaError._MAX_POLL_EXCEEDED: "raise max.poll.interval.ms in the Kafka options, or make batches smaller",
 }

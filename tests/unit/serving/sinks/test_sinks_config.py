@@ -80,6 +80,12 @@ def test_where_alerts_come_from(tmp_path, source, kind):
     assert isinstance(read_config(written(tmp_path, {}, source=source)).source, kind)
 
 
+def test_a_secret_among_the_options_of_kafka_is_refused_and_not_repeated(tmp_path):
+    with pytest.raises(SinkConfigError, match=r"write `secret_options: \{sasl.password: \{file: PATH\}\}`") as raised:
+        read_config(written(tmp_path, {}, source={"options": {"security.protocol": "SASL_SSL", "sasl.password": "hunter2"}}))
+    assert "hunter2" not in str(raised.value)
+
+
 def test_two_sinks_with_one_name_are_refused(tmp_path):
     (tmp_path / "sinks.yaml").write_text(yaml.safe_dump({"sinks": [{"name": "a", "to": HOOK}] * 2}), encoding="utf-8")
     with pytest.raises(SinkConfigError, match="two sinks have the name a"):

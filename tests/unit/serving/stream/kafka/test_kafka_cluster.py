@@ -25,6 +25,11 @@ def test_options_are_not_shown():
     assert cluster.properties({}, {})["sasl.password"] == "hush"
 
 
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN], ids=["one broker", "all of them"])
+def test_a_broker_that_hangs_up_may_want_another_protocol(code):
+    assert "security.protocol in the Kafka options is that of this listener" in words(KafkaError(code))
+
+
 def test_an_option_may_change_a_default_and_nothing_that_is_fixed():
     properties = KafkaCluster("broker:9092", {"linger.ms": "50"}).properties({"linger.ms": 5, "retries": 3}, {"acks": "all"})
     assert (properties["linger.ms"], properties["retries"], properties["acks"]) == ("50", 3, "all")
