@@ -16,6 +16,12 @@ def share_fairly() -> None:
     sys.setswitchinterval(SWITCH_S)
 
 
+def collect_rarely() -> None:
+    """Collect less often, for a process that keeps much and makes little garbage that refers to itself: a stream worker, whose states
+    would be walked again and again. Python's own thresholds are 700, 10 and 10."""
+    gc.set_threshold(20_000, 20, 20)
+
+
 def settle() -> None:
     """Collect garbage, then freeze what is left, so that the collector does not walk it again.
 

@@ -16,6 +16,7 @@ from threading import Event
 
 from serving.app import compose, open_tracer
 from serving.audit.record import AuditRecord
+from serving.doors.interpreter import collect_rarely
 from serving.launch.pod import prepare
 from serving.messages import InferAnswer, InferRequest
 from serving.models.errors import ModelError
@@ -157,6 +158,7 @@ class StreamProcess:
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:
         """Serve and work. on_ready: gets the port of the HTTP door when the models are loaded. Raises StreamError, OSError."""
         ports = self._host.start()
+        collect_rarely()
         try:
             on_ready(ports.http)
             if self._worker is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isnan
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from serving.models.manifest import Manifest
 from serving.scoring.row_group import RULES
 from serving.scoring.rules.raising import AND_RULES
-from serving.stream.answers import ScoredEvents
+from serving.stream.answers import Identity, ScoredEvents
 from serving.stream.codecs.codec import undecodable
 from serving.stream.contract import (
     ALERT_SCHEMA,
@@ -49,6 +49,9 @@ _MOST_KEY: Final = 64 * 1024
 """Bytes of a record's key that its dead letter still has."""
 _JSON: Final = msgspec.json.Encoder()
 
+_KeyColumn = tuple[str, list[Any], bool]
+"""Name of a join key, its value of each event, whether it is text."""
+
 TraceOfMessage = Callable[[str, StreamRecord], bytes | None]
 """The traceparent of a message to a topic about a record."""
 
@@ -77,15 +80,26 @@ def verdict_records(
     the events. trace_of: None: each message has the trace context of its event."""
     events, answers, first = scored.events, scored.answers, scored.first_row
     model, scored_at = manifest.name, _moment(now_us)
-    keys = [(k.name, events.columns[k.name].tolist(), k.datatype == "BYTES") for k in manifest.entity_keys]
+    keys: list[_KeyColumn] = [(k.name, events.columns[k.name].tolist(), k.datatype == "BYTES") for k in manifest.entity_keys]
     moments = _moments(events)
     out: list[OutRecord] = []
     alerts = 0
     prefix = f"{events.partition.topic}/{events.partition.number}/"
+    raw_prefix = prefix.encode()
     encode, topic = _JSON.encode, topics.verdicts
+    plain = _PlainVerdicts(scored, keys, prefix, model, scored_at, moments)
+    passed_on = {b"alert", b"investigate"} if topics.investigate else {b"alert"}
     for row, record in enumerate(events.records):
         at = first + row
         body = events.bodies[row]
+        if (
+            answers.verdicts[at] not in passed_on
+            and not hits.get(row)
+            and (text := plain.text(row, record.offset, body)) is not None
+        ):
+            headers = _headers_of(record, raw_prefix, topic, trace_of)
+            out.append(OutRecord(topic, text, events.entities[row], headers))
+            continue
         variant, version, revision, source, point = answers.variants[at]
         score = answers.scores[at]
         has_score = not isnan(score)
@@ -98,7 +112,7 @@ def verdict_records(
         verdict = VerdictMessage(
             schema=VERDICT_SCHEMA,
             id=identity,
-            entity={name: values[row].decode("utf-8", "replace") if is_text else values[row] for name, values, is_text in keys},
+            entity=_entity(keys, row),
             verdict=word,
             model=model,
             version=version,
@@ -142,6 +156,82 @@ def verdict_records(
                     headers = traced_headers(identity, trace_of(topics.investigate, record), record)
                 out.append(OutRecord(topics.investigate, value, key, headers))
     return out, alerts
+
+
+def _headers_of(record: StreamRecord, prefix: bytes, topic: str, trace_of: TraceOfMessage | None) -> RecordHeaders:
+    own = ((ID_HEADER, b"%b%d" % (prefix, record.offset)),)
+    own_of_record = own_trace(record) if trace_of is None and record.headers else None
+    traceparent = own_of_record if trace_of is None else trace_of(topic, record)
+    return own if traceparent is None else (*own, (TRACE_HEADER, traceparent))
+
+
+class _PlainVerdicts:
+    """The JSON of verdicts without rules, an id of the event's own or a suppression, which are most: put together from parts that many rows
+    share. The same bytes as those of a VerdictMessage."""
+
+    def __init__(
+        self, scored: ScoredEvents, keys: Sequence[_KeyColumn], prefix: str, model: str, scored_at: str, moments: Sequence[str]
+    ) -> None:
+        answers = scored.answers
+        self._scored, self._answers, self._keys = scored, answers, keys
+        self._open = f'{{"schema":{_text(VERDICT_SCHEMA)},"id":{_text(prefix)[:-1]}'
+        self._model, self._receipt = _text(model), _text(answers.receipt)
+        self._scored_at, self._moments = scored_at, moments
+        self._scores = _numbers(answers.scores)
+        self._probabilities = None if answers.probabilities is None else _numbers(answers.probabilities)
+        self._end = "}" if answers.trace_id is None else f',"trace_id":{_text(answers.trace_id)}}}'
+        self._late = scored.events.is_late.tolist()
+        self._entities: dict[tuple[bytes | int, ...], str] = {}
+        self._values = list(zip(*(values for _, values, _ in keys), strict=True)) or [()] * len(scored.events)
+        self._middles: dict[tuple[bytes, int], tuple[str, str, bool]] = {}
+
+    def text(self, row: int, offset: int, body: Mapping[str, object]) -> bytes | None:
+        """The verdict on an event; None: it is not plain."""
+        answers, at = self._answers, self._scored.first_row + row
+        score = self._scores[at]
+        if score == "null" or answers.rules[at] or answers.suppressed_by[at] is not None or body.get("event_id") is not None:
+            return None
+        verdict, identity = answers.verdicts[at], answers.variants[at]
+        middle = self._middles.get((verdict, id(identity)))
+        if middle is None:
+            middle = self._middles[verdict, id(identity)] = self._middle(verdict, identity)
+        before, point, is_by_rules = middle
+        values = self._values[row]
+        entity = self._entities.get(values)
+        if entity is None:
+            entity = self._entities[values] = _JSON.encode(_entity(self._keys, row)).decode()
+        probability = "" if self._probabilities is None else f',"probability":{self._probabilities[at]}'
+        flags = ',"degraded":true' if is_by_rules or answers.degraded[at] else ""
+        if self._late[row]:
+            flags += ',"late":true'
+        if self._scored.sketched is not None and self._scored.sketched[row]:
+            flags += ',"sketched":true'
+        return (
+            f'{self._open}{offset}","entity":{entity}{before}{at},"scored_at":"{self._scored_at}",'
+            f'"event_time":"{self._moments[row]}","score":{score}{probability}{point}{flags}{self._end}'
+        ).encode()
+
+    def _middle(self, verdict: bytes, identity: Identity) -> tuple[str, str, bool]:
+        """From the verdict to the row, the operating point, and whether the rules alone answered."""
+        variant, version, revision, source, point = identity
+        before = (
+            f',"verdict":{_text(WORDS[verdict])},"model":{self._model},"version":{_text(version)},"revision":{_text(revision)},'
+            f'"variant":{_text(variant)},"source":{_text(source)},"receipt":{self._receipt},"row":'
+        )
+        return before, "" if point is None else f',"operating_point":{_text(point)}', source == RULES
+
+
+def _text(value: str) -> str:
+    return _JSON.encode(value).decode()
+
+
+def _numbers(values: Sequence[float]) -> list[str]:
+    """Each as JSON has it."""
+    return _JSON.encode(values).decode()[1:-1].split(",")
+
+
+def _entity(keys: Sequence[_KeyColumn], row: int) -> dict[str, str | int]:
+    return {name: values[row].decode("utf-8", "replace") if is_text else values[row] for name, values, is_text in keys}
 
 
 def _closer_look(verdict: VerdictMessage, body: Mapping[str, object], now_us: int, within_us: int) -> InvestigateMessage:
