@@ -66,7 +66,8 @@ class ServingSettings(BaseSettings):
     replaced sooner (docs/reference/resilience.md)."""
     front_door: Literal["replica", "serve"] = "replica"
     """`replica`: each replica runs its own listener (fast). `serve`: requests come through Ray Serve's proxy, which does not say who its
-    client is: `max_client_share` and limits by address do not apply there, and lines of security events have the address `unknown`."""
+    client is: `max_client_share` does not apply there, all clients are one address to the limit of
+    wrong credentials, and lines of security events have the address `unknown`."""
     max_body_bytes: PositiveInt = 16 * 1024 * 1024
     """Maximum size of a request body. A larger body is refused with 413 / RESOURCE_EXHAUSTED."""
     max_connections: PositiveInt = 10_000
