@@ -1,34 +1,38 @@
-"""Starts a coroutine at once, in the current turn of the loop. It becomes a Task only if it has to wait.
+"""Starts a coroutine at once, in the current turn of the loop, and goes on with it in the turn that brings what it waits for.
 
-Most requests are answered without waiting. A Task for each would cost more than its HTTP, and one more turn of the loop. While
-the first step runs, `asyncio.current_task()` is a stand-in. It forwards calls to the task once there is one, so `asyncio.timeout`
-and the like work from the first line on."""
+Most requests are answered without waiting. A Task for each would cost more than its HTTP, and one more turn of the loop. A request that
+waits for its features would cost two more with a Task: one before it first runs, one before its end is told. `StartedWork` is the current
+task while the coroutine runs (`asyncio.current_task()`), from its first step on. It knows what `asyncio.timeout`, `asyncio.TaskGroup`
+and the like ask of one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
 """Called once at the end: (result, None) or (None, exception). A cancelled coroutine ends with CancelledError."""
 
+_enter: Final = asyncio.tasks._enter_task  # as asyncio documents for custom tasks ("Extending")
+_leave: Final = asyncio.tasks._leave_task
 
-def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractEventLoop) -> "asyncio.Task[T] | None":
-    """Run it until it first waits. Returns the task that runs the rest, or None if it never waited; then `done` was called.
+
+def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractEventLoop) -> "StartedWork[T] | None":
+    """Run it until it first waits. Returns the rest of it, or None if it never waited; then `done` was called.
 
     Called on the loop, from a callback or within a task. The coroutine has a context of its own, as a task has."""
-    stand_in, context = _StandIn(), copy_context()
-    as_task, around = cast("asyncio.Task[T]", stand_in), None
+    work = StartedWork(coroutine, done, loop)
+    around = None
     try:
-        asyncio.tasks._enter_task(loop, as_task)  # as asyncio documents for custom tasks ("Extending")
+        _enter(loop, cast("asyncio.Task[T]", work))
     except RuntimeError:  # within a task; cheaper than to check each time
         around = asyncio.current_task(loop)
-        asyncio.tasks._leave_task(loop, cast("asyncio.Task[T]", around))
-        asyncio.tasks._enter_task(loop, as_task)
+        _leave(loop, cast("asyncio.Task[T]", around))
+        _enter(loop, cast("asyncio.Task[T]", work))
     problem: BaseException | None = None
     try:
-        waited_for = context.run(coroutine.send, None)
+        waited_for = work._context.run(coroutine.send, None)
     except StopIteration as end:
         result: T | None = end.value
     except (KeyboardInterrupt, SystemExit):
@@ -36,94 +40,118 @@ def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractE
     except BaseException as raised:
         result, problem = None, raised
     else:
-        if asyncio.isfuture(waited_for):  # asyncio.sleep(0) yields None
-            waited_for._asyncio_future_blocking = (
-                False  # the sign that it is awaited; a task takes it down, as others may await it
-            )
-        task = loop.create_task(_Rest(coroutine, waited_for), context=context)
-        stand_in.give_way(task)
-        task.add_done_callback(lambda ended: _tell(done, ended))
-        return task
+        work._wait_for(waited_for)
+        return work
     finally:
-        asyncio.tasks._leave_task(loop, as_task)
+        _leave(loop, cast("asyncio.Task[T]", work))
         if around is not None:
-            asyncio.tasks._enter_task(loop, around)
+            _enter(loop, around)
+    work._is_done = True
     done(result, problem)
     return None
 
 
-def _tell(done: Done, task: "asyncio.Task[Any]") -> None:
-    if task.cancelled():
-        done(None, asyncio.CancelledError())
-        return
-    problem = task.exception()
-    done(None if problem is not None else task.result(), problem)
+class StartedWork(Generic[T]):
+    """A coroutine that has begun. Touched on its loop only."""
 
+    __slots__ = (
+        "_cancels",
+        "_context",
+        "_coroutine",
+        "_done",
+        "_ended",
+        "_is_done",
+        "_loop",
+        "_thrown",
+        "_waited_for",
+    )
 
-class _Rest(Coroutine[Any, Any, T]):
-    """Wraps a coroutine that has begun and waits, so that a task can go on with it: it first yields again what the coroutine waits for. It
-    is not a generator, because a generator that has not begun takes no exception, and a cancelled task must reach the coroutine."""
-
-    __slots__ = ("_coroutine", "_has_begun", "_waited_for")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, T], waited_for: Any) -> None:
-        self._coroutine, self._waited_for, self._has_begun = coroutine, waited_for, False
-
-    def send(self, value: Any) -> Any:
-        if self._has_begun:
-            return self._coroutine.send(value)
-        self._has_begun, future, self._waited_for = True, self._waited_for, None
-        if asyncio.isfuture(future):
-            future._asyncio_future_blocking = True
-        return future
-
-    def throw(self, *raised: Any) -> Any:
-        self._has_begun, self._waited_for = True, None
-        return self._coroutine.throw(*raised)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-    def __await__(self) -> Any:
-        raise TypeError("only a task runs this")
-
-
-class _StandIn:
-    """The current task during a first step. Cancelling it cancels the task that follows, if there is one."""
-
-    __slots__ = ("_cancels", "_message", "_task")
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None
-        self._cancels, self._message = 0, None
-
-    def give_way(self, task: "asyncio.Task[Any]") -> None:
-        self._task = task
-        for _ in range(self._cancels):
-            task.cancel(self._message)
+    def __init__(self, coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine, self._done, self._loop, self._context = coroutine, done, loop, copy_context()
+        self._waited_for: asyncio.Future[Any] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._thrown: BaseException | None = None  # into the coroutine, at its next step
+        self._is_done, self._cancels = False, 0
 
     def cancel(self, msg: Any = None) -> bool:
-        if self._task is not None:
-            return self._task.cancel(msg)
-        self._cancels, self._message = self._cancels + 1, msg
+        """As `Task.cancel`."""
+        if self._is_done:
+            return False
+        self._cancels += 1
+        if self._waited_for is not None and self._waited_for.cancel(msg):
+            return True
+        self._thrown = asyncio.CancelledError(*(() if msg is None else (msg,)))
         return True
 
     def cancelling(self) -> int:
-        return self._cancels if self._task is None else self._task.cancelling()
+        """As `Task.cancelling`."""
+        return self._cancels
 
     def uncancel(self) -> int:
-        if self._task is not None:
-            return self._task.uncancel()
+        """As `Task.uncancel`."""
         self._cancels = max(0, self._cancels - 1)
         return self._cancels
 
     def done(self) -> bool:
-        return self._task is not None and self._task.done()
+        """Whether the coroutine has ended."""
+        return self._is_done
+
+    def ended(self) -> "asyncio.Future[None]":
+        """A future that is done when the coroutine has ended; it says nothing of how."""
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+            if self._is_done:
+                self._ended.set_result(None)
+        return self._ended
 
     def get_name(self) -> str:
-        return "first step" if self._task is None else self._task.get_name()
+        """As `Task.get_name`."""
+        return "started work"
 
-    def __getattr__(self, name: str) -> Any:
-        if self._task is None:
-            raise AttributeError(f"a coroutine's first step has no {name}: its task does not exist before it waits")
-        return getattr(self._task, name)
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """As `Task.get_loop`."""
+        return self._loop
+
+    def _go_on(self, _future: Any = None) -> None:
+        """Run the next step. Called by the loop, in the coroutine's own context."""
+        coroutine, loop = self._coroutine, self._loop
+        self._waited_for = None
+        problem: BaseException | None = None
+        _enter(loop, cast("asyncio.Task[T]", self))
+        try:
+            if (thrown := self._thrown) is not None:
+                self._thrown = None
+                waited_for = coroutine.throw(thrown)
+            else:
+                waited_for = coroutine.send(None)  # what it waited for raises by itself
+        except StopIteration as end:
+            result: T | None = end.value
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:
+            result, problem = None, raised
+        else:
+            self._wait_for(waited_for)
+            return
+        finally:
+            _leave(loop, cast("asyncio.Task[T]", self))
+        self._is_done = True
+        if self._ended is not None:
+            self._ended.set_result(None)
+        self._done(result, problem)
+
+    def _wait_for(self, waited_for: Any) -> None:
+        """Go on when this is there: a future, or None for the next turn of the loop (`asyncio.sleep(0)`)."""
+        if waited_for is None:
+            self._loop.call_soon(self._go_on, context=self._context)
+        elif getattr(waited_for, "_asyncio_future_blocking", None):
+            waited_for._asyncio_future_blocking = False
+            waited_for.add_done_callback(self._go_on, context=self._context)
+            self._waited_for = waited_for
+            if self._thrown is not None and waited_for.cancel(*self._thrown.args):  # cancelled in its own step
+                self._thrown = None
+        else:
+            self._thrown = RuntimeError(
+                f"a coroutine on the doors' loop waited for {waited_for!r}; it may wait for futures only"
+            )
+            self._loop.call_soon(self._go_on, context=self._context)

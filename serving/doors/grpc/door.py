@@ -19,7 +19,7 @@ from serving.access.gate import Gate
 from serving.access.guarded_service import guarded_after_verifying, guarded_by
 from serving.access.verbs import Verb
 from serving.doors.counts import PROTOCOL, DoorCounts
-from serving.doors.eager import start
+from serving.doors.eager import StartedWork, start
 from serving.doors.grpc import codec
 from serving.doors.grpc.calls import Call, CallContext, InferenceMethods
 from serving.doors.grpc.health import Health
@@ -153,7 +153,7 @@ class GrpcApplication:
             work = self._prepare_and_call(call, message, stream, is_packed=bool(is_packed))
         else:
             work = call(message, head.context)
-        task: asyncio.Task[bytes] | None = start(
+        task: StartedWork[bytes] | None = start(
             work, lambda result, problem: self._answered(stream, result, problem), self._loop
         )
         if task is not None:
@@ -192,7 +192,7 @@ class GrpcApplication:
 
     # ---- calls
 
-    def _limit_time(self, stream: Stream, task: "asyncio.Task[Any]", deadline_s: float | None) -> None:
+    def _limit_time(self, stream: Stream, task: "StartedWork[bytes] | asyncio.Task[Any]", deadline_s: float | None) -> None:
         """The service keeps deadlines itself; this ends calls that do not return."""
         if deadline_s is None:
             return
@@ -203,7 +203,8 @@ class GrpcApplication:
                 self._refuse(stream, DeadlineExceeded("the deadline passed before the answer was ready"))
 
         timer = self._loop.call_later(min(deadline_s, 86_400.0) + 0.005, late)
-        task.add_done_callback(lambda _: timer.cancel())
+        ended = task.ended() if isinstance(task, StartedWork) else task
+        ended.add_done_callback(lambda _: timer.cancel())
 
     async def _prepare_and_call(self, call: Call, message: bytes, stream: Stream, *, is_packed: bool) -> bytes:
         head: RequestHead = stream.head

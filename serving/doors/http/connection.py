@@ -37,7 +37,7 @@ from typing import Any, Final
 from serving.access.credentials import ConnectionMemo, PeerCertificate
 from serving.doors.client_share import Client, ClientShare
 from serving.doors.counts import CLIENT, CONNECTIONS, PROTOCOL, SLOW, DoorCounts
-from serving.doors.eager import start
+from serving.doors.eager import StartedWork, start
 from serving.doors.http.application import HttpApplication
 from serving.doors.http.limits import FULL, SHARE_USED, TOLD, ConnectionLimits
 from serving.doors.http.reply import PLAIN_JSON, Reply, refusal
@@ -112,7 +112,7 @@ class HttpConnection(asyncio.Protocol, ClientConnection):
     def __init__(self, shared: ConnectionContext) -> None:
         self._shared, self._respond = shared, shared.application.respond
         self._parser = RequestParser(shared.application.max_body_bytes, shared.application.admit_head)
-        self._task: asyncio.Task[Reply] | None = None
+        self._task: StartedWork[Reply] | None = None
         self._held = b""
         self._is_blocked = self._is_half_closed = self._is_head = self._is_over = False
         self._is_reading = True
@@ -201,7 +201,7 @@ class HttpConnection(asyncio.Protocol, ClientConnection):
         if not self.is_busy():
             self._transport.close()
 
-    def give_up(self) -> "asyncio.Task[Reply] | None":
+    def give_up(self) -> StartedWork[Reply] | None:
         """Close now. A request under way is cancelled, and its client asked to come back."""
         task = self._task
         if task is not None and not self._is_over:

@@ -142,7 +142,7 @@ class HttpServer:
         for connection in list(shared.connections):
             connection.end_if_idle()
         await _wait_until_gone(shared, until)
-        cut_short = [task for connection in list(shared.connections) if (task := connection.give_up()) is not None]
+        cut_short = [work.ended() for connection in list(shared.connections) if (work := connection.give_up()) is not None]
         if cut_short:
             await asyncio.wait(cut_short, timeout=2)
         if self._sweeping is not None:

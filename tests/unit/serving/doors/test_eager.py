@@ -121,8 +121,11 @@ async def test_what_waits_ends_as_it_would_in_a_task(work):
     task, told = begin(nested(3, work))
     assert task is not None
     assert not told
+    ended = task.ended()
     assert await told.until() == ("answer", None)
-    assert task.result() == "answer"
+    assert task.done()
+    assert ended.done()
+    assert task.ended().done(), "also if it is asked for later"
 
 
 async def test_a_time_limit_set_in_the_first_step_holds():
@@ -209,7 +212,9 @@ async def test_a_future_that_others_await_too():
     await asyncio.sleep(0)
     shared.set_result("answer")
     assert await told.until() == await told_second.until() == ("answer", None)
-    assert await third == first.result() == second.result() == "answer"
+    assert await third == "answer"
+    assert first.done()
+    assert second.done()
 
 
 async def test_a_future_awaited_by_a_task_in_the_same_turn():
@@ -260,14 +265,57 @@ async def test_its_context_is_its_own_and_the_same_throughout():
 async def test_the_current_task_is_one_throughout():
     async def looking():
         first = asyncio.current_task()
-        name, was_done = first.get_name(), first.done()
+        was_done = first.done()
         await asyncio.sleep(0)
-        return first.get_name(), asyncio.current_task().get_name(), name, was_done
+        return first, asyncio.current_task(), was_done
 
-    _, told = begin(looking())
-    (first, later, at_first, was_done), _ = await told.until()
-    assert first == later != at_first == "first step"
+    work, told = begin(looking())
+    (first, later, was_done), _ = await told.until()
+    assert first is later is work
     assert was_done is False
+    assert work.cancel() is False, "it has ended"
+
+
+async def test_it_runs_on_in_the_turn_that_brings_what_it_waited_for():
+    """A Task would take one more turn to begin, and one more to tell its end."""
+    brought, told = asyncio.get_running_loop().create_future(), []
+
+    async def waiting():
+        return await brought
+
+    start(waiting(), lambda result, _: told.append(result), asyncio.get_running_loop())
+    brought.set_result("answer")
+    await asyncio.sleep(0)
+    assert told == ["answer"]
+
+
+async def test_a_cancellation_that_comes_with_the_result_still_strikes():
+    brought, seen = asyncio.get_running_loop().create_future(), []
+
+    async def waiting():
+        try:
+            await brought
+        except asyncio.CancelledError as problem:
+            seen.append(problem.args)
+            raise
+
+    work, told = begin(waiting())
+    brought.set_result("answer")
+    assert work.cancel("the client is gone")
+    assert isinstance((await told.until())[1], asyncio.CancelledError)
+    assert seen == [("the client is gone",)]
+
+
+async def test_what_waits_for_something_else_than_a_future_fails_as_in_a_task():
+    class Strange:
+        def __await__(self):
+            yield "something"
+
+    async def waiting():
+        await Strange()
+
+    _, told = begin(waiting())
+    assert isinstance((await told.until())[1], RuntimeError)
 
 
 async def test_one_may_begin_within_another():
