@@ -6,6 +6,7 @@ settings are the defaults: tracing at its default ratio, checks of every request
 log: what users have who change no setting."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,12 @@ def hosted(folder: Path, name: str, **settings: str) -> ServerUnderTest:
     ports = {"http_port": "{http_port}", "grpc_port": "{grpc_port}", "store_dir": str(folder), "audit": "off"}
     environment = tuple((f"VEDETTE_{field.upper()}", value) for field, value in {**ports, **settings}.items())
     return ServerUnderTest(name, (sys.executable, "-m", "loadtests.bench.servers.hosted"), environment=environment)
+
+
+def watched(server: ServerUnderTest) -> ServerUnderTest:
+    """The same server, with the watch of `servers.watched` in its replica."""
+    program, _, _, _, *arguments = server.command
+    return replace(server, command=(program, "-m", "loadtests.bench.servers.watched", *arguments))
 
 
 def fill_store(workload: Workload, folder: Path, *, golden_rows: int = 4) -> None:

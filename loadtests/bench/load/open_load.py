@@ -46,7 +46,13 @@ class OpenSample:
 def load_open(port: int, path: str, bodies: Path, *, rate: float, clients: int, duration_s: float) -> OpenSample:
     """Measure in a process of its own. Raises BenchError if requests failed or the generator was the bottleneck."""
     arguments = (port, rate, duration_s, clients, path, bodies)
-    found = OpenSample(**json_of("loadtests.bench.load.open_load", *arguments, duration_s=duration_s + GRACE_S))
+    return checked(
+        OpenSample(**json_of("loadtests.bench.load.open_load", *arguments, duration_s=duration_s + GRACE_S)), port, rate
+    )
+
+
+def checked(found: OpenSample, port: int, rate: float) -> OpenSample:
+    """The sample, if it may be reported. Raises BenchError if requests failed or the generator was the bottleneck."""
     if found.failed:
         raise BenchError(
             f"{found.failed} of {found.answered + found.failed} requests to port {port} at {rate:.0f} req/s failed"

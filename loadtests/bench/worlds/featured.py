@@ -18,7 +18,7 @@ from loadtests.bench.benchmarks.features import HOSTS, NOW, SERVICE, fill, redis
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST, Running, running
 from loadtests.bench.vedette import NAME as OURS
-from loadtests.bench.vedette import SHIPPED, decision, serving
+from loadtests.bench.vedette import SHIPPED, decision, serving, watched
 from loadtests.bench.workload import INFER_PATH, INPUT, MODEL, OUTPUT, Workload, build_workload
 
 ASKED: Final = 256
@@ -48,9 +48,9 @@ class Featured:
 
 
 @contextmanager
-def featured(folder: Path, *, has_shipped: bool = False, **settings: str) -> Iterator[Featured]:
-    """Fill Redis, start the servers and check them; stop them at the end. settings: of Vedette, in place of the defaults. Raises
-    BenchError."""
+def featured(folder: Path, *, has_shipped: bool = False, is_watched: bool = False, **settings: str) -> Iterator[Featured]:
+    """Fill Redis, start the servers and check them; stop them at the end. is_watched: Vedette's replica notes what
+    `servers.watched` reads. settings: of Vedette, in place of the defaults. Raises BenchError."""
     with redis_server() as url, ExitStack() as stack:
         feast = fill(folder, url)
         names, inputs = rows_of(feast, [f"host-{i}" for i in range(ASKED)])
@@ -58,7 +58,8 @@ def featured(folder: Path, *, has_shipped: bool = False, **settings: str) -> Ite
         _bundle(workload, folder, names)
         bodies = folder / "hosts.jsonl"
         bodies.write_bytes(b"\n".join(body(i) for i in range(ASKED)) + b"\n")
-        ours = stack.enter_context(running(serving(folder, OURS, redis_url=url, **settings)))
+        server = serving(folder, OURS, redis_url=url, **settings)
+        ours = stack.enter_context(running(watched(server) if is_watched else server))
         _check(ours, workload)
         shipped = stack.enter_context(running(serving(folder, SHIPPED, redis_url=url))) if has_shipped else None
         if shipped is not None:

@@ -12,9 +12,10 @@ import pytest
 
 from loadtests.bench.benchmarks import doors, grpc_doors
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load import grpc_load, http_load
+from loadtests.bench.load import exact_load, grpc_load, http_load
 from loadtests.bench.load.answers import check_grpc, check_http
 from loadtests.bench.load.connections import arrivals
+from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.load.open_load import drive, load_open
 from loadtests.bench.load.results import has
 from loadtests.bench.process import ServerUnderTest, python, running
@@ -62,15 +63,21 @@ def test_grpc_load(program, bare, workload, monkeypatch):
         assert found.rate > 0
 
 
-def test_open_load(bare, workload):
-    found = load_open(bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=4, duration_s=1.0)
+@pytest.mark.parametrize("load", [load_open, load_exactly])
+def test_open_load(load, bare, workload):
+    found = load(bare.http_port, INFER_PATH, workload.json_bodies, rate=100.0, clients=4, duration_s=1.0)
     assert 0 < found.p50_ms <= found.p99_ms <= found.p999_ms
     assert found.answered == len(arrivals(100.0, 1.0, seed=100)), "every request that was due"
     with pytest.raises(BenchError, match=r"requests to port .* failed"):
-        load_open(bare.http_port, "/nothing", workload.json_bodies, rate=100.0, clients=4, duration_s=0.2)
+        load(bare.http_port, "/nothing", workload.json_bodies, rate=100.0, clients=4, duration_s=0.2)
 
 
-def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(bare, workload):
+async def exactly(*arguments):
+    return await asyncio.to_thread(exact_load.drive, *arguments)
+
+
+@pytest.mark.parametrize("drive", [drive, exactly])
+def test_a_server_that_is_stopped_for_a_while_shows_in_the_open_loop(drive, bare, workload):
     head = f"POST {INFER_PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in workload.json_bodies.read_bytes().splitlines()]
 
