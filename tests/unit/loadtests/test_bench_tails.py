@@ -32,6 +32,9 @@ def test_a_step_gets_a_second_attempt_and_a_load_that_fails_is_not_held():
     assert open_load.is_held(lambda _: sample(answers.pop(0)), 1000.0)
     assert not answers
     assert not open_load.is_held(lambda _: sample(10.0), 1000.0)
+    answers = [31.0, 9.0]
+    assert not open_load.is_held(lambda _: sample(answers.pop(0)), 1000.0)
+    assert answers == [9.0], "far beyond the bound: no second attempt"
 
     def failing(_):
         raise BenchError("not answered")

@@ -5,7 +5,7 @@ the microsecond. Latencies count from when a request was due. `bare` is sent the
 `vedette-uniform` are sent the host, read its features and answer the whole decision (audit off). Hosts are drawn of 2,000: by a Zipf law
 of exponent 1.1, where the most frequent has 17 % and the ten most frequent 45 % (the source addresses of a real capture, CTU-13's 11th
 scenario: 14 % and 50 %), or all alike. `highest-rate` is the highest rate of the steps (each an eighth above the one before) at which p99
-stayed below 10 ms. A step that fails is tried once more before the search ends below it. `p99-1000` and `p50-1000` are at 1,000 a second.
+stayed below 10 ms. A step that fails narrowly is tried once more. `p99-1000` and `p50-1000` are at 1,000 a second.
 `p50-added` is what Vedette's p50 has more than the bare server's of the same round.
 
 Server, generator and Redis share the machine's cores. On two cores Vedette has Redis beside it and the bare server has not: a share
@@ -35,6 +35,8 @@ from loadtests.bench.worlds.featured import Featured, body, featured
 IS_LONG: Final = True
 CLIENTS: Final = 32
 MOST_P99_MS: Final = 10.0
+HOPELESS: Final = 3.0
+"""A p99 of this many times the bound is no accident."""
 SPARSE_RATE: Final = 1000.0
 STEPS: Final = tuple(round(500.0 * 1.125**step) for step in range(28))
 """Requests a second: 500 to 12,000."""
@@ -85,13 +87,16 @@ def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, Ask]:
 
 
 def is_held(ask: Ask, rate: float) -> bool:
-    """Whether p99 stays below the bound at this rate, once of two attempts. A load that is not answered is not held."""
+    """Whether p99 stays below the bound at this rate, once of two attempts. A load that is not answered, or far beyond the bound, is not
+    tried again."""
     for _ in range(2):
         try:
-            if ask(rate).p99_ms < MOST_P99_MS:
-                return True
+            p99_ms = ask(rate).p99_ms
         except BenchError as problem:
             say(f"open_load at {rate:,.0f} req/s: {problem}")
+            return False
+        if p99_ms < MOST_P99_MS or p99_ms > HOPELESS * MOST_P99_MS:
+            return p99_ms < MOST_P99_MS
     return False
 
 
