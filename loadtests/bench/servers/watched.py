@@ -74,7 +74,13 @@ class StallWatch:
         self._ran_s, self._queued_s, self._before_garbage_s = time.thread_time(), self._queued(), 0.0
         self.marks: list[tuple[float, ...]] = []
         gc.callbacks.append(self._collected)
-        self._loop.call_later(LOOK_S, self._look)
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._timer.cancel()
+        gc.callbacks.remove(self._collected)
+        os.close(self._schedstat)
 
     def take(self) -> Seen:
         """What was seen since the last call."""
@@ -108,7 +114,7 @@ class StallWatch:
         else:
             self._busiest()
         self._last_s, self._ran_s, self._queued_s, self._before_garbage_s = now, ran, queued, self._garbage_s
-        self._loop.call_later(LOOK_S, self._look)
+        self._timer = self._loop.call_later(LOOK_S, self._look)
 
     def _busiest(self) -> tuple[str, float]:
         """The thread of Python, but for this one, that ran longest since the last call, and how long."""

@@ -1,13 +1,18 @@
 """The arithmetic of the benchmarks of single arrivals."""
 
+import asyncio
+import gc
+import time
+
 import numpy as np
 import pytest
 
 from loadtests.bench.benchmarks.tails import open_load, timeline
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.open_load import OpenSample
-from loadtests.bench.servers.watched import LoopStall
+from loadtests.bench.servers.watched import LoopStall, StallWatch
 from loadtests.bench.worlds.entities import uniform, zipf
+from tests.waiting import until_so
 
 
 def sample(p99_ms, p50_ms=1.0):
@@ -96,3 +101,25 @@ def test_a_stalls_cause_is_where_its_time_went(stall, cause):
     assert one.cause == cause
     assert timeline.lateness([one, one])[cause] == pytest.approx(0.01)
     assert sum(timeline.lateness([one]).values()) == pytest.approx(0.005)
+
+
+async def test_a_long_turn_of_the_loop_is_a_stall_with_what_it_ran():
+    """Counted in processor time, so a machine that is busy changes nothing."""
+    before, stalls = list(gc.callbacks), []
+    watch = StallWatch()
+
+    def work():
+        until_s = time.thread_time() + 0.02
+        while time.thread_time() < until_s:
+            pass
+
+    def is_seen():
+        stalls.extend(watch.take().stalls)
+        return any(stall.ran_s >= 0.019 for stall in stalls)
+
+    asyncio.get_running_loop().call_soon(work)
+    try:
+        await until_so(is_seen)
+    finally:
+        watch.close()
+    assert gc.callbacks == before
