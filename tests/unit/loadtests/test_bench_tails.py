@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from loadtests.bench.benchmarks.tails import open_load, timeline
+from loadtests.bench.benchmarks.tails.entities import uniform, zipf
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.open_load import OpenSample
 from loadtests.bench.servers.watched import LoopStall, StallWatch
-from loadtests.bench.worlds.entities import uniform, zipf
 from tests.waiting import until_so
 
 

@@ -21,6 +21,7 @@ from typing import Final
 from loadtests.bench import targets
 from loadtests.bench.benchmarks.doors import BARE, say
 from loadtests.bench.benchmarks.features import HOSTS
+from loadtests.bench.benchmarks.tails.entities import DRAWS
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.load.open_load import OpenSample
@@ -29,7 +30,6 @@ from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
 from loadtests.bench.workload import INFER_PATH
-from loadtests.bench.worlds.entities import DRAWS
 from loadtests.bench.worlds.featured import Featured, body, featured
 
 IS_LONG: Final = True
@@ -46,7 +46,7 @@ RATE_TARGETS: Final[Mapping[str, Target]] = {
     f"{OURS}-uniform": targets.ratio(">=", 0.45),
 }
 
-Ask = Callable[[float], OpenSample]
+RateAsker = Callable[[float], OpenSample]
 """Sends an open load of so many requests a second."""
 
 
@@ -70,10 +70,10 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     return [*rate_rows(highest), *sparse_rows(sparse)]
 
 
-def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, Ask]:
+def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, RateAsker]:
     """How each alternative is asked."""
 
-    def asking(server: Running, bodies: Path) -> Ask:
+    def asking(server: Running, bodies: Path) -> RateAsker:
         return lambda rate: load_exactly(
             server.http_port, INFER_PATH, bodies, rate=rate, clients=CLIENTS, duration_s=duration_s
         )
@@ -86,7 +86,7 @@ def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, Ask]:
     return found
 
 
-def is_held(ask: Ask, rate: float) -> bool:
+def is_held(ask: RateAsker, rate: float) -> bool:
     """Whether p99 stays below the bound at this rate, once of two attempts. A load that is not answered, or far beyond the bound, is not
     tried again."""
     for _ in range(2):

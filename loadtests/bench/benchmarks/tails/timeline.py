@@ -22,6 +22,7 @@ import numpy as np
 
 from loadtests.bench.benchmarks.doors import say
 from loadtests.bench.benchmarks.features import HOSTS
+from loadtests.bench.benchmarks.tails.entities import uniform
 from loadtests.bench.load.connections import http_post
 from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.process import HOST
@@ -29,7 +30,6 @@ from loadtests.bench.profiling import replica_of
 from loadtests.bench.report import Row, row
 from loadtests.bench.servers.watched import CAUSES, LoopStall, Seen, read_seen
 from loadtests.bench.workload import INFER_PATH
-from loadtests.bench.worlds.entities import uniform
 from loadtests.bench.worlds.featured import Featured, body, featured
 
 IS_LONG: Final = True
