@@ -197,7 +197,7 @@ def main(argv: Sequence[str]) -> int:
     import serving.app
     from loadtests.bench.servers import watched  # noqa: PLW0406  # by its own name, so that the replica imports it
 
-    serving.app.compose = watched.compose
+    serving.app.compose = watched.compose  # type: ignore[assignment]  # the parts of it that `application` uses
     from operators.cli.main import run
 
     sys.argv[1:] = ["up", *argv]
