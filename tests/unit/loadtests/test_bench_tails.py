@@ -103,6 +103,11 @@ def test_a_stalls_cause_is_where_its_time_went(stall, cause):
     assert sum(timeline.lateness([one]).values()) == pytest.approx(0.005)
 
 
+def test_the_doors_thread_is_the_one_that_worked_in_between_not_the_one_that_worked_most_before():
+    used = timeline.spent({"main": 30.0, "doors": 1.0}, {"main": 30.01, "doors": 2.0, "new": 0.02})
+    assert used == pytest.approx({"doors": 1.0, "other-threads": 0.03})
+
+
 async def test_a_long_turn_of_the_loop_is_a_stall_with_what_it_ran():
     """Counted in processor time, so a machine that is busy changes nothing."""
     before, stalls = list(gc.callbacks), []

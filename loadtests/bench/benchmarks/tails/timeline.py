@@ -64,11 +64,11 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
                     found = load_exactly(
                         up.vedette.http_port, INFER_PATH, hosts, rate=rate, clients=CLIENTS, duration_s=duration_s
                     )
-                    spent, watched = cpu_of_threads(pid), seen(up, store)
+                    used, watched = spent(before, cpu_of_threads(pid)), seen(up, store)
                     worst += watched.stalls
                     figures[f"timeline/p99/{rate}"].append(found.p99_ms)
-                    for who in (DOORS_THREAD, OTHERS):
-                        figures[f"timeline-cpu/{who}/{rate}"].append((spent[who] - before[who]) / found.answered * 1e6)
+                    for who, cpu_s in used.items():
+                        figures[f"timeline-cpu/{who}/{rate}"].append(cpu_s / found.answered * 1e6)
                     for cause, late_s in lateness(watched.stalls).items():
                         figures[f"timeline-stalls/{cause}/{rate}/ms-a-second"].append(late_s / watched.watched_s * 1000)
                 say(f"timeline round {index + 1}/{rounds}: {', '.join(f'{k} {v[-1]:.0f}' for k, v in parts.items())}")
@@ -155,11 +155,21 @@ def seen(up: Featured, store: Path) -> Seen:
 
 
 def cpu_of_threads(pid: int) -> dict[str, float]:
-    """Seconds of processor time of the replica: of the thread that used most, which runs the doors, and of all others."""
-    each = []
+    """Seconds of processor time of each thread of the replica so far, by its id."""
+    found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            each.append(int((task / "schedstat").read_text(encoding="ascii").split()[0]) * 1e-9)
+            found[task.name] = int((task / "schedstat").read_text(encoding="ascii").split()[0]) * 1e-9
         except OSError:  # it ended
             continue
-    return {DOORS_THREAD: max(each), OTHERS: sum(each) - max(each)}
+    return found
+
+
+def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What was used in between: by the thread that used most, which runs the doors, and by all others.
+
+    >>> spent({"1": 9.0, "2": 1.0}, {"1": 9.1, "2": 3.0, "3": 0.25})  # doctest: +ELLIPSIS
+    {'doors': 2.0, 'other-threads': 0.3...}
+    """
+    used = [cpu_s - before.get(thread, 0.0) for thread, cpu_s in after.items()]
+    return {DOORS_THREAD: max(used), OTHERS: sum(used) - max(used)}
