@@ -11,6 +11,9 @@ from serving.bounded_files import read_bounded
 SECRET: Final = frozenset(
     {
         "sasl.password",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.client.credentials.client.secret",
         "sasl.oauthbearer.client.secret",
         "sasl.oauthbearer.config",
         "ssl.key.password",
@@ -18,7 +21,8 @@ SECRET: Final = frozenset(
         "ssl.keystore.password",
     }
 )
-"""Properties that are refused where other people can read them, such as in arguments of a process."""
+"""Properties that are refused where other people can read them, such as in arguments of a process. A test holds that every secret
+property of the pinned librdkafka is among them."""
 _MOST_BYTES: Final = 64 * 1024
 
 

@@ -1,8 +1,12 @@
 """Secret properties of librdkafka: from files, and no message has them."""
 
+import re
+from pathlib import Path
+
+import confluent_kafka
 import pytest
 
-from serving.option_files import OptionFileError, with_option_files
+from serving.option_files import SECRET, OptionFileError, with_option_files
 
 
 def test_a_property_is_the_text_of_its_file_without_the_last_line_break(tmp_path):
@@ -29,3 +33,13 @@ def test_a_file_that_holds_no_secret_is_named_with_its_property(tmp_path, conten
         with_option_files({}, {"sasl.password": path})
     assert str(raised.value).startswith(f"Kafka option sasl.password: {path} ")
     assert "hush" not in str(raised.value)
+
+
+def test_every_secret_property_that_the_library_knows_is_refused_in_the_open():
+    libraries = list((Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*"))
+    if not libraries:
+        pytest.skip("librdkafka is not the one of the wheel: its properties cannot be listed")
+    names = re.findall(rb"\0((?:sasl|ssl)\.[a-z.]*(?:password|passphrase|secret|key\.pem))(?=\0)", libraries[0].read_bytes())
+    found = {name.decode() for name in names}
+    assert {"sasl.password", "ssl.key.pem"} <= found
+    assert found <= SECRET
