@@ -17,6 +17,7 @@ from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
 from serving.messages import Tensor
 from tests.counting import calls_in
 from tests.fakes.serving.records import one_row, record
+from tests.open_files import open_below
 from tests.waiting import ends, until
 
 
@@ -181,11 +182,11 @@ def test_a_file_system_without_locks_costs_records_and_nothing_else(tmp_path, mo
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(segments_module.fcntl, "flock", no_locks)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_below(tmp_path)
     writer = write(tmp_path, CHUNK * 3)
     assert (writer.written, writer.dropped) == (0, CHUNK * 3)
     assert names(tmp_path) == []
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(tmp_path) == before
 
 
 def test_each_segment_that_retention_removes_has_its_tombstone(tmp_path):

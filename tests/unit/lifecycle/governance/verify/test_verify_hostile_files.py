@@ -1,6 +1,5 @@
 """Verification of a folder to which somebody hostile wrote: it ends, it says what it found, and it accepts nothing."""
 
-import os
 import shutil
 
 import pytest
@@ -15,6 +14,7 @@ from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer
 from tests.fakes.audit.honest_logs import HonestLogs, write_honest_logs
 from tests.fakes.audit.hostile_files import HOSTILE, START_US, HostileFile
+from tests.open_files import open_below
 
 HONEST = {"alpha", "bravo", "charlie", "delta"}
 SECOND_US = 1_000_000
@@ -133,14 +133,14 @@ def test_an_act_is_recorded_whole_or_refused(hostile: HostileFile, signer, tmp_p
     acts = ActsLog(tmp_path, signer=lambda: signer, now_us=lambda: next(clock))
     acts.record(ACT)
     hostile.put(tmp_path, "governance")
-    before = len(os.listdir("/dev/fd"))
+    before = open_below(tmp_path, "/dev/zero")
     try:
         for _ in range(3):
             acts.record(ACT)
         count = 4
     except (OSError, NoteError):  # refused, in words; anything else fails the test
         count = 1
-    assert len(os.listdir("/dev/fd")) == before
+    assert open_below(tmp_path, "/dev/zero") == before
     own = [files for files in segments_in(tmp_path) if files.checkpoints.is_file() and files.records.is_file()]
     assert sum(files.records.read_bytes().count(b"rollout.promote") for files in own) >= count
 
@@ -183,9 +183,9 @@ def test_acts_go_on_after_a_segment_that_could_not_be_ended(signer, tmp_path):
     chain.leave_open()
     second = segments_in(tmp_path)[1]
     second.checkpoints.unlink(missing_ok=True)
-    before = len(os.listdir("/dev/fd"))
+    before = open_below(tmp_path, "/dev/zero")
     acts = ActsLog(tmp_path, signer=lambda: signer, now_us=lambda: next(clock))
     for _ in range(3):
         acts.record(ACT)
-    assert len(os.listdir("/dev/fd")) == before
+    assert open_below(tmp_path, "/dev/zero") == before
     assert judged(tmp_path, signer).findings == ()
