@@ -13,6 +13,7 @@ import yaml
 
 from tests.e2e.running import how_to
 from tests.e2e.running.how_to import Reader, outputs, played
+from tests.e2e.running.near_rows import near_hits
 from tests.e2e.running.vedette import Vedette, up
 from tests.fakes.redis_server import PROGRAM, RedisServer
 from tests.waiting import until
@@ -24,6 +25,7 @@ ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
 )  # fmt: skip
 ERASE, KEEP = "erase-a-person.md", "keep-records-for-years.md"
+
 INFER = "curl -s http://127.0.0.1:8080/v2/models/flows/infer -d @.vedette/examples/flows.json"
 
 
@@ -289,9 +291,9 @@ def redis() -> Iterator[str | None]:
 
 @pytest.fixture(scope="module")
 def rolling(tmp_path_factory: pytest.TempPathFactory, redis: str | None) -> Iterator[Reader]:
-    """A server that may be changed, started in an empty folder: features in Redis, up to two replicas."""
+    """A server that may be changed, started in an empty folder: features in Redis and kept near, up to two replicas."""
     folder = tmp_path_factory.mktemp("rolling")
-    told = {} if redis is None else {"VEDETTE_REDIS_URL": redis}
+    told = {} if redis is None else {"VEDETTE_REDIS_URL": redis, "VEDETTE_FEATURE_NEAR_CACHE_BYTES": "67108864"}
     with up(folder / ".vedette", "--max-replicas", "2", cwd=folder, **told) as served:
         yield Reader(folder, served, told)
 
@@ -307,10 +309,14 @@ class TestChangesInOneFolder:
     def test_keep_features_in_redis(self, rolling: Reader, redis: str | None):
         if redis is None:
             pytest.skip("redis-server is not installed; `make services` installs it")
-        export, materialize = played("keep-features-in-redis.md")
+        export, materialize, keep_near = played("keep-features-in-redis.md")
         rolling.types("keep-features-in-redis.md", export)
+        rolling.types("keep-features-in-redis.md", keep_near)
         assert "views are in the online store" in rolling.types("keep-features-in-redis.md", materialize)
         assert outputs(rolling.says(INFER))["degraded"] == [False] * 4
+
+        event = (rolling.folder / ".vedette/examples/flows.json").read_bytes()
+        until(lambda: near_hits(rolling.server, "flows", event) > 0, "no row was found near", every_s=0.02)
 
     def test_roll_out_a_model(self, rolling: Reader):
         for _ in range(60):

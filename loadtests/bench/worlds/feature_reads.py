@@ -50,14 +50,16 @@ def read_while(up: Featured, state: str, *, clients: int, duration_s: float) -> 
     with ExitStack() as stack:
         at_work = {kind: stack.enter_context(changing(up.feast, up.url, kind, duration_s + 0.5)) for kind in STATES[state]}
         before = histogram(up.vedette)
-        sample, _, failed = load_counted(up.vedette.http_port, INFER_PATH, up.bodies, clients=clients, duration_s=duration_s)
+        load = load_counted(up.vedette.http_port, INFER_PATH, up.bodies, clients=clients, duration_s=duration_s)
         after = histogram(up.vedette)
         changed = {kind: changes.rate() for kind, changes in at_work.items()}
     counted = {bound: after[bound] - before.get(bound, 0.0) for bound in after}
-    found = ReadHistogram(quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, sample.p99_ms, changed, failed)
+    found = ReadHistogram(
+        quantile(counted, 0.5) * 1000, quantile(counted, 0.99) * 1000, load.sample.p99_ms, changed, load.failed
+    )
     changes_text = "".join(f", {rate:,.1f} {UNITS[kind]}" for kind, rate in changed.items())
     say(
-        f"features_http, store {state}: read p99 {found.p99_ms:.2f} ms at {sample.rate:,.0f} req/s, {failed} failed{changes_text}"
+        f"features_http, store {state}: read p99 {found.p99_ms:.2f} ms at {load.sample.rate:,.0f} req/s, {load.failed} failed{changes_text}"
     )
     return found
 

@@ -208,8 +208,8 @@ async def test_a_refresh_that_is_cancelled_leaves_the_store_as_it_was_and_no_oth
     opened, begun = [], asyncio.Event()
 
     class WatchedStore(SqliteStore):
-        def __init__(self, path):
-            super().__init__(path)
+        def __init__(self, path, near):
+            super().__init__(path, near)
             self.is_closed = False
             opened.append(self)
 
