@@ -87,7 +87,11 @@ def test_a_host_with_very_many_peers_stays_within_its_bound(peers, span_s):
         exact = peers if span_s == 1 else values[f"host_{seconds}s__flows"]
         assert values[f"host_{seconds}s__flows"] == exact
         assert abs(values[f"host_{seconds}s__destinations"] / exact - 1) < 4 * ERROR + 1 / 60
-    assert values["host_600s__ports"] == 1000
+    # 1,000 ports are few, but a thousand a second for 120 s are more changes than are kept for late events, four times the bound
+    changes_a_second = min(peers // span_s, 1000)
+    are_too_many = span_s >= 120 and changes_a_second * 120 > 4 * 8192
+    assert isinstance(entity.distinct[1], SketchedDistinct) == are_too_many
+    assert abs(values["host_600s__ports"] - 1000) <= (4 * ERROR * 1000 if are_too_many else 0)
 
 
 def test_the_other_column_of_a_sketched_host_stays_exact_and_its_sums_too():
