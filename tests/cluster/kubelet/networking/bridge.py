@@ -66,12 +66,14 @@ def delete(number: int) -> None:
 
 
 class Network:
-    """number: N of the addresses above."""
+    """number: N of the addresses above. hardware: the bridge's own. A bridge without one takes the lowest of its members', so that with a
+    new pod it may become another, and this machine and the pods lose what they send to the old one for half a minute."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.pods, self.services = f"198.18.{number}", f"198.19.{number}"
         self.router, self.machine, self.names = f"{self.pods}.1", f"{self.pods}.2", f"{self.services}.10"
+        self.hardware = f"02:00:c6:12:{number:02x}:01"
         self._holder: asyncio.subprocess.Process | None = None
         self._namespace = -1
         self._used: set[int] = set()
@@ -84,7 +86,8 @@ class Network:
         )  # fmt: skip
         self._holder = holder
         inside = [
-            "link add br0 type bridge", "link set lo up", "link set br0 up", f"addr add {self.router}/24 dev br0",
+            f"link add br0 address {self.hardware} type bridge", "link set lo up", "link set br0 up",
+            f"addr add {self.router}/24 dev br0",
             f"route add local {self.services}.0/24 dev lo",
         ]  # fmt: skip
         assert holder.stdin
