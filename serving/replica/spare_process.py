@@ -8,8 +8,6 @@ import logging
 from typing import Any, Final
 
 import ray
-from ray._private.grpc_utils import init_grpc_channel
-from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
 
 _WAIT_S: Final = 10.0
 _log = logging.getLogger("vedette.replica")
@@ -17,8 +15,11 @@ _log = logging.getLogger("vedette.replica")
 
 def start_spare() -> None:
     """Ask the node of this process for one more process of its job. A node that cannot is logged: replicas are then replaced as without."""
-    context = ray.get_runtime_context()
     try:
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc
+
+        context = ray.get_runtime_context()
         (node,) = (one for one in ray.nodes() if one["NodeID"] == context.get_node_id())
         channel: Any = init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
         with channel:
@@ -28,5 +29,7 @@ def start_spare() -> None:
                 num_workers=1,
             )
             node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=_WAIT_S)  # type: ignore[no-untyped-call]
-    except Exception as problem:  # private parts of Ray: whatever changes there, the replica answers
+    except (
+        Exception
+    ) as problem:  # private parts of Ray: whatever changes there, also their place, the replica starts and answers
         _log.warning("no spare process could be started: %s", problem)
