@@ -2,7 +2,7 @@
 # Install the optional real servers and load generators that integration tests and benchmarks use, from Debian's packages.
 # Without them the tests that need them are skipped with a plain reason.
 set -eu
-packages="redis-server wrk nghttp2-client prometheus prometheus-alertmanager rsyslog rsyslog-openssl mmdebstrap"
+packages="redis-server wrk nghttp2-client prometheus prometheus-alertmanager rsyslog rsyslog-openssl mmdebstrap chromium fonts-dejavu-core"
 missing=""
 for package in $packages; do
   dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
