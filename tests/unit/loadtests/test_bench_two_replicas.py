@@ -1,0 +1,71 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from loadtests.bench.benchmarks.tails.two_replicas import (
+    APART,
+    BARE,
+    ONE,
+    SHARED,
+    TWO,
+    Cell,
+    arrangements,
+    cells,
+    closed_rows,
+    rate_rows,
+)
+from loadtests.bench.cores import keep_to, self_on, tree_of
+from loadtests.bench.load.results import Sample
+
+
+def test_on_two_cores_two_replicas_are_not_put_on_one():
+    assert Cell(TWO, APART) not in cells(arrangements([0, 1]))
+    assert {(c.who, c.arrangement) for c in cells(arrangements([0, 1]))} == {
+        (BARE, SHARED),
+        (ONE, SHARED),
+        (TWO, SHARED),
+        (BARE, APART),
+        (ONE, APART),
+    }
+    assert Cell(TWO, APART) in cells(arrangements([0, 1, 2, 3]))
+    assert {c.arrangement for c in cells(arrangements([0]))} == {SHARED}
+
+
+def test_ratios_are_of_the_same_arrangement():
+    closed = {
+        Cell(BARE, SHARED): [Sample(1, 2, 100.0)],
+        Cell(BARE, APART): [Sample(1, 2, 200.0)],
+        Cell(ONE, APART): [Sample(1, 2, 100.0)],
+        Cell(ONE, SHARED): [Sample(1, 2, 80.0)],
+        Cell(TWO, SHARED): [Sample(1, 2, 120.0)],
+    }
+    found = {r.name: r for r in closed_rows(closed)}
+    assert found["two-replicas/vedette-1/apart/c32/rate"].ratio == 0.5
+    assert found["two-replicas/vedette-1/shared/c32/rate"].ratio == 0.8
+    assert found["two-replicas/gain"].ratio == 1.5
+
+
+def test_a_rate_that_never_held_is_not_a_figure():
+    found = {r.name: r for r in rate_rows({Cell(BARE, SHARED): [1000.0], Cell(ONE, SHARED): [0.0]})}
+    assert found["two-replicas/bare/shared/highest-rate"].value == 1000.0
+    assert found["two-replicas/vedette-1/shared/highest-rate"].problem
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen with Linux's sched_setaffinity")
+def test_a_tree_of_processes_keeps_to_its_cores():
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdin
+        assert process.stdout.readline() == "1\n"
+        tree = tree_of(process.pid)
+        assert len(tree) == 2
+        one = {min(os.sched_getaffinity(0))}
+        keep_to(tree, one)
+        assert all(os.sched_getaffinity(pid) == one for pid in tree)
+        process.stdin.write("\n")
+    before = os.sched_getaffinity(0)
+    with self_on(one):
+        assert os.sched_getaffinity(0) == one
+    assert os.sched_getaffinity(0) == before
