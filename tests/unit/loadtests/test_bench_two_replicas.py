@@ -57,7 +57,8 @@ def test_a_rate_that_never_held_is_not_a_figure():
 def test_a_tree_of_processes_keeps_to_its_cores():
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
     with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stdin
+        assert process.stdout
+        assert process.stdin
         assert process.stdout.readline() == "1\n"
         tree = tree_of(process.pid)
         assert len(tree) == 2

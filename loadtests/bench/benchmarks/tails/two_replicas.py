@@ -1,13 +1,14 @@
 """Past one replica, and past the neighbour: features from Redis with one replica and two, cores shared and apart.
 
-`bare` is sent the 20 numbers, `vedette-1` and `vedette-2` (one replica, two replicas) read them from Redis for a host (audit off). Each is
-measured in arrangements of the cores. `shared`: all processes may use all cores, as in the other benchmarks. `apart`: Redis and the load
-generator have the last core, the server all others. On two cores one replica has a core of its own then, and the bare server too; two replicas
-would share that core, so they are measured `shared` only. From four cores on they are measured `apart` too.
+`bare` is sent the 20 numbers, `vedette-1` and `vedette-2` (one replica, two replicas) read them from Redis for a host (audit off). Each
+is measured in arrangements of the cores. `shared`: all processes may use all cores, as in the other benchmarks. `apart`: Redis and the
+load generator have the last core, the server all others. On two cores one replica has a core of its own then, and the bare server too;
+two replicas would share that core, so they are measured `shared` only. From four cores on they are measured `apart` too.
 
-`rate` and `p99` are those of 32 clients that wait for their answers. `highest-rate` is the highest rate of a Poisson load at which p99 stayed
-below 10 ms, as in `open_load`, hosts all alike. The bare server's figures are of the same arrangement and round. `two-replicas/gain` holds
-two replicas against one, cores shared: with Redis and the generator on the same two cores, much less than 2x is to be expected."""
+`rate` and `p99` are those of 32 clients that wait for their answers. `highest-rate` is the highest rate of a Poisson load at which p99
+stayed below 10 ms, as in `open_load`, hosts all alike. The bare server's figures are of the same arrangement and round.
+`two-replicas/gain` holds two replicas against one, cores shared: with Redis and the generator on the same two cores, much less than 2x
+is to be expected."""
 
 import os
 import tempfile
@@ -91,31 +92,32 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     closed: defaultdict[Cell, list[Sample]] = defaultdict(list)
     highest: defaultdict[Cell, list[float]] = defaultdict(list)
     found = arrangements(sorted(os.sched_getaffinity(0)))
-    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, featured(Path(folder)) as up:
-        with running(serving(Path(folder), TWO, redis_url=up.url, replicas="2")) as two:
-            servers = {BARE: up.bare, ONE: up.vedette, TWO: two}
-            asks = _asks(up, Path(folder), two, duration_s)
-            step = dict.fromkeys(cells(found), FIRST_STEP)
-            for index in range(rounds):
-                for cell in cells(found) if index % 2 else reversed(cells(found)):
-                    arrangement = next(a for a in found if a.name == cell.arrangement)
-                    server = servers[cell.who]
-                    keep_to([_redis_pid(up.url)], arrangement.beside)
-                    keep_to(tree_of(server.pid), arrangement.server)
-                    with self_on(arrangement.beside):
-                        bodies = up.bodies_of(up.bare) if cell.who == BARE else up.bodies
-                        closed[cell].append(
-                            load_http(server.http_port, INFER_PATH, bodies, clients=CLIENTS, duration_s=duration_s)
-                        )
-                        ask = asks[cell.who]
-                        step[cell] = highest_step(
-                            lambda at, ask=ask: is_held(ask, STEPS[at]),  # type: ignore[misc]
-                            step[cell],
-                            len(STEPS) - 1,
-                        )
-                    highest[cell].append(float(STEPS[step[cell]]) if step[cell] >= 0 else 0.0)
-                told = ", ".join(f"{c} {closed[c][-1].rate:,.0f}/s, open {highest[c][-1]:,.0f}/s" for c in closed)
-                say(f"two_replicas round {index + 1}/{rounds}: {told}")
+    with (
+        tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder,
+        featured(Path(folder)) as up,
+        running(serving(Path(folder), TWO, redis_url=up.url, replicas="2")) as two,
+    ):
+        servers = {BARE: up.bare, ONE: up.vedette, TWO: two}
+        asks = _asks(up, Path(folder), two, duration_s)
+        step = dict.fromkeys(cells(found), FIRST_STEP)
+        for index in range(rounds):
+            for cell in cells(found) if index % 2 else reversed(cells(found)):
+                arrangement = next(a for a in found if a.name == cell.arrangement)
+                server = servers[cell.who]
+                keep_to([_redis_pid(up.url)], arrangement.beside)
+                keep_to(tree_of(server.pid), arrangement.server)
+                with self_on(arrangement.beside):
+                    bodies = up.bodies_of(up.bare) if cell.who == BARE else up.bodies
+                    closed[cell].append(load_http(server.http_port, INFER_PATH, bodies, clients=CLIENTS, duration_s=duration_s))
+                    ask = asks[cell.who]
+                    step[cell] = highest_step(
+                        lambda at, ask=ask: is_held(ask, STEPS[at]),  # type: ignore[misc]
+                        step[cell],
+                        len(STEPS) - 1,
+                    )
+                highest[cell].append(float(STEPS[step[cell]]) if step[cell] >= 0 else 0.0)
+            told = ", ".join(f"{c} {closed[c][-1].rate:,.0f}/s, open {highest[c][-1]:,.0f}/s" for c in closed)
+            say(f"two_replicas round {index + 1}/{rounds}: {told}")
     return [*closed_rows(closed), *rate_rows(highest)]
 
 
