@@ -10,7 +10,7 @@ from loadtests.bench.benchmarks.tails.two_replicas import (
     ONE,
     SHARED,
     TWO,
-    Cell,
+    Placed,
     arrangements,
     cells,
     closed_rows,
@@ -21,7 +21,7 @@ from loadtests.bench.load.results import Sample
 
 
 def test_on_two_cores_two_replicas_are_not_put_on_one():
-    assert Cell(TWO, APART) not in cells(arrangements([0, 1]))
+    assert Placed(TWO, APART) not in cells(arrangements([0, 1]))
     assert {(c.who, c.arrangement) for c in cells(arrangements([0, 1]))} == {
         (BARE, SHARED),
         (ONE, SHARED),
@@ -29,17 +29,17 @@ def test_on_two_cores_two_replicas_are_not_put_on_one():
         (BARE, APART),
         (ONE, APART),
     }
-    assert Cell(TWO, APART) in cells(arrangements([0, 1, 2, 3]))
+    assert Placed(TWO, APART) in cells(arrangements([0, 1, 2, 3]))
     assert {c.arrangement for c in cells(arrangements([0]))} == {SHARED}
 
 
 def test_ratios_are_of_the_same_arrangement():
     closed = {
-        Cell(BARE, SHARED): [Sample(1, 2, 100.0)],
-        Cell(BARE, APART): [Sample(1, 2, 200.0)],
-        Cell(ONE, APART): [Sample(1, 2, 100.0)],
-        Cell(ONE, SHARED): [Sample(1, 2, 80.0)],
-        Cell(TWO, SHARED): [Sample(1, 2, 120.0)],
+        Placed(BARE, SHARED): [Sample(1, 2, 100.0)],
+        Placed(BARE, APART): [Sample(1, 2, 200.0)],
+        Placed(ONE, APART): [Sample(1, 2, 100.0)],
+        Placed(ONE, SHARED): [Sample(1, 2, 80.0)],
+        Placed(TWO, SHARED): [Sample(1, 2, 120.0)],
     }
     found = {r.name: r for r in closed_rows(closed)}
     assert found["two-replicas/vedette-1/apart/c32/rate"].ratio == 0.5
@@ -48,7 +48,7 @@ def test_ratios_are_of_the_same_arrangement():
 
 
 def test_a_rate_that_never_held_is_not_a_figure():
-    found = {r.name: r for r in rate_rows({Cell(BARE, SHARED): [1000.0], Cell(ONE, SHARED): [0.0]})}
+    found = {r.name: r for r in rate_rows({Placed(BARE, SHARED): [1000.0], Placed(ONE, SHARED): [0.0]})}
     assert found["two-replicas/bare/shared/highest-rate"].value == 1000.0
     assert found["two-replicas/vedette-1/shared/highest-rate"].problem
 

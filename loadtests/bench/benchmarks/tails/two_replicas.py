@@ -50,7 +50,7 @@ class Arrangement:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Placed:
     """One server in one arrangement."""
 
     who: str
@@ -74,10 +74,10 @@ def arrangements(cores: Sequence[int]) -> list[Arrangement]:
     return found
 
 
-def cells(found: Sequence[Arrangement]) -> list[Cell]:
+def cells(found: Sequence[Arrangement]) -> list[Placed]:
     """What is measured: two replicas only where they have two cores or share them with all."""
     return [
-        Cell(who, arrangement.name)
+        Placed(who, arrangement.name)
         for arrangement in found
         for who in (BARE, ONE, TWO)
         if who != TWO or arrangement.name == SHARED or len(arrangement.server) > 2
@@ -89,8 +89,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     if not hasattr(os, "sched_setaffinity"):
         raise BenchError("this system has no sched_setaffinity; run it on Linux")
     duration_s = 0.5 if quick else 2.0
-    closed: defaultdict[Cell, list[Sample]] = defaultdict(list)
-    highest: defaultdict[Cell, list[float]] = defaultdict(list)
+    closed: defaultdict[Placed, list[Sample]] = defaultdict(list)
+    highest: defaultdict[Placed, list[float]] = defaultdict(list)
     found = arrangements(sorted(os.sched_getaffinity(0)))
     with (
         tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder,
@@ -138,28 +138,28 @@ def _redis_pid(url: str) -> int:
         return int(client.info("server")["process_id"])
 
 
-def closed_rows(closed: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
+def closed_rows(closed: Mapping[Placed, Sequence[Sample]]) -> Iterator[Row]:
     """Rates and tails of waiting clients, beside the bare server's of the same arrangement; then two replicas beside one."""
     for cell, samples in closed.items():
-        bare = closed[Cell(BARE, cell.arrangement)]
+        bare = closed[Placed(BARE, cell.arrangement)]
         for figure, unit, pick in (("rate", "req/s", _rate), ("p99", "ms", _p99)):
             values = [pick(s) for s in samples]
             against = (
-                None if cell.who == BARE else (f"{Cell(BARE, cell.arrangement)}/c{CLIENTS}/{figure}", [pick(s) for s in bare])
+                None if cell.who == BARE else (f"{Placed(BARE, cell.arrangement)}/c{CLIENTS}/{figure}", [pick(s) for s in bare])
             )
             yield row(f"{cell}/c{CLIENTS}/{figure}", values, unit, against=against)
-    one, two = closed.get(Cell(ONE, SHARED), ()), closed.get(Cell(TWO, SHARED), ())
+    one, two = closed.get(Placed(ONE, SHARED), ()), closed.get(Placed(TWO, SHARED), ())
     if one and two:
-        against = (f"{Cell(ONE, SHARED)}/c{CLIENTS}/rate", [_rate(s) for s in one])
+        against = (f"{Placed(ONE, SHARED)}/c{CLIENTS}/rate", [_rate(s) for s in one])
         yield row("two-replicas/gain", [_rate(s) for s in two], "req/s", against=against)
 
 
-def rate_rows(highest: Mapping[Cell, Sequence[float]]) -> Iterator[Row]:
+def rate_rows(highest: Mapping[Placed, Sequence[float]]) -> Iterator[Row]:
     """The highest rates of the open load, beside the bare server's of the same arrangement."""
     for cell, rates in highest.items():
-        name, bare = f"{cell}/highest-rate", highest[Cell(BARE, cell.arrangement)]
+        name, bare = f"{cell}/highest-rate", highest[Placed(BARE, cell.arrangement)]
         if all(rates) and all(bare):
-            against = None if cell.who == BARE else (f"{Cell(BARE, cell.arrangement)}/highest-rate", bare)
+            against = None if cell.who == BARE else (f"{Placed(BARE, cell.arrangement)}/highest-rate", bare)
             yield row(name, rates, "req/s", against=against)
         else:
             yield unmeasured(name, f"p99 was not below 10 ms at {STEPS[0]:,} req/s in some rounds", unit="req/s")
