@@ -6,7 +6,8 @@ the microsecond. Latencies count from when a request was due. `bare` is sent the
 of exponent 1.1, where the most frequent has 17 % and the ten most frequent 45 % (the source addresses of a real capture, CTU-13's 11th
 scenario: 14 % and 50 %), or all alike. `highest-rate` is the highest rate of the steps (each an eighth above the one before) at which p99
 stayed below 10 ms. A step that fails narrowly is tried once more. `p99-1000` and `p50-1000` are at 1,000 a second.
-`p50-added` is what Vedette's p50 has more than the bare server's of the same round.
+`p50-added` is what Vedette's p50 has more than the bare server's of the same round. `vedette-near` is a second server that keeps 32 MiB of
+rows (all 2,000 hosts fit); each `highest-rate` is searched with the other servers idle.
 
 Server, generator and Redis share the machine's cores. On two cores Vedette has Redis beside it and the bare server has not: a share
 of what separates the two is Redis's own work, which a machine with a core for each would not show. Other work on the machine makes all
@@ -25,10 +26,11 @@ from loadtests.bench.benchmarks.tails.entities import DRAWS
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.load.open_load import OpenSample
-from loadtests.bench.process import Running
+from loadtests.bench.process import Running, running
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import Target
 from loadtests.bench.vedette import NAME as OURS
+from loadtests.bench.vedette import serving
 from loadtests.bench.workload import INFER_PATH
 from loadtests.bench.worlds.featured import Featured, body, featured
 
@@ -41,9 +43,13 @@ SPARSE_RATE: Final = 1000.0
 STEPS: Final = tuple(round(500.0 * 1.125**step) for step in range(28))
 """Requests a second: 500 to 12,000."""
 FIRST_STEP: Final = 10
+NEAR: Final = f"{OURS}-near"
+KEPT_BYTES: Final = 32 * 1024 * 1024
 RATE_TARGETS: Final[Mapping[str, Target]] = {
     f"{OURS}-zipf": targets.ratio(">=", 0.6),
     f"{OURS}-uniform": targets.ratio(">=", 0.45),
+    f"{NEAR}-zipf": targets.ratio(">=", 0.6),
+    f"{NEAR}-uniform": targets.ratio(">=", 0.45),
 }
 
 RateAsker = Callable[[float], OpenSample]
@@ -55,8 +61,12 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     duration_s = 0.5 if quick else 2.0
     highest: defaultdict[str, list[float]] = defaultdict(list)
     sparse: defaultdict[str, list[OpenSample]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, featured(Path(folder)) as up:
-        asks = asks_of(up, Path(folder), duration_s)
+    with (
+        tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder,
+        featured(Path(folder)) as up,
+        running(serving(Path(folder), NEAR, redis_url=up.url, feature_near_cache_bytes=str(KEPT_BYTES))) as near,
+    ):
+        asks = asks_of(up, Path(folder), duration_s, near)
         step = dict.fromkeys(asks, FIRST_STEP)
         for ask in asks.values():
             ask(SPARSE_RATE / 2)  # warm
@@ -70,8 +80,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     return [*rate_rows(highest), *sparse_rows(sparse)]
 
 
-def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, RateAsker]:
-    """How each alternative is asked."""
+def asks_of(up: Featured, folder: Path, duration_s: float, *more: Running) -> dict[str, RateAsker]:
+    """How each alternative is asked. more: further servers that read features."""
 
     def asking(server: Running, bodies: Path) -> RateAsker:
         return lambda rate: load_exactly(
@@ -82,7 +92,8 @@ def asks_of(up: Featured, folder: Path, duration_s: float) -> dict[str, RateAske
     for name, draw in DRAWS.items():
         bodies = folder / f"{name}.jsonl"
         bodies.write_bytes(b"\n".join(body(host) for host in draw(HOSTS)) + b"\n")
-        found[f"{OURS}-{name}"] = asking(up.vedette, bodies)
+        for server in (up.vedette, *more):
+            found[f"{server.name}-{name}"] = asking(server, bodies)
     return found
 
 

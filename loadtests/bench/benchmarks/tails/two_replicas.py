@@ -22,7 +22,6 @@ from loadtests.bench.benchmarks.doors import BARE, say
 from loadtests.bench.benchmarks.tails.open_load import FIRST_STEP, STEPS, RateAsker, asks_of, highest_step, is_held
 from loadtests.bench.cores import keep_to, self_on, tree_of
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.load.http_load import load_http
 from loadtests.bench.load.results import Sample
 from loadtests.bench.process import Running, running
@@ -122,13 +121,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def _asks(up: Featured, folder: Path, two: Running, duration_s: float) -> dict[str, RateAsker]:
-    ones = asks_of(up, folder, duration_s)
-    bodies = folder / "uniform.jsonl"
-    return {
-        BARE: ones[BARE],
-        ONE: ones[f"{OURS}-uniform"],
-        TWO: lambda rate: load_exactly(two.http_port, INFER_PATH, bodies, rate=rate, clients=CLIENTS, duration_s=duration_s),
-    }
+    found = asks_of(up, folder, duration_s, two)
+    return {BARE: found[BARE], ONE: found[f"{OURS}-uniform"], TWO: found[f"{TWO}-uniform"]}
 
 
 def _redis_pid(url: str) -> int:
