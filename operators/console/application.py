@@ -1,0 +1,315 @@
+"""The console as an ASGI application: its addresses, who may ask for each, and the pages that say what went wrong."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from operators.console.front_door import FrontDoor, OwnOrigins
+from operators.console.live import LiveHub, TooManyStreams
+from operators.console.page import ConsolePage, PageProblem, PageRoute, Visit
+from operators.console.rendering import Rendering
+from operators.console.sessions import Session, SessionStore
+from operators.console.sign_in import SignIn, SignInRefused
+from operators.console.site import Site
+from operators.control.port import ControlError, NoSuchService
+
+HEALTH: Final = "/healthz"
+MOST_FIELDS: Final = 200
+MOST_KEY: Final = 253
+_SEEN_S: Final = 365 * 86_400
+_THEMES: Final = ("auto", "light", "dark")
+_log = logging.getLogger("vedette.console")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ConsoleApp:
+    """One console. pages: in the order of the navigation; the first is where people begin."""
+
+    def __init__(
+        self,
+        site: Site,
+        sign_in: SignIn,
+        origins: OwnOrigins,
+        pages: Iterable[ConsolePage],
+        rendering: Rendering,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
+        self.sessions = SessionStore(now_s)
+        self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
+        prefix = "__Host-" if origins.is_tls and not site.base else ""
+        self._cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
+
+    def asgi(self) -> ASGIApp:
+        """The application behind its front door."""
+        routes = [
+            Route("/", self._home),
+            Route(HEALTH, self._health),
+            Route("/sign-in", self._sign_in_page),
+            Route("/sign-in", self._by_credentials, methods=["POST"]),
+            Route("/sign-in/{link}", self._link_page),
+            Route("/sign-in/{link}", self._by_link, methods=["POST"]),
+            Route("/sign-out", self._sign_out, methods=["POST"]),
+            Route("/theme", self._choose_theme, methods=["POST"]),
+            Route("/seen", self._has_seen, methods=["POST"]),
+            Route("/events", self._events),
+            Route("/static/{name:path}", self._static),
+        ]
+        for page in self._pages:
+            routes += [Route(r.path, self._endpoint(page, r), methods=[r.method]) for r in page.routes]
+        app = Starlette(
+            routes=[Route(f"{self._site.base}{r.path}", r.endpoint, methods=list(r.methods or ())) for r in routes],
+            exception_handlers={HTTPException: self._http_problem, Exception: self._defect},
+            lifespan=self._lifespan,
+        )
+        app.router.redirect_slashes = False
+        return FrontDoor(app, self._origins, self._plain_problem, open_paths=[HEALTH])
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        del app
+        following = asyncio.create_task(self._sign_in.keep_current())
+        try:
+            yield
+        finally:
+            following.cancel()
+            self.hub.close()
+
+    # Pages
+
+    def _endpoint(self, page: ConsolePage, route: PageRoute) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            session = self._session(request)
+            if session is None:
+                if route.method == "POST":
+                    return self._problem_page(request, 401, "You are not signed in any more, so nothing was done.", page)
+                asked = request.url.path.removeprefix(self._site.base) + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{self._site.url('/sign-in')}?next={quote(asked, safe='')}", status_code=303)
+            form = await self._form(request, session) if route.method == "POST" else {}
+            if not session.person.may(route.role):
+                _log.warning("%s may not %s %s: needs the role %s", session.person.name, route.method, route.path, route.role)
+                return self._problem_page(request, 403, f"This needs the role {route.role}, which you do not have.", page)
+            params = {name: str(value) for name, value in request.path_params.items()}
+            visit = Visit(self._site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
+            return await self._guarded(request, page, lambda: asyncio.to_thread(route.handler, visit))
+
+        return endpoint
+
+    async def _guarded(self, request: Request, page: ConsolePage, work: Callable[[], Awaitable[Response]]) -> Response:
+        try:
+            return await work()
+        except PageProblem as problem:
+            return self._problem_page(request, problem.status, str(problem), page)
+        except NoSuchService as problem:
+            return self._problem_page(request, 404, str(problem), page)
+        except ControlError as problem:
+            _log.warning("%s: %s", request.url.path, problem)
+            return self._problem_page(request, 502, str(problem), page)
+        except Exception as problem:
+            return self._defect_page(request, problem)
+
+    def _render(self, visit: Visit, template: str, status: int, values: Mapping[str, Any]) -> Response:
+        shared = self._shared(visit.page_shown, visit.session, visit.cookies)
+        return HTMLResponse(self._rendering.html(template, {**shared, **values}), status)
+
+    def _shared(self, page: ConsolePage | None, session: Session | None, cookies: Mapping[str, str]) -> dict[str, Any]:
+        """What every template gets."""
+        theme = cookies.get(self._theme, "auto")
+        seen = cookies.get(self._seen, "").split(".")
+        return {
+            "page": page,
+            "pages": self._pages,
+            "person": session.person if session else None,
+            "csrf": session.csrf if session else "",
+            "said": session.heard() if session else [],
+            "is_first_visit": page is not None and page.room not in seen,
+            "theme": theme if theme in _THEMES else "auto",
+            "themes": _THEMES,
+            "site": self._site,
+            "now": self._site.now,
+            "url": self._site.url,
+            "static": self._static_url,
+        }
+
+    def _static_url(self, name: str) -> str:
+        return f"{self._site.url('/static/' + name)}?v={self._rendering.files[name].tag}"
+
+    # Problems
+
+    def _problem_page(self, request: Request, status: int, words: str, page: ConsolePage | None = None) -> Response:
+        values = {**self._shared(page, self._session(request), request.cookies), "status": status, "words": words}
+        values["is_first_visit"] = False
+        return HTMLResponse(self._rendering.html("problem.html.j2", values), status)
+
+    def _plain_problem(self, status: int, words: str) -> Response:
+        values = {**self._shared(None, None, {}), "status": status, "words": words}
+        return HTMLResponse(self._rendering.html("problem.html.j2", values), status)
+
+    async def _http_problem(self, request: Request, problem: Exception) -> Response:
+        status = problem.status_code if isinstance(problem, HTTPException) else 500
+        words = {404: "There is no such page.", 405: "This address does not take such a request."}
+        detail = problem.detail if isinstance(problem, HTTPException) and status not in words else ""
+        return self._problem_page(request, status, words.get(status) or detail)
+
+    async def _defect(self, request: Request, problem: Exception) -> Response:
+        return self._defect_page(request, problem)
+
+    def _defect_page(self, request: Request, problem: Exception) -> Response:
+        mark = secrets.token_hex(4)
+        _log.error("%s %s failed (%s)", request.method, request.url.path, mark, exc_info=problem)
+        return self._problem_page(request, 500, f"The console failed at this. Its log has the cause under the mark {mark}.")
+
+    # Sign-in
+
+    def _session(self, request: Request, *, touch: bool = True) -> Session | None:
+        return self.sessions.find(request.cookies.get(self._cookie, ""), touch=touch)
+
+    async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
+        """The fields of a form. Raises HTTPException if it is none, or does not bring the session's CSRF token."""
+        try:
+            body = (await request.body()).decode()
+            form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+        except ValueError:
+            raise HTTPException(400, "The form cannot be read.") from None
+        if session is not None and not session.is_token(form.pop("csrf", "")):
+            raise HTTPException(
+                403, "The form is too old or did not come from this console, so nothing was done. Load the page again."
+            )
+        return form
+
+    async def _home(self, request: Request) -> Response:
+        del request
+        return RedirectResponse(self._site.url(self._pages[0].path), status_code=303)
+
+    async def _health(self, request: Request) -> Response:
+        del request
+        return PlainTextResponse("ok\n")
+
+    async def _sign_in_page(self, request: Request) -> Response:
+        return self._sign_in_form(request, own_path(request.query_params.get("next", "")))
+
+    async def _link_page(self, request: Request) -> Response:
+        """A page with a button: programs that look at links ahead do not use the link up."""
+        return self._sign_in_form(request, "/", link=request.path_params["link"])
+
+    def _sign_in_form(
+        self, request: Request, following: str, *, link: str = "", words: str = "", status: int = 200
+    ) -> Response:
+        values = {
+            **self._shared(None, None, request.cookies),
+            "following": following,
+            "link": link,
+            "words": words,
+            "takes_links": self._sign_in.links is not None,
+            "takes_credentials": self._sign_in.takes_credentials,
+        }
+        return HTMLResponse(self._rendering.html("sign_in.html.j2", values), status)
+
+    async def _by_link(self, request: Request) -> Response:
+        try:
+            person = self._sign_in.by_link(request.path_params["link"])
+        except SignInRefused as refused:
+            return self._sign_in_form(request, "/", words=str(refused), status=403)
+        return self._begun(request, self.sessions.begin(person), "/")
+
+    async def _by_credentials(self, request: Request) -> Response:
+        form = await self._form(request, None)
+        following = own_path(form.get("next", ""))
+        address = request.client.host if request.client else ""
+        try:
+            person, lasts_s = await self._sign_in.by_credentials(form.get("credentials", "").strip(), address)
+        except SignInRefused as refused:
+            return self._sign_in_form(request, following, words=str(refused), status=403)
+        return self._begun(request, self.sessions.begin(person, lasts_s=lasts_s), following)
+
+    def _begun(self, request: Request, session: Session, following: str) -> Response:
+        """Go on under a new id; whatever session the browser had before ends."""
+        self.sessions.end(request.cookies.get(self._cookie, ""))
+        _log.info("%s signed in (%s)", session.person.name, session.person.how)
+        answer = RedirectResponse(self._site.url(following), status_code=303)
+        self._set(answer, self._cookie, session.id)
+        return answer
+
+    async def _sign_out(self, request: Request) -> Response:
+        session = self._session(request)
+        if session is not None:
+            await self._form(request, session)
+            self.sessions.end(session.id)
+        answer = RedirectResponse(self._site.url("/sign-in"), status_code=303)
+        answer.delete_cookie(
+            self._cookie, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
+        )
+        answer.headers["clear-site-data"] = '"cache"'
+        return answer
+
+    # What is kept in the browser
+
+    async def _choose_theme(self, request: Request) -> Response:
+        form = await self._form(request, self._session(request))
+        answer = RedirectResponse(self._site.url(own_path(form.get("back", ""))), status_code=303)
+        theme = form.get("theme", "")
+        self._set(answer, self._theme, theme if theme in _THEMES else "auto", lasts_s=_SEEN_S)
+        return answer
+
+    async def _has_seen(self, request: Request) -> Response:
+        form = await self._form(request, self._session(request))
+        known = {page.room for page in self._pages}
+        seen = {*request.cookies.get(self._seen, "").split("."), form.get("room", "")} & known
+        answer = RedirectResponse(self._site.url(own_path(form.get("back", ""))), status_code=303)
+        self._set(answer, self._seen, ".".join(sorted(seen)), lasts_s=_SEEN_S)
+        return answer
+
+    def _set(self, answer: Response, name: str, value: str, *, lasts_s: int | None = None) -> None:
+        answer.set_cookie(
+            name, value, max_age=lasts_s, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
+        )  # fmt: skip
+
+    # Events and files
+
+    async def _events(self, request: Request) -> Response:
+        session = self._session(request, touch=False)
+        if session is None:
+            return PlainTextResponse("sign in\n", 401)
+        topic = self.hub.topic(request.query_params.get("topic", ""))
+        key = request.query_params.get("key", "")[:MOST_KEY]
+        if topic is None:
+            return PlainTextResponse("no such topic\n", 404)
+        if not session.person.may(topic.role):
+            return PlainTextResponse("not for you\n", 403)
+        try:
+            messages = self.hub.open(topic, key, session)
+        except TooManyStreams:
+            return PlainTextResponse("too many open pages; close one\n", 503, headers={"retry-after": "30"})
+        return StreamingResponse(messages, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+    async def _static(self, request: Request) -> Response:
+        """One of a fixed map: no path of a request reaches the disk."""
+        file = self._rendering.files.get(request.path_params["name"])
+        if file is None:
+            raise HTTPException(404)
+        keeps = "public, max-age=31536000, immutable" if request.query_params.get("v") == file.tag else "no-cache"
+        return Response(file.body, media_type=file.media_type, headers={"cache-control": keeps, "etag": f'"{file.tag}"'})
+
+
+def own_path(given: str) -> str:
+    """A path of this console that somebody was on their way to; `/` for anything that could lead elsewhere.
+
+    >>> own_path("//evil.example/"), own_path("https://evil.example"), own_path("/rollouts?q=dns")
+    ('/', '/', '/rollouts?q=dns')
+    """
+    is_path = given.startswith("/") and given[1:2] not in ("/", "\\") and len(given) < 1024
+    return given if is_path and "\\" not in given and all(32 < ord(c) < 127 for c in given) else "/"

@@ -1,0 +1,1 @@
+"""The page Detections of the console."""

@@ -1,0 +1,165 @@
+"""Server-sent events: one watcher for each topic and key, shared by all viewers.
+
+It looks only while somebody watches, and sends only what has changed. Bounded everywhere: viewers, streams of one session, topics, what
+waits for a slow viewer."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+from operators.console.page import LiveTopic
+from operators.console.sessions import Session, SessionStore
+from operators.console.site import Site
+
+MOST_STREAMS: Final = 200
+"""Of all viewers."""
+MOST_OF_SESSION: Final = 6
+MOST_WATCHERS: Final = 64
+"""Pairs of topic and key that are looked at."""
+HEARTBEAT_S: Final = 15.0
+_log = logging.getLogger("vedette.console")
+
+
+class TooManyStreams(Exception):
+    """No more streams now."""
+
+
+class LiveStream:
+    """What waits to be sent to one viewer: the newest HTML of each element, so it is bounded by the page however slow the viewer is."""
+
+    __slots__ = ("_due", "_something", "is_over")
+
+    def __init__(self) -> None:
+        self._due: dict[str, str] = {}
+        self._something = asyncio.Event()
+        self.is_over = False
+
+    def put(self, changed: Mapping[str, str]) -> None:
+        """Send this soon; what waited for the same elements is superseded."""
+        self._due.update(changed)
+        self._something.set()
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self.is_over = True
+        self._something.set()
+
+    async def messages(self, is_signed_in: Callable[[], bool]) -> AsyncIterator[str]:
+        """Events in the form of text/event-stream, until the stream or its session ends."""
+        yield "retry: 5000\n\n"
+        while not self.is_over and is_signed_in():
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._something.wait()
+            except TimeoutError:
+                yield ": still here\n\n"
+                continue
+            self._something.clear()
+            due, self._due = self._due, {}
+            if due:
+                yield f"event: parts\ndata: {json.dumps(due)}\n\n"
+        yield "event: over\ndata: {}\n\n"
+
+
+class _Watcher:
+    """Looks at one topic and key for its viewers."""
+
+    def __init__(self, topic: LiveTopic, key: str, site: Site, looking: asyncio.Semaphore) -> None:
+        self._topic, self._key, self._site, self._looking = topic, key, site, looking
+        self.viewers: set[LiveStream] = set()
+        self._shown: dict[str, str] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    def join(self, viewer: LiveStream) -> None:
+        self.viewers.add(viewer)
+        if self._shown:
+            viewer.put({name: html for name, html in self._shown.items() if name != "announce"})
+
+    async def watch(self) -> None:
+        while True:
+            try:
+                async with self._looking:
+                    seen = dict(await asyncio.to_thread(self._topic.read, self._site, self._key))
+            except Exception as problem:  # whatever a page cannot read now may be there at the next look
+                _log.warning("live %s %s: %s", self._topic.name, self._key, problem)
+                seen = {"live-problem": "The newest state cannot be read; what you see may be old."}
+            else:
+                seen.setdefault("live-problem", "")
+            changed = {name: html for name, html in seen.items() if self._shown.get(name) != html}
+            if not self._shown:
+                changed.pop("announce", None)  # only what happens from now on is news
+            self._shown.update(seen)
+            for viewer in self.viewers:
+                if changed:
+                    viewer.put(changed)
+            await asyncio.sleep(self._topic.every_s)
+
+
+class LiveHub:
+    """All streams of a console."""
+
+    def __init__(self, site: Site, sessions: SessionStore, topics: Mapping[str, LiveTopic]) -> None:
+        self._site, self._sessions, self._topics = site, sessions, topics
+        self._watchers: dict[tuple[str, str], _Watcher] = {}
+        self._streams = 0
+        self._of_session: dict[str, int] = {}
+        self._looking = asyncio.Semaphore(2)
+
+    @property
+    def watched(self) -> tuple[tuple[str, str], ...]:
+        """Topics and keys that are looked at now."""
+        return tuple(self._watchers)
+
+    def topic(self, name: str) -> LiveTopic | None:
+        """The topic of a name; None: there is none."""
+        return self._topics.get(name)
+
+    def open(self, topic: LiveTopic, key: str, session: Session) -> AsyncIterator[str]:
+        """Messages for one viewer, until it leaves or its session ends. Raises TooManyStreams."""
+        place = topic.name, key
+        is_crowded = self._streams >= MOST_STREAMS or self._of_session.get(session.id, 0) >= MOST_OF_SESSION
+        if is_crowded or (place not in self._watchers and len(self._watchers) >= MOST_WATCHERS):
+            raise TooManyStreams
+        return self._messages(topic, key, session)
+
+    async def _messages(self, topic: LiveTopic, key: str, session: Session) -> AsyncIterator[str]:
+        viewer, place = LiveStream(), (topic.name, key)
+        self._streams += 1
+        self._of_session[session.id] = self._of_session.get(session.id, 0) + 1
+        try:
+            watcher = self._watchers.get(place)
+            if watcher is None:
+                watcher = self._watchers[place] = _Watcher(topic, key, self._site, self._looking)
+                watcher.task = asyncio.create_task(watcher.watch())
+            watcher.join(viewer)
+            session.endings.append(viewer.end)
+            async for message in viewer.messages(lambda: self._sessions.find(session.id, touch=False) is not None):
+                yield message
+        finally:
+            self._leave(place, viewer, session)
+
+    def _leave(self, place: tuple[str, str], viewer: LiveStream, session: Session) -> None:
+        self._streams -= 1
+        left = self._of_session.get(session.id, 1) - 1
+        if left > 0:
+            self._of_session[session.id] = left
+        else:
+            self._of_session.pop(session.id, None)
+        if viewer.end in session.endings:
+            session.endings.remove(viewer.end)
+        watcher = self._watchers.get(place)
+        if watcher is None:
+            return
+        watcher.viewers.discard(viewer)
+        if not watcher.viewers:
+            del self._watchers[place]
+            if watcher.task is not None:
+                watcher.task.cancel()
+
+    def close(self) -> None:
+        """End every stream."""
+        for watcher in tuple(self._watchers.values()):
+            for viewer in tuple(watcher.viewers):
+                viewer.end()

@@ -1,0 +1,1 @@
+"""The page Models of the console."""

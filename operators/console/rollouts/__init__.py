@@ -1,0 +1,1 @@
+"""The page Rollouts of the console."""

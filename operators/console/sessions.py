@@ -1,0 +1,99 @@
+"""Sessions of signed-in people, kept in this process: random names, an end, a bounded number. Pure but for its random source.
+
+A browser holds only the session's id. What the session may do is here, so signing out ends it everywhere at once."""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from operators.console.roles import SignedInPerson
+
+IDLE_S: Final = 30 * 60.0
+"""A session without a request for this long ends. An open stream of events does not prolong it."""
+LONGEST_S: Final = 12 * 3600.0
+"""A session ends after this time in any case."""
+MOST_SESSIONS: Final = 1000
+"""Of all people; the one that was idle longest makes room."""
+MOST_OF_ONE: Final = 10
+"""Of one person."""
+_BYTES: Final = 32
+
+
+@dataclass(slots=True)
+class Session:
+    """One browser of one person. csrf: must come with each act. said: words for the next page, (text, whether it is a problem)."""
+
+    id: str
+    person: SignedInPerson
+    csrf: str
+    began_s: float
+    seen_s: float
+    until_s: float
+    said: list[tuple[str, bool]] = field(default_factory=list)
+    endings: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the session ends: open streams close themselves."""
+
+    def is_token(self, given: str) -> bool:
+        """Whether this is the session's CSRF token."""
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.csrf.encode())
+
+    def say(self, text: str, *, is_problem: bool = False) -> None:
+        """Words for the next page that is shown."""
+        self.said = [*self.said[-4:], (text, is_problem)]
+
+    def heard(self) -> list[tuple[str, bool]]:
+        """Words that were not shown yet; they are forgotten."""
+        said, self.said = self.said, []
+        return said
+
+
+class SessionStore:
+    """All sessions. now_s: a clock that never goes back, seconds."""
+
+    def __init__(self, now_s: Callable[[], float], *, idle_s: float = IDLE_S, longest_s: float = LONGEST_S) -> None:
+        self._now_s, self._idle_s, self._longest_s = now_s, idle_s, longest_s
+        self._by_id: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def begin(self, person: SignedInPerson, *, lasts_s: float | None = None) -> Session:
+        """A new session under a new id. lasts_s: as long as the credentials it was begun with count, at most."""
+        now_s = self._now_s()
+        self._drop_ended(now_s)
+        own = [s for s in self._by_id.values() if s.person.name == person.name]
+        crowded = own if len(own) >= MOST_OF_ONE else list(self._by_id.values()) if len(self) >= MOST_SESSIONS else []
+        if crowded:
+            self.end(min(crowded, key=lambda s: s.seen_s).id)
+        until_s = now_s + min(self._longest_s, self._longest_s if lasts_s is None else lasts_s)
+        made = Session(secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s)
+        self._by_id[made.id] = made
+        return made
+
+    def find(self, session_id: str, *, touch: bool = True) -> Session | None:
+        """The session of an id that has not ended. touch: count this as a request of it."""
+        found = self._by_id.get(session_id)
+        if found is None:
+            return None
+        now_s = self._now_s()
+        if self._has_ended(found, now_s):
+            self.end(session_id)
+            return None
+        if touch:
+            found.seen_s = now_s
+        return found
+
+    def end(self, session_id: str) -> None:
+        """End a session; nothing happens if there is none."""
+        ended = self._by_id.pop(session_id, None)
+        for close in ended.endings if ended else ():
+            close()
+
+    def _has_ended(self, session: Session, now_s: float) -> bool:
+        return now_s >= session.until_s or now_s - session.seen_s >= self._idle_s
+
+    def _drop_ended(self, now_s: float) -> None:
+        for session in [s for s in self._by_id.values() if self._has_ended(s, now_s)]:
+            self.end(session.id)
