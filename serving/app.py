@@ -29,6 +29,7 @@ from serving.clock import SystemClock
 from serving.doors.counts import AllDoorCounts
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
+from serving.loading.refused_bundles import RefusedBundles
 from serving.models.limits.bundle_limits import limits_of
 from serving.models.store import open_store
 from serving.ports import Cache, Clock, FeatureReader
@@ -163,6 +164,7 @@ async def compose(
             may_control=settings.repository_control,
             record=lambda change: served.update(change, lambda: newest_of_each(store)),
             is_joined=is_joined,
+            on_refused=RefusedBundles(audit, identity=identity, now_us=clock.now_us),
         )
         stack.callback(service.close)
         stack.callback(asyncio.get_running_loop().create_task(service.watch_store()).cancel)

@@ -88,7 +88,7 @@ def opened(lines: Iterable[bytes], keys: SubjectKeys) -> Iterator[tuple[AuditRec
     """The records with what can be decrypted, and the columns of which something is gone."""
     for line in lines:
         record = decode_record(line)
-        if record.correlation is not None:  # a hit, and no answer
+        if not record.is_answer:
             continue
         yield reveal(record, keys) if is_redacted(line) else (record, frozenset())
 

@@ -83,7 +83,7 @@ class PerformanceReader:
                 record = decode_record(line)
             except (ValueError, RecursionError):  # verification names it
                 continue
-            if record.variant == self._variant and record.correlation is None:
+            if record.variant == self._variant and record.is_answer:
                 batch.append(record)
             if len(batch) == BATCH_RECORDS:
                 yield AnsweredRows.of(self._model, batch)

@@ -53,7 +53,7 @@ def _encode_one_row(record: AuditRecord) -> bytes | None:
         return None
     if record.rules or record.outputs or record.fallback_from is not None or record.explained is not None or record.suppressed:
         return None
-    if record.triage or record.correlation is not None:
+    if record.triage or not record.is_answer:
         return None
     inputs, are_finite = {}, True
     for name, tensor in record.inputs.items():
@@ -127,9 +127,9 @@ def _encode_any(record: AuditRecord) -> bytes:
     for name in ("caller", "tenant", "feature_sources"):
         if not fields[name]:
             del fields[name]  # every line where access is not guarded, or no rows are kept in memory
-    del fields["correlation"]
-    if record.correlation is not None:
-        fields["correlation"] = msgspec.structs.asdict(record.correlation)
+    for name in ("correlation", "refusal"):
+        if fields.pop(name) is not None:
+            fields[name] = msgspec.structs.asdict(getattr(record, name))
     if not record.triage:
         del fields["triage"]
     del fields["suppressed"]

@@ -44,6 +44,17 @@ class RecordedHit(msgspec.Struct, frozen=True, gc=False):
     """Of that answer, from 0."""
 
 
+class RecordedRefusal(msgspec.Struct, frozen=True, gc=False):
+    """A replica did not load a bundle that it was told to serve."""
+
+    bundle: str
+    """Its digest, as it was asked for."""
+    kind: str
+    """unsigned: no trusted key signed it; refused: anything else, such as a forbidden operator or a digest that does not match."""
+    reason: str
+    """In the words that clients get."""
+
+
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The prediction log's line (JSON, one a line). Arrays have one element a row of the request."""
 
@@ -59,7 +70,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Digest of everything that can change the answer."""
     variant: str
     source: str
-    """model, cache, triage or rules; correlation for a hit of one.
+    """model, cache, triage or rules; correlation for a hit of one, refused for a bundle that was not loaded.
 
     `+triage` follows where triage ended some rows, `+rules` where rules beside the model match a row."""
     request_id: str | None
@@ -92,6 +103,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The rows whose verdicts a suppression lowered; not written where there are none."""
     correlation: RecordedHit | None = None
     """The record is one of a hit and not of an answer; not written where there is none."""
+    refusal: RecordedRefusal | None = None
+    """The record is one of a bundle that was not loaded, and not of an answer: it has no row; not written where there is none."""
     triage: Series = ()
     """What triage did with each row, a word each (serving.scoring.triage.outcomes); not written where triage is off."""
     outputs: Mapping[str, Any] = {}
@@ -102,6 +115,11 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The caller's tenant; empty: none, and then it is not written."""
     feature_sources: Sequence[str] = ()
     """A word a row: near_cache if a feature value was in the replica's memory, else store; not written where there is no near cache."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is the record of an answer."""
+        return self.correlation is None and self.refusal is None
 
 
 class NotRecorded(Unavailable):

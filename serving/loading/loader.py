@@ -41,6 +41,9 @@ class Wanted:
         return self.name, self.revision.digest
 
 
+OnRefused = Callable[[Wanted, Exception, str], None]
+
+
 def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
     """Every revision a specification names, stable ones first."""
     stable = [Wanted(m.name, m.version, m.revision) for m in spec.models]
@@ -51,7 +54,8 @@ def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
 class Loader:
     """The revisions in memory. All methods run on the listeners' loop; loading itself in threads and processes.
 
-    on_change: called whenever a wanted revision was loaded or refused."""
+    on_change: called whenever a wanted revision was loaded or refused. on_refused: told of a wanted one that was refused, with the problem
+    and its words for clients, each time that these change."""
 
     def __init__(
         self,
@@ -62,8 +66,9 @@ class Loader:
         model_threads: int,
         limits: ModelLimits | None = None,
         on_change: Callable[[], None] = lambda: None,
+        on_refused: OnRefused = lambda wanted, problem, reason: None,
     ) -> None:
-        self._store, self._features, self._on_change = store, features, on_change
+        self._store, self._features, self._on_change, self._on_refused = store, features, on_change, on_refused
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads
         self._limits = limits or ModelLimits()
         self._passed = PassedProbes(store.root, self._limits)
@@ -147,6 +152,7 @@ class Loader:
             reason = message_for_clients(problem, self._store.root)
             if self._refused.get(wanted.key) != reason:
                 _log.error("model %s/%s is not loaded: %s", wanted.name, wanted.version, problem)
+                self._on_refused(wanted, problem, reason)
             if self._is_wanted(wanted.key):
                 self._refused[wanted.key] = reason
         if self._is_wanted(wanted.key):

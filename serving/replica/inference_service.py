@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
-from serving.loading.loader import Loader, Wanted, wanted_by
+from serving.loading.loader import Loader, OnRefused, Wanted, wanted_by
 from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.models.errors import ModelError, NoSuchModel, message_for_clients
@@ -28,7 +28,7 @@ from serving.replica.spec_owner import Change, SpecOwner
 from serving.replica.statistics import ModelTally
 from serving.scoring.scorer import Scorer
 from serving.scoring.variant_set import VARIANT, VariantSet
-from serving.spec import ServingSpec
+from serving.spec import RevisionSpec, ServingSpec
 from serving.telemetry.metrics import ServingMetrics, outcome_of
 from serving.telemetry.tracing.current import enter_trace, leave_trace
 from serving.telemetry.tracing.request_trace import RequestTrace
@@ -44,7 +44,7 @@ class ModelServer:
     """Port InferenceService over a bundle store. All methods but `is_*` and metadata run on the listeners' event loop.
 
     record: writes a client's change to where other replicas and the next start read it; called in a thread. is_joined: whether what else
-    this process does has begun; it is not ready before."""
+    this process does has begun; it is not ready before. on_refused: told of each bundle that is not loaded, see Loader."""
 
     def __init__(
         self,
@@ -60,10 +60,11 @@ class ModelServer:
         may_control: bool,
         record: Callable[[Change], object] | None = None,
         is_joined: Callable[[], bool] = lambda: True,
+        on_refused: OnRefused = lambda wanted, problem, reason: None,
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._may_control, self._record, self._is_joined = may_control, record, is_joined
-        self._is_leaving = False
+        self._is_leaving, self._on_refused = False, on_refused
         self._snapshot = ServedModels()
         self._store_versions: frozenset[LoadedKey] = frozenset()
         self._owner = SpecOwner(self._apply_loaded, self._load_all, self._settle)
@@ -74,6 +75,7 @@ class ModelServer:
             model_threads=model_threads,
             limits=limits,
             on_change=self._owner.reapply,
+            on_refused=on_refused,
         )
         self._control_tasks = set[asyncio.Task[None]]()
         self._tallies: dict[LoadedKey, ModelTally] = {}
@@ -251,7 +253,11 @@ class ModelServer:
             ) from problem
         except ModelError as problem:
             _log.error("model %s cannot be read: %s", name, problem)
-            raise BadRequest(message_for_clients(problem, self._store.root)) from problem
+            reason = message_for_clients(problem, self._store.root)
+            newest = [entry for entry in await asyncio.to_thread(self._store.entries) if entry.name == name][-1:]
+            for entry in newest:
+                self._on_refused(Wanted(name, entry.version, RevisionSpec(bundle=entry.digest)), problem, reason)
+            raise BadRequest(reason) from problem
         version, digest = bundle.manifest.version, bundle.digest
         wanted = Wanted(name, version, revision_beside(self._owner.spec, name, version, digest))
         with self._loader.pinned(wanted):  # loaded first: a bundle that is refused changes nothing

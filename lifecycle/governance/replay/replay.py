@@ -109,6 +109,10 @@ class Replayer:
                 self._refuse("it is the hit of a correlation, which is counted over the events of a stream")
                 on_progress(1)
                 continue
+            if record.refusal is not None:
+                self._refuse("it is about a bundle that was not loaded, and answered nobody")
+                on_progress(1)
+                continue
             revision = self._book.revision(record)
             if gone and not isinstance(revision, Unexplained) and is_needed(revision, record, gone):
                 self.report.outcomes[ERASED] += 1

@@ -86,7 +86,7 @@ def answered_rows(lines: Iterable[bytes], key: str | None, keys: SubjectKeys, la
             names = _entities(record, key, keys) if record.verdicts else None
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        rows = len(record.verdicts) if record.correlation is None else 0
+        rows = len(record.verdicts) if record.is_answer else 0
         numbers = range(rows) if record.row_numbers is None else decode_array(record.row_numbers).tolist()
         if not rows or len(numbers) != rows or (names is not None and len(names) != rows):
             continue

@@ -241,7 +241,7 @@ def _time_of(line: bytes) -> int | None:
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[AuditRecord]:
-    """The records of lines; a line that is no whole record, or that of a correlation's hit, is passed over."""
+    """The records of lines; a line that is no whole record, or that is not of an answer, is passed over."""
     return (record for line in lines if (record := _decoded(line)) is not None)
 
 
@@ -250,7 +250,7 @@ def _decoded(line: bytes) -> AuditRecord | None:
         record = decode_record(line)
     except (ValueError, RecursionError):
         return None
-    return record if record.correlation is None else None
+    return record if record.is_answer else None
 
 
 class _Rows:
