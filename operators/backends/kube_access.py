@@ -4,6 +4,7 @@ The official client's loader reads both, so tokens, client certificates, `exec` 
 operators.backends.kube makes the requests."""
 
 import ssl
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -47,6 +48,14 @@ def access(kubeconfig: Path | None = None, context: str | None = None) -> Access
         raise KubeError(
             f"no cluster to talk to: {where}: {words}; set KUBECONFIG, or name a kubeconfig and its context"
         ) from problem
+
+
+def with_token(reached: Access, token: str) -> Access:
+    """The same API server, reached with this bearer token alone: no client certificate, no token of the kubeconfig."""
+    found = copy(reached.official)
+    found.cert_file = found.key_file = found.username = found.password = None
+    found.api_key, found.api_key_prefix, found.refresh_api_key_hook = {}, {}, None
+    return reached._replace(tls=_tls(found), header=lambda: f"Bearer {token}", official=found)
 
 
 def _of_context(merged: Any, context: str | None) -> Access:

@@ -19,6 +19,9 @@ import typer
 from operators.cli.console import Json, errors, print_json
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from operators.console.beside import ConsoleBeside
     from serving.models.bundle import Bundle
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
@@ -45,6 +48,10 @@ def up(
     stream_speed: Annotated[
         float, typer.Option(min=0, help="Speed of the replay; 1: as fast as it happened, 0: as fast as possible.")
     ] = 10.0,
+    has_console: Annotated[
+        bool, typer.Option("--console/--no-console", help="Serve the console (pages for people) beside the doors, on loopback.")
+    ] = True,
+    console_port: Annotated[int, typer.Option(help="Port of the console; a free one if it is taken.")] = 8090,
     as_json: Json = False,
 ) -> None:
     """Train (the first time), verify, materialize and serve, until Ctrl-C."""
@@ -73,8 +80,10 @@ def up(
         running = start_local(settings)
     _stop_on_signals(stopping)  # Ray puts handlers of its own
     try:
-        _announce(settings, running.http_port, running.grpc_port, bundle, time.monotonic() - started, as_json=as_json)
         with ExitStack() as beside:
+            shown = beside.enter_context(_console(settings, running.http_port, console_port)) if has_console else None
+            ports = running.http_port, running.grpc_port
+            _announce(settings, *ports, bundle, shown, time.monotonic() - started, as_json=as_json)
             if stream:
                 here = beside.enter_context(stream_here(settings.store_dir, rows, dataset, stream_speed, as_json=as_json))
             else:
@@ -166,8 +175,24 @@ def _stop_on_signals(stopping: Event) -> None:
         signal.signal(number, lambda *_: stopping.set())
 
 
+def _console(settings: "ServingSettings", http_port: int, port: int) -> "AbstractContextManager[ConsoleBeside]":
+    from operators.console.beside import console_beside
+
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104  # nosec B104  # asked, not listened on
+    door = url_of(host, http_port, "https" if settings.tls_cert else "http")
+    tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
+    return console_beside(settings.store_dir, port=port, access=settings.access, doors=[door], tls=tls)
+
+
 def _announce(
-    settings: "ServingSettings", http_port: int, grpc_port: int | None, bundle: "Bundle | None", took_s: float, *, as_json: bool
+    settings: "ServingSettings",
+    http_port: int,
+    grpc_port: int | None,
+    bundle: "Bundle | None",
+    console: "ConsoleBeside | None",
+    took_s: float,
+    *,
+    as_json: bool,
 ) -> None:
     url = url_of(settings.host, http_port, "https" if settings.tls_cert else "http")
     example = _example(settings, bundle)
@@ -183,12 +208,18 @@ def _announce(
                 "curl": curl,
                 "ready_s": round(took_s, 1),
                 "pid": os.getpid(),
+                "console": console and console.address,
+                "console_link": console and console.link,
             }
         )
         sys.stdout.flush()
         return
     errors.print(f"[bold green]ready[/] after {took_s:.1f} s, process {os.getpid()}; Ctrl-C stops")
-    print(f"HTTP   {url}\ngRPC   {settings.host}:{grpc_port}\nstore  {settings.store_dir}\n\nTry:\n  {curl}", flush=True)
+    print(f"HTTP   {url}\ngRPC   {settings.host}:{grpc_port}\nstore  {settings.store_dir}")
+    if console is not None:
+        moved = "" if console.is_port_as_asked else "  (the port that was asked for is taken)"
+        print(f"pages  {console.link or console.address}{moved}")
+    print(f"\nTry:\n  {curl}", flush=True)
 
 
 def _example(settings: "ServingSettings", bundle: "Bundle | None") -> Path:

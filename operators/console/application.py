@@ -230,11 +230,15 @@ class ConsoleApp:
         form = await self._form(request, None)
         following = own_path(form.get("next", ""))
         address = request.client.host if request.client else ""
+        given = form.get("credentials", "").strip()
         try:
-            person, lasts_s = await self._sign_in.by_credentials(form.get("credentials", "").strip(), address)
+            person, lasts_s = await self._sign_in.by_credentials(given, address)
         except SignInRefused as refused:
             return self._sign_in_form(request, following, words=str(refused), status=403)
-        return self._begun(request, self.sessions.begin(person, lasts_s=lasts_s), following)
+        return self._begun(request, self.sessions.begin(person, lasts_s=lasts_s, token=self._kept(given)), following)
+
+    def _kept(self, token: str) -> str:
+        return token if self._site.acting_by is not None else ""
 
     def _begun(self, request: Request, session: Session, following: str) -> Response:
         """Go on under a new id; whatever session the browser had before ends."""

@@ -42,6 +42,7 @@ from starlette.responses import RedirectResponse, Response
 from operators.console.roles import ConsoleRole, SignedInPerson
 from operators.console.sessions import Session
 from operators.console.site import Site
+from operators.control.port import Control
 
 MOST_TEXT: Final = 1024
 """Characters of one field of a form that `Visit.text` lets through."""
@@ -80,6 +81,18 @@ class Visit:
     def person(self) -> SignedInPerson:
         """Who asks."""
         return self.session.person
+
+    def acting(self) -> tuple[Control, str]:
+        """The control plane for acts of this person, and the name they are recorded under. Blocks. Raises PageProblem, ControlError.
+
+        In a cluster the API server checks the person by their own token, so the console needs no right to act."""
+        if self.site.acting_by is not None:
+            if self.person.how != "token" or not self.session.token:
+                raise PageProblem("To act in a cluster, sign in with a token that its API server accepts.", 403)
+            control = self.site.acting_by(self.session.token)
+            return control, control.who()
+        own = self.site.control.who() if self.person.how == "link" else self.person.name
+        return self.site.control, own
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A whole page."""

@@ -31,6 +31,8 @@ class Session:
     began_s: float
     seen_s: float
     until_s: float
+    token: str = field(default="", repr=False)
+    """What the person signed in with, where their acts need it (in a cluster). It is never written anywhere."""
     said: list[tuple[str, bool]] = field(default_factory=list)
     endings: list[Callable[[], None]] = field(default_factory=list)
     """Called when the session ends: open streams close themselves."""
@@ -59,8 +61,8 @@ class SessionStore:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def begin(self, person: SignedInPerson, *, lasts_s: float | None = None) -> Session:
-        """A new session under a new id. lasts_s: as long as the credentials it was begun with count, at most."""
+    def begin(self, person: SignedInPerson, *, lasts_s: float | None = None, token: str = "") -> Session:
+        """A new session under a new id. token: see Session. lasts_s: as long as the credentials it was begun with count, at most."""
         now_s = self._now_s()
         self._drop_ended(now_s)
         own = [s for s in self._by_id.values() if s.person.name == person.name]
@@ -68,7 +70,7 @@ class SessionStore:
         if crowded:
             self.end(min(crowded, key=lambda s: s.seen_s).id)
         until_s = now_s + min(self._longest_s, self._longest_s if lasts_s is None else lasts_s)
-        made = Session(secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s)
+        made = Session(secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s, token)
         self._by_id[made.id] = made
         return made
 

@@ -24,6 +24,9 @@ class Site:
     fragment_of: Callable[[str, Mapping[str, Any]], str]
     base: str = ""
     doors: tuple[str, ...] = ()
+    acting_by: Callable[[str], Control] | None = None
+    """In a cluster with an access policy: the control plane as the user of this token reaches it. None: the store's owner acts, or the
+    person at the kubeconfig."""
     clock: Callable[[], datetime] = _utc
     kept: dict[str, Any] = field(default_factory=dict)
     """What a page keeps between requests, by a name of its own (e.g. an index); bounded by the page."""

@@ -14,7 +14,7 @@ from operators.api.read import ApiError, read_policy, read_service
 from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, intent_from_memory
 from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access, Conflict, Kube, KubeError, KubeUser, NotFound
-from operators.backends.kube_access import access
+from operators.backends.kube_access import access, with_token
 from operators.control.looks import EvidencePoint
 from operators.control.port import (
     ControlError,
@@ -49,6 +49,10 @@ class ClusterControl:
     def __init__(self, reached: Access, namespace: str) -> None:
         self._reached, self._namespace = reached, namespace
         self._user: KubeUser | None = None
+
+    def as_bearer(self, token: str) -> "ClusterControl":
+        """The same namespace as the user of this token sees it; their rights count, and nobody else's."""
+        return ClusterControl(with_token(self._reached, token), self._namespace)
 
     @property
     def where(self) -> str:

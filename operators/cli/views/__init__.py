@@ -1,0 +1,1 @@
+"""Verbs that show everything at once: the console for browsers, and the same in a terminal."""
