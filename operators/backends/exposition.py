@@ -6,6 +6,7 @@ numbers."""
 
 import re
 from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
 from sys import intern
 from typing import Final
 
@@ -15,6 +16,15 @@ _PREFIX: Final = "vedette_"
 
 Series = tuple[str, Mapping[str, str]]
 """A metric's name as exposed (with `_total`, `_bucket`) and its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPage:
+    """What one address gave: its page, or why there is none."""
+
+    address: str
+    text: str | None = None
+    problem: str | None = None
 
 
 class ExpositionError(ValueError):

@@ -219,6 +219,15 @@ class Kube:
         found = (await self.create(_SELF_REVIEWS, None, {}))["status"]["userInfo"]
         return KubeUser(str(found.get("username") or "unknown"), tuple(found.get("groups") or ()))
 
+    async def pod_text(self, namespace: str, name: str, port: int, path: str) -> str:
+        """What a pod answers to GET http://POD:port/path, through the API server. Raises NotFound, KubeError."""
+        place = PODS.path(namespace, f"{name}:{port}", f"proxy/{path}")
+        async with self._request("get", PODS, place, {}, accept="text/plain") as answer:
+            text = await answer.text(errors="replace")
+        if answer.status >= 300:
+            raise _refused(f"get {place}", answer.status, text)
+        return text
+
     async def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Delete one object; that it is gone already is not an error. Raises KubeError."""
         try:

@@ -6,6 +6,7 @@ from operators.cli.main import run_command
 from operators.cli.rollout import app as rollout
 from operators.cli.rollout import experiment
 from operators.cli.scale import app as scale
+from operators.cli.views import top
 
 app = verb_group(
     "kubectl-vedette",
@@ -17,6 +18,7 @@ app = verb_group(
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(scale.app, name="scale")
+app.command()(top.top)
 app.registered_commands.extend(rollout.app.registered_commands)
 
 

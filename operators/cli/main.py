@@ -32,7 +32,7 @@ from operators.cli.scale import app as scale
 from operators.cli.sinks import app as sinks
 from operators.cli.stream import app as stream
 from operators.cli.suppressions import app as suppressions
-from operators.cli.views import console
+from operators.cli.views import console, top
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -42,6 +42,7 @@ _SERVING, _MODELS, _ROLLOUTS, _RULES, _EVIDENCE = (
 )  # fmt: skip
 app.command(rich_help_panel=_SERVING)(up.up)
 app.command(rich_help_panel=_SERVING)(console.console)
+app.command(rich_help_panel=_SERVING)(top.top)
 app.command(rich_help_panel=_SERVING)(score.score)
 app.command(rich_help_panel=_SERVING)(batch.batch)
 app.command(rich_help_panel=_SERVING)(conform.conform)

@@ -13,8 +13,10 @@ from lifecycle.governance.approvals.people import NOBODY, People
 from operators.api.read import ApiError, read_policy, read_service
 from operators.api.service_intent import NOTHING_KNOWN, ServiceIntent, intent_from_memory
 from operators.api.types import REQUESTS_ANNOTATION, RolloutPolicy, rollout_of
+from operators.backends.exposition import ReplicaPage
 from operators.backends.kube import MODEL_SERVICES, ROLLOUT_POLICIES, Access, Conflict, Kube, KubeError, KubeUser, NotFound
 from operators.backends.kube_access import access, with_token
+from operators.control.figures.pages import pod_pages
 from operators.control.looks import EvidencePoint
 from operators.control.port import (
     ControlError,
@@ -97,6 +99,10 @@ class ClusterControl:
         """A cluster keeps no series of looks: ask its Prometheus for the operator's metrics."""
         del name
         return ()
+
+    def replica_pages(self) -> tuple[ReplicaPage, ...]:
+        """The pages of the namespace's replicas, through the API server."""
+        return self._ask(lambda kube: pod_pages(kube, self._namespace))
 
     def change(self, name: str, edit: Edit) -> None:
         """Write the edited resource; edit again if somebody else changed it in between. Raises ControlError."""

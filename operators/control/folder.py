@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -35,6 +35,9 @@ from operators.values import words
 from serving.bounded_files import read_bounded
 from serving.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
+
+if TYPE_CHECKING:
+    from operators.backends.exposition import ReplicaPage
 
 LOOP_LOCK = ".loop.lock"
 
@@ -144,6 +147,12 @@ class ControlFolder:
     def looks(self, name: str) -> tuple[EvidencePoint, ...]:
         """The evidence over time of the newest rollout."""
         return read_looks(self.looks_path(name))
+
+    def replica_pages(self) -> "tuple[ReplicaPage, ...]":
+        """The page of this machine's replicas."""
+        from operators.control.figures.pages import store_pages
+
+        return store_pages(self.store_dir)
 
     def looks_path(self, name: str) -> Path:
         """Where the loop adds its looks."""

@@ -14,6 +14,7 @@ from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
 
 if TYPE_CHECKING:
+    from operators.backends.exposition import ReplicaPage
     from operators.control.looks import EvidencePoint
 
 ServiceDocument = dict[str, Any]
@@ -83,6 +84,10 @@ class Control(Protocol):
 
     def looks(self, name: str) -> "tuple[EvidencePoint, ...]":
         """The evidence over time of the newest rollout; empty where nobody keeps it."""
+        ...
+
+    def replica_pages(self) -> "tuple[ReplicaPage, ...]":
+        """The pages of metrics of every replica, each once. A replica that gives none is a page with a problem. Raises ControlError."""
         ...
 
     def change(self, name: str, edit: Edit) -> None:

@@ -258,7 +258,8 @@ class TestOnOneServer:
 
     def test_watch_it_at_work(self, reader: Reader):
         assert {"alert"} <= set(outputs(reader.says(INFER))["verdict"])
-        metrics, records = played("watch-it.md")
+        screen, metrics, records = played("watch-it.md")
+        assert "flows" in reader.types("watch-it.md", screen)
         assert "vedette_requests_total" in reader.types("watch-it.md", metrics)
         found = lambda: reader.types("watch-it.md", records)  # noqa: E731 - records are written off the request's path
         printed = until(found, "no alert came into the prediction log", every_s=0.2)

@@ -103,6 +103,12 @@ def test_what_is_written_is_read(plane: Plane):
     assert not record.is_observed
 
 
+def test_replicas_that_are_not_there_are_a_page_with_a_problem(plane: Plane):
+    (page,) = plane.control.replica_pages()
+    assert page.text is None
+    assert "no replica" in (page.problem or "")
+
+
 def test_a_name_that_is_not_there_is_told_with_those_that_are(plane: Plane):
     plane.control.change("ids", lambda _: document())
     with pytest.raises(NoSuchService, match="ids"):

@@ -63,6 +63,9 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "grpcurl -plaintext -d '{\"name\": \"simple\"}' 127.0.0.1:8081 inference.GRPCInferenceService/ModelMetadata": "needs grpcurl",
     },
     "watch-it.md": {
+        "vedette top --context soc --metrics http://127.0.0.1:8080 --metrics http://127.0.0.1:9090": (
+            "a cluster; tests/unit/operators/control/test_replica_figures.py asks pods through an API server"
+        ),
         "jq -r '.data[]' manifests/components/dashboards/vedette-sre.json > sre.json": (
             "the checkout's files; tests/manifests/observability reads the same"
         ),
