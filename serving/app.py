@@ -35,6 +35,7 @@ from serving.models.store import open_store
 from serving.ports import Cache, Clock, FeatureReader
 from serving.replica.host import Composition
 from serving.replica.inference_service import ModelServer
+from serving.replica.request_spans import EarlyRefusals
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
@@ -175,6 +176,7 @@ async def compose(
                 metrics.render,
                 siblings.merge,
                 admit=protection.admission.refuse if protection.admission is not None else None,
+                on_refused=EarlyRefusals(tracer) if tracer.tail.is_on and tracer.is_on else None,
                 degraded=lambda: (*protection.degraded(), *unaccounted(), *unmapped, *access_problems(), *degraded()),
                 risks=_open_risks(settings, stack),
                 counts=doors,

@@ -25,6 +25,7 @@ from serving.doors.http.door import HttpDoor, RiskAnswers
 from serving.doors.http.narrow_door import HEALTH, METRICS, NarrowDoor
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, affordable_connections, bind
 from serving.doors.interpreter import settle
+from serving.doors.requester import OnRefused
 from serving.doors.tls.certificates import Certificates
 from serving.doors.tls.files import HTTP1, HTTP2, TlsFiles
 from serving.doors.tls.handshakes import UNFINISHED_SHARE, Handshakes, Wrap, plain
@@ -118,14 +119,16 @@ class DoorBackend:
     OpenMetrics.
 
     union: makes of this replica's metrics the page of all replicas that share the port. admit: called by the doors when the head of an
-    inference request has come; it returns the refusal or None (serving.resilience.admission). degraded: what is out, for readiness.
-    risks: answers questions about risks; None: nobody may ask. counts: what the doors count. watch: called with each further source of
-    metrics that the doors have. gate: decides who may ask for what; None: everybody for everything."""
+    inference request has come; it returns the refusal or None (serving.resilience.admission). on_refused: told of each
+    refusal. degraded: what is out, for readiness. risks: answers questions about risks; None: nobody may ask. counts: what the doors
+    count. watch: called with each further source of metrics that the doors have. gate: decides who may ask for what; None: everybody for
+    everything."""
 
     service: InferenceService
     metrics: Callable[[], bytes] | None = None
     union: Callable[[bytes], Awaitable[bytes]] | None = None
     admit: Callable[[], ServingError | None] | None = None
+    on_refused: OnRefused | None = None
     degraded: Callable[[], Sequence[str]] = tuple
     risks: RiskAnswers | None = None
     counts: AllDoorCounts = field(default_factory=AllDoorCounts)
@@ -143,6 +146,7 @@ def http_door(backend: DoorBackend, max_body_bytes: int) -> HttpDoor:
         openmetrics=backend.openmetrics,
         union=backend.union,
         admit=backend.admit,
+        on_refused=backend.on_refused,
         degraded=backend.degraded,
         risks=backend.risks,
         counts=backend.counts.http,
@@ -249,6 +253,7 @@ class Listener:
             max_connections=self._max_connections,
             max_unfinished_bytes=self._max_unfinished_bytes,
             admit=backend.admit,
+            on_refused=backend.on_refused,
             counts=backend.counts.grpc,
             max_client_share=self._max_client_share,
             wrap=self._wrap(backend, "grpc", HTTP2),

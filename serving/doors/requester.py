@@ -1,9 +1,13 @@
 """Who sends a request, as a connection and its headers show it. Verifying that is serving.access's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from serving.access.credentials import API_KEY, AUTHORIZATION, ConnectionMemo, Credentials, PeerCertificate
+from serving.errors import ServingError
+
+OnRefused = Callable[[str, bytes, bytes | str | None, ServingError], None]
+"""Told of an inference that admission refused before its body: the door, the path, the header `traceparent`, the error."""
 
 
 class DoorConnection(Protocol):

@@ -120,11 +120,15 @@ class StreamProcess:
         """connect: joins another kind of stream than Kafka; nothing is restored then."""
         self._stopping = stopping
         self.counts = StreamCounts()
+        tracer = open_tracer(settings)
         self._windows = windows = ServedWindows(
-            is_on=stream.windows, bound=stream.distinct_values, lateness_s=stream.lateness_s, push_s=stream.push_s
+            is_on=stream.windows,
+            bound=stream.distinct_values,
+            lateness_s=stream.lateness_s,
+            push_s=stream.push_s,
+            tracer=tracer,
         )
         self._worker: StreamWorker | None = None
-        tracer = open_tracer(settings)
         self._host = host = ReplicaHost(
             host_settings(settings, stream),
             partial(

@@ -74,6 +74,27 @@ def end_abandoned(seen: RequestTrace) -> None:
         seen.trace.ship(_spans(seen, seen.trace))
 
 
+class EarlyRefusals:
+    """Keeps spans of requests that admission refuses before their body is read: as many as of other errors, and nothing of the rest.
+
+    Nobody knows yet which model they ask for. A serving.doors.requester.OnRefused."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def __call__(self, door: str, path: bytes, traceparent: bytes | str | None, error: ServingError) -> None:
+        """See OnRefused."""
+        header = traceparent.decode("latin-1") if isinstance(traceparent, bytes) else traceparent
+        trace = self._tracer.keep("error", header, names.INFER_GRPC)
+        if trace is None:
+            return
+        route = _route_of(path) if door == "http" else ""
+        if door == "http":
+            trace.name = _http_name(route)
+        told = {names.KEPT: "error", **_of_door(door, route), names.ERROR_TYPE: type(error).__name__}
+        trace.end(told, _status(door, error), error=error.message)
+
+
 class _OpenAnswer:
     """See serving.messages.AnswerTrace."""
 
@@ -178,6 +199,14 @@ def _inputs(count: int) -> Attributes:
 @lru_cache(maxsize=64)
 def _http_name(route: str) -> str:
     return names.INFER_HTTP.format(route=route)
+
+
+def _route_of(path: bytes) -> str:
+    """The route of an inference's path, whose model has not been looked for yet."""
+    verb = path.partition(b"?")[0].rstrip(b"/").rpartition(b":")[2]
+    if verb in (b"predict", b"explain"):
+        return f"/v1/models/{{model}}:{verb.decode()}"
+    return _ROUTE_OF_VERSION if b"/versions/" in path else _ROUTE
 
 
 def _route(request: InferRequest) -> str:

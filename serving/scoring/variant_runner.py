@@ -233,7 +233,7 @@ class VariantRunner:
         else:
             guard.succeeded(ticket, took_s, end)
         if state.trace is not None:
-            state.trace.readings.append((names.MODEL, start, end, group, NO_ATTRIBUTES, None))
+            state.trace.readings.append((_run_name(group), start, end, group, NO_ATTRIBUTES, None))
         if end > state.deadline_s:
             raise _too_late(group, end - state.deadline_s)
 
@@ -303,7 +303,11 @@ class VariantRunner:
         error = None if problem is None else type(problem).__name__
         state.trace.read(names.QUEUE, start_s, began_s, group, error=error if began_s == now_s else None)
         if began_s < now_s:
-            state.trace.read(names.MODEL, began_s, ended_s, group, error=error)
+            state.trace.read(_run_name(group), began_s, ended_s, group, error=error)
+
+
+def _run_name(group: RowGroup) -> str:
+    return names.TRIAGE if group.is_ended else names.MODEL
 
 
 class _ThreadRun:

@@ -43,6 +43,8 @@ class SinkAlert(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """When the event was; when it was scored, if the event has no time."""
     scored_us: int
     folded: FoldedAlerts | None = None
+    traceparent: str | None = None
+    """The trace context that it came with, if its sender samples it; no form has it."""
 
     @property
     def entity(self) -> str:

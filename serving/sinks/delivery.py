@@ -21,6 +21,9 @@ from serving.sinks.ports import SendAnswer, SinkTransport
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.spool.spool import Spool, Spooled
 from serving.sinks.transports.backoff import Backoff
+from serving.stream.spans.contexts import MOST_LINKS
+from serving.telemetry.tracing.message_names import DELIVER, MESSAGES, SINK, TAKEN
+from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.sinks")
 _IDLE_S: Final = 0.5
@@ -59,6 +62,8 @@ class Delivery:
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000
     wait: Callable[[float], object] | None = None
     """Waits; returns early when told to stop. Unset: on `stopped`."""
+    tracer: Tracer | None = None
+    """Of the deliveries of alerts that are sampled; None: nothing is traced."""
     _last_warning: str = ""
 
     def run(self) -> None:
@@ -101,7 +106,7 @@ class Delivery:
         together, tries = len(pending), 0
         while pending and not self.stopped.is_set():
             chunk = pending[:together]
-            answers = self._sent([one.alert for one in chunk])
+            answers = self._sent_traced([one.alert for one in chunk])
             later = [
                 one for one, answer in zip(chunk, answers, strict=True) if not self._is_settled(one.alert, answer, len(chunk))
             ]
@@ -120,6 +125,20 @@ class Delivery:
                 tries = 0
                 self._is_well()
         return pending
+
+    def _sent_traced(self, alerts: Sequence[SinkAlert]) -> Sequence[SendAnswer]:
+        """Send, with a span if an alert of these is sampled."""
+        sampled = [one.traceparent for one in alerts if one.traceparent is not None] if self.tracer is not None else []
+        span = None
+        if self.tracer is not None and sampled:
+            links = sampled[1:MOST_LINKS]
+            span = self.tracer.begin(sampled[0], f"{DELIVER} {self.name}", kind="client", links=links)
+        answers = self._sent(alerts)
+        if span is not None:
+            taken = sum(answer.what == "taken" for answer in answers)
+            wrong = next((answer.reason for answer in answers if answer.what != "taken"), None)
+            span.end({SINK: self.name, MESSAGES: len(alerts), TAKEN: taken}, error=wrong)
+        return answers
 
     def _sent(self, alerts: Sequence[SinkAlert]) -> Sequence[SendAnswer]:
         try:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from serving.sinks.alert import SinkAlert, WrongAlert, read_alert
 from serving.sinks.errors import SpoolError
 from serving.sinks.opening import OpenSink
 from serving.sinks.pipeline import SinkPipeline
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.stream.ports import Fenced, Partition, Position, StreamError, StreamRecord, StreamSource
+from serving.stream.spans.contexts import own_trace, sampled_trace
 
 _log = logging.getLogger("vedette.sinks")
 _MOST: Final = 500
@@ -108,7 +111,9 @@ class SinkWorker:
         wrong: list[tuple[StreamRecord, str]] = []
         for record in records:
             try:
-                alerts.append(read_alert(record.value))
+                alert = read_alert(record.value)
+                traced = sampled_trace(own_trace(record)) if record.headers else None
+                alerts.append(alert if traced is None else msgspec.structs.replace(alert, traceparent=traced))
             except WrongAlert as problem:
                 wrong.append((record, str(problem)))
         now_s = self.clock_s()

@@ -17,6 +17,7 @@ from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.worker import OwnedPartitions, SinkWorker
 from serving.stream.ports import Partition, Position, StreamSource
 from serving.telemetry.logs import configure_logging
+from serving.telemetry.tracing.tracer import Tracer
 
 Commit = Callable[[Mapping[Partition, Position]], None]
 
@@ -37,8 +38,11 @@ def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
     version = importlib.metadata.version("vedette")
     folder = options.config.spool_dir
     opened: list[OpenSink] = []
+    endpoint = os.environ.get("VEDETTE_OTLP_ENDPOINT")
+    tracer = Tracer(0.0, endpoint, "vedette-sinks") if endpoint else None  # it goes on with traces and begins none
     for sink in options.sinks:
         opened.append(open_sink(sink, folder, version, time.monotonic()))
+        opened[-1].delivery.tracer = tracer
         errors.print(f"{sink.name}: {sink.form_name} to {opened[-1].delivery.transport.label}", markup=False, soft_wrap=True)
     worker = _worker(options, opened, DeadLetters(folder / "dead", "_topic"))
     metrics = SinkMetrics(opened, worker)
@@ -54,6 +58,8 @@ def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
             signal.signal(number, handler)
         if server is not None:
             server.shutdown()
+        if tracer is not None:
+            tracer.close()
     return {sink.name: metrics.totals(sink) for sink in opened}
 
 

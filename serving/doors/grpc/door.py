@@ -46,7 +46,7 @@ from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
-from serving.doors.requester import memo_of
+from serving.doors.requester import OnRefused, memo_of
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.ports import InferenceService
 
@@ -69,6 +69,7 @@ class GrpcApplication:
         max_body_bytes: int,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         admit: Callable[[], ServingError | None] | None = None,
+        on_refused: OnRefused | None = None,
         counts: DoorCounts | None = None,
         gate: Gate | None = None,
     ) -> None:
@@ -76,7 +77,7 @@ class GrpcApplication:
         self.health = Health(service)
         self._service, self._gate = service, gate
         self.max_bytes, self.room_bytes = max_body_bytes + FRAME_BYTES, max_unfinished_bytes
-        self._limit, self._admit = max_body_bytes, admit
+        self._limit, self._admit, self._on_refused = max_body_bytes, admit, on_refused
         self._loop = asyncio.get_running_loop()
         self._calls: dict[bytes, Call] = {
             f"/{SERVICE}/{n}".encode(): call for n, call in InferenceMethods(service).methods().items()
@@ -162,6 +163,8 @@ class GrpcApplication:
 
     def _refused(self, head: RequestHead, body: bytes | bytearray) -> ServingError | None:
         if head.path == _INFER and self._admit is not None and (refused := self._admit()) is not None:
+            if self._on_refused is not None:
+                self._on_refused("grpc", head.path, head.context.traceparent, refused)
             return refused
         return None if len(body) == message_length(body) else not_single(len(body))
 

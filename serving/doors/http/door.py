@@ -26,7 +26,7 @@ from serving.doors.http.router import Endpoint, Router, Target
 from serving.doors.oip import binary_codec, control_codec, json_codec
 from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
-from serving.doors.requester import DoorConnection, credentials_of
+from serving.doors.requester import DoorConnection, OnRefused, credentials_of
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable
 from serving.messages import InferRequest
 from serving.ports import InferenceService
@@ -96,7 +96,7 @@ class HttpDoor:
     all replicas that share the port.
 
     degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
-    admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in.
+    admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in. on_refused: told of it.
     gate: decides who may ask for what; None: everybody for everything.
     body_timeout_s: how long a body may take to arrive. counts: of answers over ASGI; the listener counts its own."""
 
@@ -109,6 +109,7 @@ class HttpDoor:
         openmetrics: Callable[[], bytes] | None = None,
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
         admit: Callable[[], ServingError | None] | None = None,
+        on_refused: OnRefused | None = None,
         degraded: Callable[[], Sequence[str]] = tuple,
         risks: RiskAnswers | None = None,
         gate: Gate | None = None,
@@ -121,7 +122,7 @@ class HttpDoor:
         self._service = service
         self._metrics = None if metrics is None else MetricsPages(metrics, openmetrics, union)
         self._admit, self._degraded, self._risk_answers = admit, degraded, risks
-        self._gate = gate
+        self._gate, self._on_refused = gate, on_refused
         self._router = Router()
         self._handlers: Mapping[Endpoint, Mapping[str, Handler]] = {
             Endpoint.INFER: {"POST": self._infer},
@@ -204,11 +205,12 @@ class HttpDoor:
         gate = self._gate
         if gate is not None and gate.needs_credentials and AUTHORIZATION not in headers and API_KEY not in headers:
             return gate.without_credentials("http")
-        if not is_post:
+        if not is_post or self._admit is None or not (url.endswith(_INFERENCES) or _is_inference(url)):
             return None
-        if self._admit is None:
-            return None
-        return self._admit() if url.endswith(_INFERENCES) or _is_inference(url) else None
+        refused = self._admit()
+        if refused is not None and self._on_refused is not None:
+            self._on_refused("http", url, headers.get(b"traceparent"), refused)
+        return refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same as an ASGI 3 application, for other servers: Ray Serve's proxy."""

@@ -19,6 +19,7 @@ from serving.stream.windows.engine import WindowRows
 from serving.stream.windows.plan import WindowPlan
 from serving.stream.windows.push import OnlinePush, PushTarget
 from serving.stream.windows.state import PartitionWindows
+from serving.telemetry.tracing.tracer import Tracer
 
 BOUND: Final = 8_192
 """Distinct values of an entity and column that are told apart exactly, unless a setting says otherwise."""
@@ -50,9 +51,10 @@ class WindowKind:
         lateness_s: float = 0.0,
         target: PushTarget | None = None,
         every_s: float = 1.0,
+        tracer: Tracer | None = None,
     ) -> None:
         """bound: distinct values of an entity and column that are told apart exactly. lateness_s: how late an event may be counted.
-        target: where rows are pushed to each every_s; None: nowhere."""
+        target: where rows are pushed to each every_s; None: nowhere. tracer: of the pushes."""
         self.spec, self.bound, self.lateness_s = spec, bound, ceil(lateness_s)
         written = f"{spec.model_dump_json()} {bound}".encode()
         self.name = f"windows-{hashlib.sha256(written).hexdigest()[:12]}"
@@ -60,7 +62,7 @@ class WindowKind:
         self._plan = WindowPlan.of(spec)
         self.columns: Mapping[str, str] = self._plan.columns
         """Columns that an event must have."""
-        self.push = None if target is None else OnlinePush(self._plan, target, every_s)
+        self.push = None if target is None else OnlinePush(self._plan, target, every_s, tracer)
         if self.push is not None:
             self.push.start()
         self._states: dict[Partition, PartitionWindows] = {}

@@ -16,6 +16,9 @@ from serving.features.plan.definitions import StoredView
 from serving.features.stores.writing import CannotWrite, OnlineWriter, ViewRows
 from serving.stream.windows.engine import Key
 from serving.stream.windows.plan import WindowPlan
+from serving.telemetry.tracing.message_names import PUSH, STORE_ROWS
+from serving.telemetry.tracing.names import ERROR_TYPE, KEPT, Attributes
+from serving.telemetry.tracing.tracer import SAMPLED, Tracer
 
 MOST_WAITING: Final = 100_000
 """Entities whose row waits to be written. Beyond it rows stay in the states until there is room."""
@@ -34,8 +37,9 @@ WaitingRow = tuple[int, bytes]
 class OnlinePush:
     """Writes the rows of one specification's windows."""
 
-    def __init__(self, plan: WindowPlan, target: PushTarget, every_s: float) -> None:
-        """Nothing is written before `start`."""
+    def __init__(self, plan: WindowPlan, target: PushTarget, every_s: float, tracer: Tracer | None = None) -> None:
+        """Nothing is written before `start`. tracer: None, or one that is off: nothing is traced."""
+        self._tracer = tracer if tracer is not None and tracer.is_on else None
         self._plan, self._target, self._every_s = plan, target, every_s
         self._waiting: dict[Key, WaitingRow] = {}
         self._lock, self._stopping = threading.Lock(), threading.Event()
@@ -85,7 +89,7 @@ class OnlinePush:
         left = list(taken.items())
         try:
             while left:
-                self._write(left[:_MOST_AT_ONCE])
+                self._write_traced(left[:_MOST_AT_ONCE])
                 self.written += len(left[:_MOST_AT_ONCE])
                 left = left[_MOST_AT_ONCE:]
         except (CannotWrite, ServingError) as problem:
@@ -105,6 +109,25 @@ class OnlinePush:
             )
         with self._lock:
             self._waiting = {**left, **self._waiting}
+
+    def _write_traced(self, rows: Sequence[tuple[Key, WaitingRow]]) -> None:
+        tracer = self._tracer
+        if tracer is None:
+            self._write(rows)
+            return
+        began_ns = time.time_ns()
+        trace = tracer.begin(None, PUSH, kind="client", start_ns=began_ns)
+        told: Attributes = {KEPT: SAMPLED, STORE_ROWS: len(rows)}
+        try:
+            self._write(rows)
+        except Exception as problem:
+            kept = trace or tracer.keep("error", None, PUSH, kind="client", start_ns=began_ns)
+            if kept is not None:
+                why = {KEPT: SAMPLED if trace is not None else "error", ERROR_TYPE: type(problem).__name__}
+                kept.end({**told, **why}, error=str(problem) or type(problem).__name__)
+            raise
+        if trace is not None:
+            trace.end(told)
 
     def _write(self, rows: Sequence[tuple[Key, WaitingRow]]) -> None:
         writer, views = self._target()

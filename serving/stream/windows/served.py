@@ -13,6 +13,7 @@ from serving.stream.state import StateKind
 from serving.stream.windows.kind import NoWindows, WindowKind, window_spec_of
 from serving.stream.windows.push import PushTarget
 from serving.stream.windows.reader import WindowFeatures
+from serving.telemetry.tracing.tracer import Tracer
 
 _log = logging.getLogger("vedette.stream")
 
@@ -20,11 +21,11 @@ _log = logging.getLogger("vedette.stream")
 class ServedWindows:
     """The windows of the stable bundle, whichever it is; a serving.stream.state.KindsOf."""
 
-    def __init__(self, *, is_on: bool, bound: int, lateness_s: float, push_s: float) -> None:
+    def __init__(self, *, is_on: bool, bound: int, lateness_s: float, push_s: float, tracer: Tracer | None = None) -> None:
         """is_on: whether windows are counted; if not, the online store has the features. bound, lateness_s: see WindowKind. push_s: how
-        often their rows are pushed to the online store; 0: never."""
+        often their rows are pushed to the online store; 0: never. tracer: of the pushes."""
         self._is_on, self._bound, self._lateness_s = is_on, bound, lateness_s
-        self._push_s = push_s
+        self._push_s, self._tracer = push_s, tracer
         self._ordinary: OpenReader | None = None
         self._kinds: dict[str, WindowKind] = {}
         self._told: str | None = None
@@ -56,7 +57,7 @@ class ServedWindows:
                 kind.close()
             target = self._target(spec.service) if self._push_s and self._ordinary is not None else None
             kind = self._kinds[spec.service] = WindowKind(
-                spec, bound=self._bound, lateness_s=self._lateness_s, target=target, every_s=self._push_s
+                spec, bound=self._bound, lateness_s=self._lateness_s, target=target, every_s=self._push_s, tracer=self._tracer
             )
         return (kind,)
 

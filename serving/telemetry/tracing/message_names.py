@@ -9,6 +9,8 @@ from typing import Final
 PROCESS: Final = "process"
 SEND: Final = "send"
 COUNT: Final = "count"
+PUSH: Final = "push"
+DELIVER: Final = "deliver"
 
 MESSAGE_SPANS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -18,6 +20,16 @@ MESSAGE_SPANS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "links to the others, each of which has such a span in its own trace.",
         ),
         f"{SEND} TOPIC": ("producer", "The messages to one topic about a batch. Their `traceparent` names this span."),
+        PUSH: (
+            "client",
+            "Rows of windows are written to the online store, at most 5,000 at once, by a thread of its own. Many batches lead to one "
+            "row, so it is a trace of its own: the coin is tossed for each, and one that fails is kept.",
+        ),
+        f"{DELIVER} SINK": (
+            "client",
+            "One attempt of `vedette sinks` to deliver a batch of alerts. It is in the trace of its first sampled alert, with links to the "
+            "others, at most 64. Alerts of which none is sampled leave no span.",
+        ),
         COUNT: ("internal", "The events are counted in the states of their partition: windows and correlations."),
     }
 )
@@ -30,6 +42,9 @@ OPERATION: Final = "messaging.operation.name"
 OPERATION_TYPE: Final = "messaging.operation.type"
 GROUP: Final = "messaging.consumer.group.name"
 MESSAGES: Final = "messaging.batch.message_count"
+SINK: Final = "vedette.sink"
+TAKEN: Final = "vedette.sink.taken"
+STORE_ROWS: Final = "vedette.push.rows"
 
 MESSAGE_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -41,5 +56,8 @@ MESSAGE_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         OPERATION_TYPE: "The same, as the conventions class it.",
         GROUP: "Consumer group.",
         MESSAGES: "Messages of the batch.",
+        SINK: "Name of the sink in `sinks.yaml`.",
+        TAKEN: "Alerts of the batch that the far end has taken.",
+        STORE_ROWS: "Rows that were written together.",
     }
 )

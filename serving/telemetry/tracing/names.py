@@ -21,6 +21,7 @@ QUEUE: Final = "queue"
 CACHE: Final = "cache"
 FEATURES: Final = "features"
 MODEL: Final = "model"
+TRIAGE: Final = "triage"
 RULES: Final = "rules"
 SUPPRESS: Final = "suppress"
 EXPLAIN: Final = "explain"
@@ -36,7 +37,11 @@ SPANS: Final[Mapping[str, tuple[TraceKind, str]]] = MappingProxyType(
         FEATURES: ("internal", "One read of the online features, of one variant's rows."),
         CACHE: ("internal", "The look-up in the prediction cache. On a miss the run of the model is within it."),
         QUEUE: ("internal", "The wait for a thread of the model's bulkhead. Models that run on the event loop have none."),
-        MODEL: ("internal", "The run of the graph, triage included: triage is a part of the graph, its rows are attributes."),
+        MODEL: (
+            "internal",
+            "The run of the graph, with the triage before it where it is on: the rows that triage ended are an attribute.",
+        ),
+        TRIAGE: ("internal", "The triage, in place of `model`, where it ended every row, so that the model did not run."),
         RULES: ("internal", "Rules raise verdicts of the model, or answer in its place."),
         SUPPRESS: ("internal", "Suppressions of the revision."),
         EXPLAIN: ("internal", "The explanation that the request asked for."),

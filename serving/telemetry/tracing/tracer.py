@@ -104,12 +104,14 @@ class Tracer:
     def keep(
         self, reason: KeepReason, traceparent: str | None, name: str, *, kind: TraceKind = "server", start_ns: int | None = None
     ) -> Trace | None:
-        """Start the span of a request that was not sampled and is worth a trace; None if its reason had its share of this second."""
+        """Start the span of a request that was not sampled and is worth a trace; None if its reason had its share of this second. One that
+        its caller does sample is a part of the caller's trace, but no more of them are made."""
         if self._ship is None or not self.tail.may_keep(reason, self._now_s()):
             self._counts[UNKEPT] += 1
             return None
         self._counts[reason] += 1
-        return self._open(traceparent, name, kind, start_ns, None, (), is_kept=True)
+        caller = None if traceparent is None else parse_traceparent(traceparent)
+        return self._open(traceparent, name, kind, start_ns, None, (), is_kept=caller is None or not caller[2])
 
     def metrics(self) -> Figures:
         """Traces by reason and spans by outcome, as a source of ServingMetrics."""

@@ -34,14 +34,14 @@ def post(port: int, model: str) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def listener(service=None, *, events=None, problem=None, admit=None, **options) -> Listener:
+def listener(service=None, *, events=None, problem=None, admit=None, on_refused=None, **options) -> Listener:
     events = [] if events is None else events
 
     async def startup() -> DoorBackend:
         events.append(threading.current_thread().name)
         if problem is not None:
             raise problem
-        return DoorBackend(service or FakeInference(), admit=admit)
+        return DoorBackend(service or FakeInference(), admit=admit, on_refused=on_refused)
 
     async def shutdown() -> None:
         events.append("shutdown")
@@ -181,31 +181,34 @@ def test_a_connection_that_stays_silent_is_closed(monkeypatch):
     ],
 )
 def test_only_inferences_are_refused_early(path, status):
-    service = FakeInference()
-    opened = listener(service, admit=lambda: Overloaded("full"))
+    service, told = FakeInference(), []
+    opened = listener(service, admit=lambda: Overloaded("full"), on_refused=lambda *refused: told.append(refused[:3]))
     port = opened.start(30).http
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     for _ in range(2):
-        connection.request("POST", path, json.dumps(simple_request()) if status == 429 else "")
+        connection.request("POST", path, json.dumps(simple_request()) if status == 429 else "", {"traceparent": "any"})
         response = connection.getresponse()
         assert response.status == status
         assert response.getheader("retry-after") == ("1" if status == 429 else None)
         response.read()
     assert not service.seen
+    assert told == [("http", path.encode(), b"any")] * 2 * (status == 429)
     assert get(port) == 200
     connection.close()
     opened.stop(1)
 
 
 def test_only_inferences_are_refused_early_over_grpc():
-    service = FakeInference()
-    opened = listener(service, admit=lambda: Overloaded("full"), grpc_port=0)
+    service, told = FakeInference(), []
+    refusing = {"admit": lambda: Overloaded("full"), "on_refused": lambda *refused: told.append(refused[:3])}
+    opened = listener(service, grpc_port=0, **refusing)
     with grpc.insecure_channel(f"127.0.0.1:{opened.start(30).grpc}") as channel:
         with pytest.raises(grpc.RpcError) as refusal:
             channel.unary_unary(f"/{SERVICE}/ModelInfer")(simple_message().SerializeToString(), timeout=10)
         assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
         channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
     assert not service.seen
+    assert told == [("grpc", f"/{SERVICE}/ModelInfer".encode(), None)]
     opened.stop(1)
 
 

@@ -25,6 +25,9 @@ from serving.stream.windows.engine import SECOND_US
 from serving.stream.windows.kind import WindowKind
 from serving.stream.windows.plan import WindowPlan
 from serving.stream.windows.push import OnlinePush
+from serving.telemetry.tracing.memory_spans import MemorySpans
+from serving.telemetry.tracing.tail import KeepPolicy
+from serving.telemetry.tracing.tracer import Tracer
 from tests.waiting import until
 
 SECOND = int(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp())
@@ -213,6 +216,29 @@ def test_a_store_that_is_out_gets_the_newest_row_of_each_entity_later(tmp_path):
     push.close()
     assert sorted(far.rows) == [(b"a", 2), (b"b", 1)]
     assert (push.waiting, push.written) == (0, 2)
+
+
+def test_pushes_are_traced_and_those_that_fail_are_kept(tmp_path):
+    plan, far, spans = WindowPlan.of(window_spec(read_detector("flows"))), Stubborn(), MemorySpans()
+    views, raw = Store(tmp_path).views()[1], bytes(plan.pack.size)
+    for ratio, is_out in ((0.0, True), (1.0, False), (0.0, False)):
+        far.is_out = is_out
+        tracer = Tracer(ratio, None, tail=KeepPolicy(1.0, 10), exporter=spans.exporter)
+        push = OnlinePush(plan, lambda: (far, views), every_s=3600.0, tracer=tracer)
+        push.start()
+        push.offer({b"a": (1, raw)})
+        push.close()
+    failed, written = spans.finished()
+    assert (failed.name, failed.attributes["vedette.trace.kept"], failed.attributes["error.type"]) == (
+        "push",
+        "error",
+        "CannotWrite",
+    )
+    assert (written.name, written.attributes["vedette.trace.kept"], written.attributes["vedette.push.rows"]) == (
+        "push",
+        "sampled",
+        1,
+    )
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path):

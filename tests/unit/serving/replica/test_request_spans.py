@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from serving.errors import DeadlineExceeded, NotFound, Overloaded
-from serving.replica.request_spans import begin_request, end_failed, request_span
+from serving.replica.request_spans import EarlyRefusals, begin_request, end_failed, request_span
 from serving.replica.served_file import newest_of_each
 from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.names import ATTRIBUTES, SPANS
@@ -114,3 +114,46 @@ async def test_the_line_about_a_defect_names_its_trace(tmp_path, simple, caplog)
         await world.service.infer(replace(ask(), traceparent=UNSAMPLED))
     assert [record.trace_id for record in caplog.records if record.name == "vedette.service"] == [TRACE_ID]
     assert spans.finished()[-1].attributes["error.type"] == "Internal"
+
+
+FULL = Overloaded("full", retry_after_s=1)
+
+
+@pytest.mark.parametrize(
+    ("door", "path", "name"),
+    [
+        pytest.param("http", b"/v2/models/flows/infer?x=1", "POST /v2/models/{model}/infer", id="V2"),
+        pytest.param(
+            "http", b"/v2/models/flows/versions/1/infer/", "POST /v2/models/{model}/versions/{version}/infer", id="of a version"
+        ),
+        pytest.param("http", b"/v1/models/flows:predict", "POST /v1/models/{model}:predict", id="V1"),
+        pytest.param(
+            "grpc", b"/inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelInfer", id="gRPC"
+        ),
+    ],
+)
+def test_a_request_that_is_refused_before_its_body_is_kept_without_its_model(door, path, name):
+    spans = MemorySpans()
+    EarlyRefusals(tracer(spans))(door, path, UNSAMPLED.encode(), FULL)
+    assert kept(spans) == [(name, "error")]
+    (span,) = spans.finished()
+    assert (span.status.status_code.name, span.attributes["error.type"]) == ("ERROR", "Overloaded")
+    assert format(span.context.trace_id, "032x") == TRACE_ID
+    assert span.attributes.keys() <= ATTRIBUTES.keys()
+
+
+def test_early_refusals_are_bounded_also_where_the_caller_samples_and_a_part_of_its_trace_then():
+    spans = MemorySpans()
+    one = Tracer(1.0, None, tail=KeepPolicy(NEVER_SLOW, 3), exporter=spans.exporter, now_s=lambda: 7.0)
+    for _ in range(50):
+        EarlyRefusals(one)("http", b"/v2/models/flows/infer", UNSAMPLED[:-2] + "01", FULL)
+    assert len(kept(spans)) == 3
+    assert {format(span.parent.span_id, "016x") for span in spans.finished()} == {UNSAMPLED[36:52]}
+
+
+@pytest.mark.parametrize("header", [b"", b"\xff\xfe", b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01", b"x" * 10_000])
+def test_a_malformed_trace_of_an_early_refusal_is_ignored(header):
+    spans = MemorySpans()
+    EarlyRefusals(tracer(spans))("http", b"/v2/models/flows/infer", header, FULL)
+    (span,) = spans.finished()
+    assert (span.parent, span.links) == (None, ())

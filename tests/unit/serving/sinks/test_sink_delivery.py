@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,9 @@ from serving.sinks.ports import TAKEN, SendAnswer
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.spool.spool import Spool
 from serving.sinks.transports.backoff import Backoff
+from serving.telemetry.tracing.memory_spans import MemorySpans
+from serving.telemetry.tracing.message_names import MESSAGE_ATTRIBUTES
+from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.sinks.alerts import an_alert
 from tests.fakes.sinks.transport import FarEndInMemory
 from tests.laws import examples
@@ -290,3 +294,39 @@ def test_waits_grow_to_their_bound():
     assert all(0.5 <= wait <= 60 for wait in waits)
     assert min(waits[10:]) >= 30
     assert backoff.wait_s(1, rng, asked_s=10_000) == 900
+
+
+def traced(number, span):
+    return msgspec.structs.replace(an_alert(number), traceparent=f"00-{number:032x}-{span:016x}-01")
+
+
+def test_a_delivery_is_in_the_trace_of_its_first_sampled_alert_and_names_the_others(tmp_path):
+    spans, world = MemorySpans(), World(tmp_path)
+    world.takes(an_alert(1), traced(2, 7), traced(3, 8))
+    world.crashes()  # the spool keeps the trace context
+    world.delivery.tracer = Tracer(0.0, None, exporter=spans.exporter)
+    world.delivers()
+    (span,) = spans.finished()
+    assert (span.name, span.kind.name, span.status.status_code.name) == ("deliver siem", "CLIENT", "UNSET")
+    assert (span.context.trace_id, span.parent.span_id) == (2, 7)
+    assert [(link.context.trace_id, link.context.span_id) for link in span.links] == [(3, 8)]
+    assert dict(span.attributes) == {"vedette.sink": "siem", "messaging.batch.message_count": 3, "vedette.sink.taken": 3}
+    assert span.attributes.keys() <= MESSAGE_ATTRIBUTES.keys()
+
+
+def test_each_attempt_that_fails_is_a_span_with_the_error(tmp_path):
+    spans, world = MemorySpans(), World(tmp_path)
+    world.delivery.tracer = Tracer(0.0, None, exporter=spans.exporter)
+    world.far_end.is_down = True
+    world.on_wait = lambda _: setattr(world.far_end, "is_down", len(world.waits) < 2)
+    world.takes(traced(2, 7))
+    world.delivers()
+    assert [span.status.status_code.name for span in spans.finished()] == ["ERROR", "ERROR", "UNSET"]
+
+
+def test_alerts_that_nobody_samples_leave_no_span(tmp_path):
+    spans, world = MemorySpans(), World(tmp_path)
+    world.delivery.tracer = Tracer(1.0, None, exporter=spans.exporter)
+    world.takes(an_alert(1))
+    world.delivers()
+    assert (world.got, spans.finished()) == (ids(1), ())

@@ -2,12 +2,14 @@
 
 In these tests the cheap model is sigmoid(level) and its bound 0.4, so rows with a level under about -0.41 are ended."""
 
+import asyncio
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
 from lifecycle.governance.replay.replay import Replayer
@@ -79,6 +81,14 @@ ONE = [
     pytest.param(-3.0, ("triage", b"benign", True), id="a row below the bound"),
     pytest.param(2.0, ("model", b"alert", False), id="a row above it"),
 ]
+
+
+@pytest.mark.parametrize(("level", "ran"), [(-3.0, "triage"), (2.0, "model")])
+async def test_the_span_says_whether_the_model_ran(tmp_path, level, ran):
+    world = await world_with(tmp_path)
+    await world.service.infer(replace(request("a", level=[level]), traceparent=f"00-{1:032x}-{1:016x}-01"))
+    await asyncio.sleep(0)
+    assert {span.name for span in world.spans.finished()} & {"triage", "model"} == {ran}
 
 
 @pytest.mark.parametrize(("level", "expected"), ONE)
