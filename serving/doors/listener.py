@@ -25,7 +25,7 @@ from serving.doors.http.door import HttpDoor, RiskAnswers
 from serving.doors.http.narrow_door import HEALTH, METRICS, NarrowDoor
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, HttpServer, affordable_connections, bind
 from serving.doors.interpreter import settle
-from serving.doors.requester import OnRefused
+from serving.doors.requester import OnEarlyRefusal
 from serving.doors.tls.certificates import Certificates
 from serving.doors.tls.files import HTTP1, HTTP2, TlsFiles
 from serving.doors.tls.handshakes import UNFINISHED_SHARE, Handshakes, Wrap, plain
@@ -128,7 +128,7 @@ class DoorBackend:
     metrics: Callable[[], bytes] | None = None
     union: Callable[[bytes], Awaitable[bytes]] | None = None
     admit: Callable[[], ServingError | None] | None = None
-    on_refused: OnRefused | None = None
+    on_refused: OnEarlyRefusal | None = None
     degraded: Callable[[], Sequence[str]] = tuple
     risks: RiskAnswers | None = None
     counts: AllDoorCounts = field(default_factory=AllDoorCounts)

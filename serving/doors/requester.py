@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from serving.access.credentials import API_KEY, AUTHORIZATION, ConnectionMemo, Credentials, PeerCertificate
 from serving.errors import ServingError
 
-OnRefused = Callable[[str, bytes, bytes | str | None, ServingError], None]
+OnEarlyRefusal = Callable[[str, bytes, bytes | str | None, ServingError], None]
 """Told of an inference that admission refused before its body: the door, the path, the header `traceparent`, the error."""
 
 

@@ -41,7 +41,7 @@ class Wanted:
         return self.name, self.revision.digest
 
 
-OnRefused = Callable[[Wanted, Exception, str], None]
+OnBundleRefused = Callable[[Wanted, Exception, str], None]
 
 
 def wanted_by(spec: ServingSpec) -> tuple[Wanted, ...]:
@@ -66,7 +66,7 @@ class Loader:
         model_threads: int,
         limits: ModelLimits | None = None,
         on_change: Callable[[], None] = lambda: None,
-        on_refused: OnRefused = lambda wanted, problem, reason: None,
+        on_refused: OnBundleRefused = lambda wanted, problem, reason: None,
     ) -> None:
         self._store, self._features, self._on_change, self._on_refused = store, features, on_change, on_refused
         self._probe_timeout_s, self._model_threads = probe_timeout_s, model_threads

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from serving.audit.record import AuditRecord
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable, Unsupported
-from serving.loading.loader import Loader, OnRefused, Wanted, wanted_by
+from serving.loading.loader import Loader, OnBundleRefused, Wanted, wanted_by
 from serving.loading.served_models import LoadedKey, ServedModels, build_served_models
 from serving.messages import InferAnswer, InferRequest, ModelMetadata, ModelStatistics, RepositoryEntry, ServerMetadata
 from serving.models.errors import ModelError, NoSuchModel, message_for_clients
@@ -60,7 +60,7 @@ class ModelServer:
         may_control: bool,
         record: Callable[[Change], object] | None = None,
         is_joined: Callable[[], bool] = lambda: True,
-        on_refused: OnRefused = lambda wanted, problem, reason: None,
+        on_refused: OnBundleRefused = lambda wanted, problem, reason: None,
     ) -> None:
         self._store, self._scorer, self._metrics, self._tracer = store, scorer, metrics, tracer
         self._may_control, self._record, self._is_joined = may_control, record, is_joined

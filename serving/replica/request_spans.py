@@ -77,13 +77,13 @@ def end_abandoned(seen: RequestTrace) -> None:
 class EarlyRefusals:
     """Keeps spans of requests that admission refuses before their body is read: as many as of other errors, and nothing of the rest.
 
-    Nobody knows yet which model they ask for. A serving.doors.requester.OnRefused."""
+    Nobody knows yet which model they ask for. A serving.doors.requester.OnEarlyRefusal."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
     def __call__(self, door: str, path: bytes, traceparent: bytes | str | None, error: ServingError) -> None:
-        """See OnRefused."""
+        """See OnEarlyRefusal."""
         header = traceparent.decode("latin-1") if isinstance(traceparent, bytes) else traceparent
         trace = self._tracer.keep("error", header, names.INFER_GRPC)
         if trace is None:

@@ -46,7 +46,7 @@ from serving.doors.http2.frames import PROTOCOL_ERROR
 from serving.doors.http2.hpack import Field
 from serving.doors.http2.streams import Stream
 from serving.doors.oip.errors import INTERNAL_MESSAGE
-from serving.doors.requester import OnRefused, memo_of
+from serving.doors.requester import OnEarlyRefusal, memo_of
 from serving.errors import BadRequest, DeadlineExceeded, Internal, NotFound, ServingError, Unavailable, Unsupported
 from serving.ports import InferenceService
 
@@ -69,7 +69,7 @@ class GrpcApplication:
         max_body_bytes: int,
         max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
         admit: Callable[[], ServingError | None] | None = None,
-        on_refused: OnRefused | None = None,
+        on_refused: OnEarlyRefusal | None = None,
         counts: DoorCounts | None = None,
         gate: Gate | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from serving.doors.counts import DoorCounts
 from serving.doors.grpc.door import GrpcApplication
 from serving.doors.http.server import MAX_CONNECTIONS, MAX_UNFINISHED_BYTES, affordable_connections
 from serving.doors.http2.connection import Http2Connection, Http2Connections
-from serving.doors.requester import OnRefused
+from serving.doors.requester import OnEarlyRefusal
 from serving.doors.socket_handover import SETTLE_S, drop_new_connections, is_shared
 from serving.doors.tls.handshakes import Wrap, plain
 from serving.errors import ServingError
@@ -77,7 +77,7 @@ async def start_http2(
     max_connections: int = MAX_CONNECTIONS,
     max_unfinished_bytes: int = MAX_UNFINISHED_BYTES,
     admit: Callable[[], ServingError | None] | None = None,
-    on_refused: OnRefused | None = None,
+    on_refused: OnEarlyRefusal | None = None,
     counts: DoorCounts | None = None,
     max_client_share: float = 1.0,
     wrap: Wrap = plain,

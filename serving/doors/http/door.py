@@ -26,7 +26,7 @@ from serving.doors.http.router import Endpoint, Router, Target
 from serving.doors.oip import binary_codec, control_codec, json_codec
 from serving.doors.oip.envelope import TENANT_HEADER, TIMEOUT_HEADERS, VARIANT_HEADER, Envelope, sooner, timeout_s, traceparent
 from serving.doors.oip.errors import INTERNAL_MESSAGE, error_body
-from serving.doors.requester import DoorConnection, OnRefused, credentials_of
+from serving.doors.requester import DoorConnection, OnEarlyRefusal, credentials_of
 from serving.errors import BadRequest, Internal, NotFound, ServingError, Unavailable
 from serving.messages import InferRequest
 from serving.ports import InferenceService
@@ -96,7 +96,7 @@ class HttpDoor:
     all replicas that share the port.
 
     degraded: the dependencies that are out and what happens instead, a line each, for the body of readiness.
-    admit: called before the body of an inference is kept or decoded. It returns a refusal, or None to let the request in. on_refused: told of it.
+    admit: called before the body of an inference is kept or decoded. It returns a refusal, of which on_refused is told, or None.
     gate: decides who may ask for what; None: everybody for everything.
     body_timeout_s: how long a body may take to arrive. counts: of answers over ASGI; the listener counts its own."""
 
@@ -109,7 +109,7 @@ class HttpDoor:
         openmetrics: Callable[[], bytes] | None = None,
         union: Callable[[bytes], Awaitable[bytes]] | None = None,
         admit: Callable[[], ServingError | None] | None = None,
-        on_refused: OnRefused | None = None,
+        on_refused: OnEarlyRefusal | None = None,
         degraded: Callable[[], Sequence[str]] = tuple,
         risks: RiskAnswers | None = None,
         gate: Gate | None = None,
