@@ -11,7 +11,7 @@ SHAPE ?= spike
 given = $(if $(filter command,$(origin $(2))),--$(1) $($(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-servers soak check format bench load profile demo clean services cluster-tools requirements crds chart sbom
+.PHONY: help up test test-unit test-servers soak check format bench load profile demo site clean services cluster-tools requirements crds chart sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ test-servers: $(READY) ## the other tests: real servers, the operator on an API 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of all laws; about an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)
 
-check: $(READY) ## ruff, bandit, pip-audit, mypy --strict, the arrows between the rooms, their sizes and names
+check: $(READY) ## ruff, bandit, pip-audit, mypy --strict, the arrows between the rooms, their sizes and names, the documentation site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.security.code
@@ -48,6 +48,7 @@ check: $(READY) ## ruff, bandit, pip-audit, mypy --strict, the arrows between th
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.house
+	$(BIN)/python -m tests.docs.site.build --if-changed
 
 format: $(READY) ## rewrite the code in the house format
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -63,6 +64,9 @@ profile: $(READY) ## flame graphs of a replica under load, build/profile/NAME.sv
 
 demo: $(READY) ## good and bad candidates under constant load; fails if a promise is not kept. ARGS=drift: a detector drifts and is trained again; ARGS=--cluster: on a Kubernetes whose pods run here
 	$(if $(filter --cluster,$(ARGS)),$(BIN)/python -m tests.cluster.pods.demo $(filter-out --cluster,$(ARGS)),$(BIN)/vedette demo $(ARGS))
+
+site: $(READY) ## the documentation site, in build/site; it needs no internet. ARGS=--serve: on http://127.0.0.1:8000, built again when a page changes
+	$(BIN)/python -m tests.docs.site.build $(ARGS)
 
 services: ## install the optional real servers and load generators (Debian packages): Redis, wrk, h2load, Kafka with Java and Maven, Apicurio Registry; h2spec and the OpenTelemetry Collector if Go is there. CLUSTER=1: cluster-tools too
 	sh tests/install_services.sh

@@ -34,10 +34,15 @@ def commands(page: Path) -> Iterator[str]:
     """Every command line in the page's sh blocks, continued lines joined, comments off."""
     for block in blocks(page):
         if block.language == "sh":
-            for line in block.text.replace("\\\n", " ").splitlines():
-                command = re.sub(r"(^|\s)#.*$", "", line).strip()
-                if command:
-                    yield command
+            yield from commands_of(block)
+
+
+def commands_of(block: Block) -> Iterator[str]:
+    """The command lines of one block."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        command = re.sub(r"(^|\s)#.*$", "", line).strip()
+        if command:
+            yield command
 
 
 def links(page: Path) -> Iterator[str]:
@@ -55,6 +60,39 @@ def anchors(page: Path) -> set[str]:
 def generated_part(text: str, part: str) -> re.Match[str] | None:
     """What stands between `<!-- generated: PART -->` and `<!-- end -->`."""
     return re.search(rf"(?<=<!-- generated: {re.escape(part)} -->\n)(.*?)(?=<!-- end -->)", text, re.DOTALL)
+
+
+class Shown(NamedTuple):
+    """Commands of a page, and the abridged output that it shows below them."""
+
+    commands: tuple[str, ...]
+    lines: tuple[str, ...]
+
+    def differs(self, said: str) -> list[str]:
+        """Shown lines that were not said, in this order; `...` stands for anything, and spaces for any spaces."""
+        left = [" ".join(line.split()) for line in said.splitlines()]
+        missing = []
+        for line in self.lines:
+            wanted = re.compile(
+                r"\s*".join(map(re.escape, re.split(r"\s*\.\.\.\s*", " ".join(line.split())))).replace(r"\s*", ".*")
+            )
+            at = next((n for n, one in enumerate(left) if wanted.fullmatch(one)), None)
+            if at is None:
+                missing.append(line)
+            else:
+                left = left[at + 1 :]
+        return missing
+
+
+def outputs_shown(page: Path) -> Iterator[Shown]:
+    """Each `text` block of a page, with the commands since the one before."""
+    typed: list[str] = []
+    for block in blocks(page):
+        if block.language == "sh":
+            typed += commands_of(block)
+        elif block.language == "text":
+            yield Shown(tuple(typed), tuple(block.text.splitlines()))
+            typed = []
 
 
 def files(page: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Each how-to is played by the end-to-end tests, or says why not: no command stands on a page that nobody has typed."""
+"""Each how-to and tutorial is played by the end-to-end tests, or says why not: no command stands on a page that nobody has typed."""
 
 import re
 
@@ -7,8 +7,10 @@ import pytest
 from tests.docs.pages import PAGES, commands, files, name
 from tests.e2e.running import how_to
 
-HOW_TOS = [page for page in PAGES if page.parent == how_to.HOW_TO]
-PLAYS = "".join(path.read_text(encoding="utf-8") for path in sorted((how_to.ROOT / "tests" / "e2e").rglob("test_how_to*.py")))
+HOW_TOS = [
+    page for page in PAGES if page.parent in {how_to.HOW_TO, how_to.TUTORIALS} and page != how_to.TUTORIALS / "README.md"
+]
+PLAYS = "".join(path.read_text(encoding="utf-8") for path in sorted((how_to.ROOT / "tests" / "e2e").rglob("test_*.py")))
 
 
 @pytest.mark.parametrize("page", HOW_TOS, ids=name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.running import how_to
+from tests.e2e.running import how_to, tutorials
 from tests.e2e.running.how_to import Reader, outputs, played
 from tests.e2e.running.near_rows import near_hits
 from tests.e2e.running.vedette import Vedette, up
@@ -53,8 +53,7 @@ class TestModelsOfOnesOwn:
         reader = Reader(one_folder)
         reader.makes_files(ANY)
         reader.follows(ANY)
-        serve, asks, describes = played(ANY)[-3:]
-        serve_own, asks_own = played(OWN)[-2:]
+        (serve, asks, describes), (serve_own, asks_own) = played(ANY)[-3:], played(OWN)[-2:]
         assert serve == serve_own, "one server is what both pages say"
         with up(one_folder / ".vedette", *shlex.split(serve)[2:], cwd=one_folder) as served:
             reader.server = served
@@ -305,7 +304,7 @@ def phase(reader: Reader) -> str:
 
 @pytest.mark.xdist_group("page: changes in one folder")
 class TestChangesInOneFolder:
-    """In this order: features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
+    """In this order: the first canary, features in Redis, a rollout, a variant by name, the night shift, an A/B test, scaling."""
 
     def test_keep_features_in_redis(self, rolling: Reader, redis: str | None):
         if redis is None:
@@ -319,11 +318,14 @@ class TestChangesInOneFolder:
         event = (rolling.folder / ".vedette/examples/flows.json").read_bytes()
         until(lambda: near_hits(rolling.server, "flows", event) > 0, "no row was found near", every_s=0.02)
 
+    def test_first_canary(self, rolling: Reader):
+        tutorials.first_canary(rolling)
+
     def test_roll_out_a_model(self, rolling: Reader):
         for _ in range(60):
             rolling.says(INFER)
         train, plan, start, status, history, page, threshold = played(ROLL_OUT)
-        rolling.types(ROLL_OUT, train)
+        assert has_two_versions(rolling) == train, "the tutorial has typed it in this folder"
         rolling.says(INFER)
         rolling.types(ROLL_OUT, plan, ends_with=(0, 1))  # says how much more traffic it needs, or what it found
         rolling.types(ROLL_OUT, start)
@@ -390,8 +392,10 @@ class TestChangesInOneFolder:
         assert (document["spec"]["scaling"]["minReplicas"], document["spec"]["scaling"]["maxReplicas"]) == (1, 4)
 
 
-def has_two_versions(reader: Reader) -> None:
-    """The pages on two versions begin where the page on rollouts ends."""
+def has_two_versions(reader: Reader) -> str:
+    """The pages on two versions begin where the page on rollouts ends. Gives the command that makes the second."""
+    command = "vedette train flows --seed 7"
     versions = [m["version"] for m in json.loads(reader.says("vedette models --json")) if m["name"] == "flows"]
     if len(versions) < 2:
-        reader.says("vedette train flows --seed 7")
+        reader.says(command)
+    return command

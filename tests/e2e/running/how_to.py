@@ -1,4 +1,5 @@
-"""How-to pages as a reader follows them: files made as the page says, commands typed as they stand, in a folder that was empty at first.
+"""How-to pages and tutorials as a reader follows them: files made as the page says, commands typed as they stand, in a folder that was
+empty at first.
 
 Only addresses differ, because tests never use the default ports. What cannot be followed here is named below with the reason;
 tests/docs/test_how_to.py fails for a command that is neither played nor named."""
@@ -12,14 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.docs.pages import ROOT, blocks, commands, files
+from tests.docs.pages import ROOT, blocks, commands, files, outputs_shown
 from tests.e2e.running import warm_vedette
 from tests.e2e.running.vedette import Vedette, environment
 from tests.waiting import until
 
 HOW_TO = ROOT / "docs" / "how-to"
+TUTORIALS = ROOT / "docs" / "tutorials"
 ALL = "every command"
 _SERVER = "the page's `vedette up` is the server that the tests share"
+_ACTIVE = "the tests' environment is active"
 _CLUSTER = "a cluster; tests/contract/operator/test_control.py says the verbs to one"
 _CLUSTER_ADMIN = "a cluster; tests/unit/serving/audit/keys/test_keyring.py rotates a mounted key"
 _CAPTURES = "minutes, and real captures; tests/integration/features/test_training.py judges both detectors on them"
@@ -27,7 +30,9 @@ _UNTIL_CTRL_C_LABELS = "runs until Ctrl-C; tests/integration/labels/test_label_s
 _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
-    "README.md": {". .venv/bin/activate": "the tests' environment is active"},
+    "README.md": {". .venv/bin/activate": _ACTIVE},
+    "first-canary.md": {"python traffic.py": "until Ctrl-C; the test runs it beside"},
+    "first-verdict.md": {"make up": _SERVER, ". .venv/bin/activate": _ACTIVE},
     "benchmark.md": {ALL: "20 minutes, and installs packages; tests/integration/test_bench_*.py run its parts"},
     "faults.md": {ALL: "minutes each; tests/e2e/test_faults.py plays the faults in short"},
     "load-test.md": {ALL: "minutes, and a verdict on the speed of this machine; tests/integration/loadtests/test_locust.py runs locust"},
@@ -136,10 +141,15 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
 """Page, then command -> why it is not played, or what plays it."""
 
 
+def path_of(page: str) -> Path:
+    """Of a how-to, or of a tutorial: no two have one name, the indexes aside."""
+    return next(path for folder in (HOW_TO, TUTORIALS) if (path := folder / page).exists())
+
+
 def played(page: str) -> list[str]:
     """The commands of a page that the tests type, in the page's order."""
     left_out = NOT_PLAYED.get(page, {})
-    return [] if ALL in left_out else [c for c in commands(HOW_TO / page) if " ".join(c.split()) not in left_out]
+    return [] if ALL in left_out else [c for c in commands(path_of(page)) if " ".join(c.split()) not in left_out]
 
 
 def outputs(text: str) -> dict[str, list]:
@@ -157,7 +167,7 @@ class Reader:
     typed: list[tuple[str, str]] = field(default_factory=list)
 
     def makes_files(self, page: str) -> None:
-        for name, text in files(HOW_TO / page).items():
+        for name, text in files(path_of(page)).items():
             (self.folder / name).write_text(text, encoding="utf-8")
 
     def follows(self, page: str, *, until: str = "vedette up") -> None:
@@ -176,6 +186,25 @@ class Reader:
             self.exported.setdefault(name, value)  # a test may have its own there
             return ""
         return self.says(command, ends_with=ends_with)
+
+    def hears(self, page: str, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
+        """As types(), but what a terminal would show: notes too, before the output."""
+        assert command in played(page), f"{page} does not say {command!r}"
+        self.typed.append((page, command))
+        done = self._run(command)
+        assert done.returncode in ends_with, (
+            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        )
+        return f"{done.stderr}\n{done.stdout}"
+
+    def shows(self, page: str, *, ends_with: tuple[int, ...] = (0,)) -> Iterator[str]:
+        """Type a page's commands up to each output that it shows, and see that they print that. Gives what was printed."""
+        for shown in outputs_shown(path_of(page)):
+            typed = [command for command in shown.commands if command in played(page)]
+            if typed:
+                said = "\n".join(self.hears(page, command, ends_with=ends_with) for command in typed)
+                assert not (missing := shown.differs(said)), f"{page} shows {missing}, but this was said:\n{said[-6000:]}"
+                yield said
 
     def refused(self, command: str) -> str:
         """What a command that must end with 1 says."""
@@ -212,7 +241,7 @@ class Reader:
 
     def runs_python(self, page: str) -> Iterator[str]:
         """What each Python program of a page prints."""
-        for block in blocks(HOW_TO / page):
+        for block in blocks(path_of(page)):
             if block.language == "python":
                 program = [sys.executable, "-c", self.addressed(block.text)]
                 done = subprocess.run(

@@ -1,0 +1,139 @@
+"""Build the documentation site, strictly: `python -m tests.docs.site.build`, into build/site.
+
+--if-changed builds only if something that the site is made of has changed since the last good build; `make check` says so, because a
+build takes seconds. --serve shows the site on loopback and builds again when a page changes. A site that would ask another host for
+anything is refused: people read it where there is no internet, and nobody else should learn what they read."""
+
+import argparse
+import hashlib
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+SITE: Final = ROOT / "build" / "site"
+STAMP: Final = ROOT / "build" / "site.digest"
+MADE_OF: Final = ("mkdocs.yml", "CHANGELOG.md", "docs", "tests/docs/site")
+PACKAGES: Final = ("mkdocs", "mkdocs-material", "markdown", "pymdown-extensions")
+
+NEVER_ASKED: Final = (
+    "https://api.github.com/",  # only if repo_url is set; it is not
+    "https://unpkg.com/mermaid@",  # only on a page with a diagram of mermaid; there is none
+    "https://unpkg.com/resize-observer-polyfill",  # only by browsers of before 2020
+    "https://bit.ly/",  # in a warning of the search for programmers
+)
+"""Addresses in the theme's scripts that these pages give no cause to ask, and why."""
+
+_ASSETS: Final = {
+    "script": ("src",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"), "video": ("src", "poster"),
+    "audio": ("src",), "embed": ("src",), "object": ("data",), "link": ("href",), "form": ("action",), "image": ("href", "xlink:href"),
+    "use": ("href", "xlink:href"),
+}  # fmt: skip
+"""Elements and attributes that make a browser ask for something. `a` is not among them: people choose to follow it."""
+_OTHER = re.compile(r"^\s*(?:[a-z][a-z+.-]*:)?//", re.IGNORECASE)
+_CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:[a-z]+:)?//[^"')\s]+)""", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://[\w./@-]+")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_NAMES_ONLY = re.compile(r"^https?://(?:www\.w3\.org|localhost|127\.0\.0\.1)\b")
+
+
+class _Assets(HTMLParser):
+    """Collects what one page makes a browser ask another host for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """One element."""
+        given = dict(attrs)
+        if tag == "link" and given.get("rel") in {"canonical", "next", "prev"}:
+            return  # says where a page is; nothing is loaded
+        self.found += [value for name in _ASSETS.get(tag, ()) if _OTHER.match(value := given.get(name) or "")]
+        self.found += _CSS.findall(given.get("style") or "")
+
+
+def foreign(site: Path) -> Iterator[str]:
+    """What the pages, styles, pictures and scripts of a built site ask another host for, in words."""
+    for path in sorted(site.rglob("*")):
+        if path.suffix not in {".html", ".css", ".svg", ".js"}:
+            continue
+        text = path.read_text(encoding="utf-8")
+        found: list[str] = []
+        if path.suffix == ".js":
+            found = [
+                a
+                for a in _ADDRESS.findall(_COMMENT.sub("", text))
+                if not a.startswith(NEVER_ASKED) and not _NAMES_ONLY.match(a)
+            ]
+        elif path.suffix == ".css":
+            found = _CSS.findall(text)
+        else:
+            page = _Assets()
+            page.feed(text)
+            found = page.found + [a for style in re.findall(r"<style.*?</style>", text, re.DOTALL) for a in _CSS.findall(style)]
+        yield from (f"{path.relative_to(site)} asks another host for {address}" for address in found)
+
+
+def digest() -> str:
+    """Of everything that the site is made of."""
+    total = hashlib.sha256()
+    for name in PACKAGES:
+        total.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+    for name in MADE_OF:
+        top = ROOT / name
+        for path in sorted(
+            p for p in ([top] if top.is_file() else top.rglob("*")) if p.is_file() and "__pycache__" not in p.parts
+        ):
+            total.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _mkdocs(*arguments: str) -> int:
+    program = [sys.executable, "-m", "mkdocs", *arguments]
+    return subprocess.run(program, cwd=ROOT, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}).returncode
+
+
+def build() -> list[str]:
+    """Build it; what is wrong with it, in words."""
+    STAMP.unlink(missing_ok=True)
+    before = digest()
+    if _mkdocs("build", "--strict", "--quiet") != 0:
+        return ["the documentation site could not be built; mkdocs says why above"]
+    wrong = list(foreign(SITE))
+    if not wrong:
+        STAMP.write_text(before, encoding="utf-8")
+    return wrong
+
+
+def main() -> int:
+    """Build or serve; 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--if-changed", action="store_true", help="build only if something has changed since the last good build"
+    )
+    parser.add_argument(
+        "--serve", action="store_true", help="show it on loopback until Ctrl-C, and build again when a page changes"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="with --serve: the port (default: 8000)")
+    asked = parser.parse_args()
+    if asked.serve:
+        return _mkdocs("serve", "--dev-addr", f"127.0.0.1:{asked.port}")
+    if asked.if_changed and SITE.is_dir() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest():
+        return 0
+    wrong = build()
+    for fault in wrong:
+        print(fault)
+    if not wrong and not asked.if_changed:
+        print(f"{SITE / 'index.html'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
