@@ -43,7 +43,7 @@ class TestModelsOfOnesOwn:
         reader = Reader(one_folder)
         reader.makes_files(OWN)
         reader.follows(OWN)
-        verdicts = [json.loads(line) for line in (one_folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+        verdicts = list(map(json.loads, (one_folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()))
         assert len(verdicts) > 100
         assert not [line for line in verdicts if "error" in line]
         assert {"alert", "benign"} <= {line["verdict"] for line in verdicts}
@@ -209,8 +209,7 @@ class TestOnOneServer:
         reasons = reader.types(page, reads).splitlines()
         assert reasons
         reader.types(page, keeps)
-        receipt = (reader.folder / "receipt.txt").read_text(encoding="utf-8").strip()
-        log = reader.folder / ".vedette" / "audit"
+        receipt, log = (reader.folder / "receipt.txt").read_text(encoding="utf-8").strip(), reader.folder / ".vedette" / "audit"
         until(lambda: any(receipt.encode() in path.read_bytes() for path in log.glob("segment-*.jsonl")), "no record")
         told = reader.types(page, why)
         assert "row 0: alert" in told
