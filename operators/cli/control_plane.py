@@ -2,12 +2,9 @@
 
 import functools
 import inspect
-import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,8 +13,7 @@ import typer
 from operators.cli.console import CommandError, errors, print_json
 
 if TYPE_CHECKING:
-    from operators.control.port import Control, Record, ServiceDocument
-    from operators.rollout.status import HistoryEntry, VerbRequest
+    from operators.control.port import Control, ServiceDocument
 
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
 StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine (default: VEDETTE_STORE_DIR or .vedette).")]
@@ -26,9 +22,6 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a 
 Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster, with this kubeconfig.")]
 Why = Annotated[str, typer.Option(help="Reason; recorded with your name in the history.")]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
-
-_HANDLED_WITHIN_S = 10.0
-_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +142,8 @@ def send_verb(
     """Send a verb, wait a moment until it is handled, and print the result. by: who says it; the person at this command line if None.
 
     Raises CommandError if it is refused, and ControlError."""
+    from operators.control.asking import refusal_of, request_of, wait_until_handled
+
     request = request_of(control, verb, why, args, by)
     earlier = control.read(name).status.moves
     control.ask(name, request)
@@ -172,40 +167,3 @@ def send_verb(
     status = handled.status
     message = f": {status.message}" if status.message else ""
     errors.print(f"{verb} {name}: handled; {status.phase}{message}", markup=False)
-
-
-def request_of(
-    control: "Control", verb: str, why: str, args: dict[str, str] | None = None, by: str | None = None
-) -> "VerbRequest":
-    """A request by the person at this command line (or `by`), now."""
-    from operators.rollout.status import VerbRequest
-
-    return VerbRequest.model_validate(
-        {
-            "id": secrets.token_hex(8), "verb": verb, "by": by or control.who(), "why": why,
-            "at": datetime.now(UTC), "args": args or {},
-        }
-    )  # fmt: skip
-
-
-def wait_until_handled(control: "Control", name: str, request: "VerbRequest") -> "Record | None":
-    """The service once the request was handled; None if that takes too long."""
-    if control.caution() is not None:
-        return None
-    until = time.monotonic() + _HANDLED_WITHIN_S
-    while time.monotonic() < until:
-        record = control.read(name)
-        if request.id in record.status.handled:
-            return record
-        time.sleep(_POLL_S)
-    return None
-
-
-def refusal_of(record: "Record", request: "VerbRequest", earlier: "Sequence[HistoryEntry]") -> str | None:
-    """Why a handled request was refused; None if it was not. earlier: the moves before it was sent.
-
-    The times of request and move are of two machines, so they are not compared."""
-    for move in reversed(record.status.moves):
-        if move not in earlier and move.by == request.by and move.move == f"refuse {request.verb}":
-            return move.reason
-    return None

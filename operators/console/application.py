@@ -28,6 +28,7 @@ from operators.control.port import ControlError, NoSuchService
 HEALTH: Final = "/healthz"
 MOST_FIELDS: Final = 200
 MOST_KEY: Final = 253
+_MOST_WORDS: Final = 500
 _SEEN_S: Final = 365 * 86_400
 _THEMES: Final = ("auto", "light", "dark")
 _log = logging.getLogger("vedette.console")
@@ -52,7 +53,7 @@ class ConsoleApp:
         self.sessions = SessionStore(now_s)
         self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
         prefix = "__Host-" if origins.is_tls and not site.base else ""
-        self._cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
+        self.cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
 
     def asgi(self) -> ASGIApp:
         """The application behind its front door."""
@@ -151,6 +152,7 @@ class ConsoleApp:
     # Problems
 
     def _problem_page(self, request: Request, status: int, words: str, page: ConsolePage | None = None) -> Response:
+        words = words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
         values = {**self._shared(page, self._session(request), request.cookies), "status": status, "words": words}
         values["is_first_visit"] = False
         return HTMLResponse(self._rendering.html("problem.html.j2", values), status)
@@ -176,7 +178,7 @@ class ConsoleApp:
     # Sign-in
 
     def _session(self, request: Request, *, touch: bool = True) -> Session | None:
-        return self.sessions.find(request.cookies.get(self._cookie, ""), touch=touch)
+        return self.sessions.find(request.cookies.get(self.cookie, ""), touch=touch)
 
     async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
         """The fields of a form. Raises HTTPException if it is none, or does not bring the session's CSRF token."""
@@ -242,10 +244,10 @@ class ConsoleApp:
 
     def _begun(self, request: Request, session: Session, following: str) -> Response:
         """Go on under a new id; whatever session the browser had before ends."""
-        self.sessions.end(request.cookies.get(self._cookie, ""))
+        self.sessions.end(request.cookies.get(self.cookie, ""))
         _log.info("%s signed in (%s)", session.person.name, session.person.how)
         answer = RedirectResponse(self._site.url(following), status_code=303)
-        self._set(answer, self._cookie, session.id)
+        self._set(answer, self.cookie, session.id)
         return answer
 
     async def _sign_out(self, request: Request) -> Response:
@@ -255,7 +257,7 @@ class ConsoleApp:
             self.sessions.end(session.id)
         answer = RedirectResponse(self._site.url("/sign-in"), status_code=303)
         answer.delete_cookie(
-            self._cookie, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
+            self.cookie, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
         )
         answer.headers["clear-site-data"] = '"cache"'
         return answer

@@ -94,9 +94,9 @@ class Visit:
         own = self.site.control.who() if self.person.how == "link" else self.person.name
         return self.site.control, own
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """A whole page."""
-        return self.render(self, template, status, values)
+    def page(self, template: str, /, *, http_status: int = 200, **values: Any) -> Response:
+        """A whole page. values: what the template gets beside what every template gets."""
+        return self.render(self, template, http_status, values)
 
     def back_to(self, path: str, said: str = "", *, is_problem: bool = False) -> Response:
         """After an act: look at this page of the console again. said: shown there once."""

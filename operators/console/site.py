@@ -42,6 +42,6 @@ class Site:
             raise ValueError(f"not a path of the console: {path[:80]!r}")
         return f"{self.base}{path}"
 
-    def fragment(self, template: str, **values: Any) -> str:
+    def fragment(self, template: str, /, **values: Any) -> str:
         """A part of a page: the same for all viewers."""
         return self.fragment_of(template, {"site": self, "now": self.now, "url": self.url, **values})

@@ -5,7 +5,7 @@ It does not act by itself; the operator does."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -71,6 +71,11 @@ class ClusterControl:
                 "or choose another cluster with --context"
             ) from problem
         return tuple(sorted(item["metadata"]["name"] for item in found))
+
+    def stamps(self) -> Mapping[str, object]:
+        """For every ModelService: its resourceVersion. A policy that is edited shows only when the service changes. Raises Unreachable."""
+        found = self._ask(lambda kube: kube.list_all(MODEL_SERVICES, self._namespace, only_metadata=True))[0]
+        return {item["metadata"]["name"]: item["metadata"].get("resourceVersion") for item in found}
 
     def read(self, name: str) -> Record:
         """Raises NoSuchService, DamagedState, Unreachable."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from operators.backends.exposition import ReplicaPage
 
 LOOP_LOCK = ".loop.lock"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, which is ten times as fast, where it is there."""
 
 
 class ControlFolder:
@@ -62,6 +64,16 @@ class ControlFolder:
     def names(self) -> tuple[str, ...]:
         """Every service, by name."""
         return tuple(sorted(p.stem for p in (self.folder / "services").glob("*.yaml") if not p.name.startswith(".")))
+
+    def stamps(self) -> Mapping[str, object]:
+        """For every service: when its files and the policies were written last."""
+        policies = tuple(sorted(_stamp(p) for p in (self.folder / "policies").glob("*.yaml")))
+        return {
+            name: (
+                _stamp(self._service_path(name)), _stamp(self._status_path(name)), _stamp(self.folder / f"{name}.requests"), policies
+            )
+            for name in self.names()
+        }  # fmt: skip
 
     def orphans(self) -> tuple[str, ...]:
         """Names that have a status and no document any more."""
@@ -266,6 +278,15 @@ def owner_of(path: Path) -> str | None:
         return None
 
 
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Another one after the file was replaced or the folder changed; zeros if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 def _read_yaml(path: Path) -> ServiceDocument | None:
     try:
         document = deepcopy(_parsed(path.read_text(encoding="utf-8")))
@@ -281,7 +302,7 @@ def _read_yaml(path: Path) -> ServiceDocument | None:
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Any:
     """Remembered: the loop reads documents that nobody changed at every look, and YAML takes milliseconds."""
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader=_LOADER)  # noqa: S506  # nosec B506  # both are safe loaders
 
 
 def _named(document: Mapping[str, Any], name: str) -> ServiceDocument:

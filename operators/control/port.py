@@ -78,6 +78,10 @@ class Control(Protocol):
         """Every service, by name."""
         ...
 
+    def stamps(self) -> Mapping[str, object]:
+        """For every service by name: a value that is another one after anything of it was written. Cheaper than reading them all."""
+        ...
+
     def read(self, name: str) -> Record:
         """Raises NoSuchService, DamagedState, Unreachable."""
         ...

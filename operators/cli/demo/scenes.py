@@ -12,8 +12,8 @@ from typing import Any, Final
 from operators.cli.demo.traffic import DemoTraffic, TrafficCounts
 from operators.cli.demo.world import MODEL
 from operators.cli.rollout.start import started
-from operators.cli.rollout.view import move_words
 from operators.control.folder import ControlFolder
+from operators.control.words import move_words
 from operators.rollout.status import ExperimentReport, FinishedRollout, RolloutStatus
 from serving.models.bundle import Bundle
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from operators.cli.console import CommandError
-from operators.cli.rollout.view import thresholds
 from operators.control.looks import EvidencePoint
 from operators.control.port import Record
+from operators.control.words import thresholds
 
 
 def write_page(path: Path, record: Record, looks: Sequence[EvidencePoint]) -> None:

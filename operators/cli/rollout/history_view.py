@@ -7,8 +7,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from operators.cli.rollout.ages import ago
-from operators.cli.rollout.view import move_words, short
 from operators.control.port import Record
+from operators.control.words import move_words, short
 from operators.rollout.status import Assessment, FinishedRollout, HistoryEntry
 from operators.values import format_duration
 

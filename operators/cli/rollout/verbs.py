@@ -2,8 +2,6 @@
 
 What approvers say is signed where they have a key. Whether it counts is decided by lifecycle.governance.approvals."""
 
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +13,7 @@ from operators.cli.control_plane import ControlPlaneChoice, Name, Why, send_verb
 
 if TYPE_CHECKING:
     from lifecycle.governance.approvals.note import ApprovalSubject
-    from operators.control.port import Control, Record
+    from operators.control.port import Control
     from serving.audit.signed_note import Signer
 
 
@@ -37,8 +35,11 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Go on to the next step without waiting for the end of this one."""
+    from operators.control.asking import expected_step
+
     control = choice.open()
-    send_verb(control, name, "promote-full" if full else "promote", why, as_json=as_json, args=expected_step(control, name))
+    args = expected_step(control.read(name))
+    send_verb(control, name, "promote-full" if full else "promote", why, as_json=as_json, args=args)
 
 
 def _verb(verb: str, help_text: str) -> Callable[..., None]:
@@ -56,14 +57,6 @@ resume = _verb("resume", "End a pause.")
 abort = _verb("abort", "Give all traffic back to stable at once.")
 retry = _verb("retry", "Start an aborted rollout again from its first step, with fresh evidence.")
 undo = _verb("undo", "Give all traffic back to the former stable; takes effect at once within the rollback window.")
-
-
-def expected_step(control: "Control", name: str) -> dict[str, str]:
-    """The revision and step that the person saw. The verb is refused if the rollout is at another one when it is handled."""
-    status = control.read(name).status
-    if not status.is_under_way or status.candidate is None:
-        return {}
-    return {"revision": status.candidate.digest, "step": str(status.step_index + 1)}
 
 
 @with_control_plane
@@ -84,24 +77,22 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Approve the current approval step. With --key the approval is signed; it counts for this revision, step and rollout only."""
+    from operators.control.asking import expected_step, missing_role, seen_evidence, subject_of
+
     control = choice.open()
     record = control.read(name)
     status = record.status
     verb = "break-glass" if break_glass else "approve"
     by, signer = _speaker(control, key, key_name)
-    chosen = role or _role(control, record, by)
+    chosen = role or missing_role(control, record, by)
     groups = control.groups()
-    args = (
-        expected_step(control, name) | ({"groups": ",".join(groups)} if groups else {}) | ({"role": chosen} if chosen else {})
-    )
+    args = expected_step(record) | ({"groups": ",".join(groups)} if groups else {}) | ({"role": chosen} if chosen else {})
     if status.is_under_way and status.candidate is not None:
-        args |= {"evidence": _evidence(record)} | ({"attempt": status.attempt} if status.attempt else {})
+        args |= {"evidence": seen_evidence(record)} | ({"attempt": status.attempt} if status.attempt else {})
     if signer is not None:
-        if status.candidate is None:
+        subject = subject_of(record)
+        if subject is None:
             raise CommandError(f"no rollout of {name} is under way (phase {status.phase}); there is nothing to sign")
-        from lifecycle.governance.approvals.note import ApprovalSubject
-
-        subject = ApprovalSubject(_service(record), status.attempt, status.candidate.digest, status.step_index + 1)
         args["note"] = _note(subject, verb, by, signer, chosen, expires, args.get("evidence", ""), why)
     elif expires is not None:
         raise CommandError("--expires is part of the signed note; give --key FILE too")
@@ -111,8 +102,10 @@ def approve(
 @with_control_plane
 def reject(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json = False) -> None:
     """Reject the current approval step, which aborts the rollout. Needs --why."""
+    from operators.control.asking import expected_step
+
     control = choice.open()
-    send_verb(control, name, "reject", why, as_json=as_json, args=expected_step(control, name))
+    send_verb(control, name, "reject", why, as_json=as_json, args=expected_step(control.read(name)))
 
 
 @with_control_plane
@@ -128,22 +121,12 @@ def review(
         if not record.status.break_glass:
             raise CommandError(f"no step of {name} was passed by break-glass; there is nothing to sign")
         from lifecycle.governance.approvals.note import ApprovalSubject
+        from operators.control.asking import service_words
 
         last = record.status.break_glass[-1]
-        subject = ApprovalSubject(_service(record), last.attempt, last.revision, last.step)
+        subject = ApprovalSubject(service_words(record), last.attempt, last.revision, last.step)
         args = {"note": _note(subject, "review", by, signer, None, None, "", why)}
     send_verb(control, name, "review", why, as_json=as_json, args=args, by=by)
-
-
-def _service(record: "Record") -> str:
-    return f"modelservice/{record.ref.namespace}/{record.ref.name}"
-
-
-def _evidence(record: "Record") -> str:
-    """The figures that are signed: those of the last look."""
-    from operators.rollout.governance.acts import figures
-
-    return json.dumps(figures(record.status.assessment), separators=(",", ":"), sort_keys=True)
 
 
 def _speaker(control: "Control", key: Path | None, key_name: str | None) -> "tuple[str, Signer | None]":
@@ -161,23 +144,6 @@ def _speaker(control: "Control", key: Path | None, key_name: str | None) -> "tup
     return owner.name, Signer.from_file(key, owner.key.name)
 
 
-def _role(control: "Control", record: "Record", by: str) -> str | None:
-    """The first role that is still missing and that the file of people gives them."""
-    from operators.control.port import ControlError
-
-    status, steps = record.status, (record.status.policy or record.rollout).steps
-    step = steps[status.step_index].approval if status.step_index < len(steps) else None
-    try:
-        person = control.people().by_name.get(by)
-    except ControlError:
-        person = None
-    if step is None or person is None:
-        return None
-    taken = {a.role for a in status.approvals}
-    own = [role for role in step.roles if role in person.roles]
-    return next((role for role in own if role not in taken), next(iter(own), None))
-
-
 def _note(
     subject: "ApprovalSubject",
     decision: str,
@@ -188,13 +154,11 @@ def _note(
     evidence: str,
     why: str,
 ) -> str:
-    from lifecycle.governance.approvals.note import ApprovalNote, evidence_hash
+    from operators.control.asking import note_of
     from operators.values import parse_duration
 
-    now_us = time.time_ns() // 1000
     try:
         lasts = None if expires is None else round(parse_duration(expires).total_seconds() * 1_000_000)
     except ValueError as problem:
         raise CommandError(f"--expires {problem}") from problem
-    ends = None if lasts is None else now_us + lasts
-    return signer.sign(ApprovalNote(subject, decision, by, role, now_us, ends, evidence_hash(evidence), why).text())
+    return signer.sign(note_of(subject, decision, by, role, lasts_us=lasts, evidence=evidence, why=why).text())

@@ -16,9 +16,9 @@ from rich.text import Text
 from operators.cli.rollout.ages import ago
 from operators.cli.rollout.experiment_view import report_panel
 from operators.control.port import Record
-from operators.rollout.spec import Analysis, Revision, Step
+from operators.control.words import UNDER_WAY, move_words, short, split_of, step_words, thresholds, unobserved
+from operators.rollout.spec import Analysis, Step
 from operators.rollout.status import GateView, HistoryEntry, Phase, RolloutStatus, Verdict
-from operators.values import format_duration
 
 _BAR: Final = 12
 _SPLIT_BAR: Final = 48
@@ -39,7 +39,6 @@ _VERDICTS: Final = {
     Verdict.INVALID: "magenta",
 }
 _COLOURS: Final = ("green", "cyan", "magenta", "yellow", "blue", "white", "red", "bright_black")
-_UNDER_WAY: Final = (Phase.PROGRESSING, Phase.PAUSED)
 
 
 def rollout_panel(record: Record, now: datetime) -> RenderableType:
@@ -50,7 +49,7 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
         parts.append(Text(f"cannot be followed: {record.problem}", style="red"))
     if not record.is_observed:
         parts.append(Text(f"waits for: {unobserved(record)}", style="yellow"))
-    if status.phase in _UNDER_WAY or (status.phase is Phase.ABORTED and status.candidate is not None):
+    if status.phase in UNDER_WAY or (status.phase is Phase.ABORTED and status.candidate is not None):
         parts += [Text(), step_track(record.rollout.steps, status)]
     parts += [Text(), split_bar(split_of(status))]
     if status.assessment.gates:
@@ -69,22 +68,6 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     title = Text.assemble((f" {record.ref.name} ", "bold"), (f"{phase} ", f"bold {style}"))
     where = Text(f" {record.ref.namespace} ", style="dim")
     return Panel(Group(*parts), title=title, title_align="left", subtitle=where, subtitle_align="right", border_style=style)
-
-
-def short(revision: Revision | None) -> str:
-    """Version and the beginning of the revision's digest."""
-    return "none" if revision is None else f"v{revision.version} {revision.digest.removeprefix('sha256:')[:8]}"
-
-
-def split_of(status: RolloutStatus) -> tuple[tuple[str, float, float], ...]:
-    """(variant, weight %, mirror %) of everything that meets traffic now; stable takes the rest."""
-    if status.variants:
-        beside = tuple((v.name, v.weight, v.mirror) for v in status.variants if v.name != "stable")
-    elif status.candidate is not None and status.phase in _UNDER_WAY:
-        beside = (("candidate", status.weight, status.mirror),)
-    else:
-        beside = ()
-    return (("stable", 100.0 - sum(w for _, w, _ in beside), 0.0), *beside)
 
 
 def split_bar(split: Iterable[tuple[str, float, float]]) -> Text:
@@ -117,22 +100,6 @@ def step_track(steps: tuple[Step, ...], status: RolloutStatus) -> Text:
     return track
 
 
-def step_words(step: Step) -> str:
-    """A step in two words."""
-    if step.set_weight is not None:
-        return f"{step.set_weight:g} %"
-    if step.mirror is not None:
-        return f"mirror {step.mirror.percent:g} %"
-    if step.pause is not None:
-        return f"pause {format_duration(step.pause.duration)}" if step.pause.duration else "pause"
-    if step.approval is not None:
-        roles = " + ".join(step.approval.roles)
-        return f"approval by {roles or step.approval.approvers}"
-    if step.set_replicas is not None:
-        return f"{step.set_replicas.replicas} replicas"
-    return "analysis"
-
-
 def gate_table(gates: Iterable[GateView], analysis: Analysis) -> Table:
     """Counts, intervals and e-values of each gate."""
     worse_at, fine_at = thresholds(analysis)
@@ -155,12 +122,6 @@ def gate_table(gates: Iterable[GateView], analysis: Analysis) -> Table:
             more,
         )
     return table
-
-
-def thresholds(analysis: Analysis) -> tuple[float, float]:
-    """E-values at which one gate says worse, and no worse: shared among the gates as the policy says."""
-    shares = len(analysis.gates) if analysis.combine == "bonferroni" else 1
-    return shares / analysis.alpha, 1 / analysis.beta
 
 
 def e_bar(value: float, threshold: float, colour: str) -> Text:
@@ -187,11 +148,6 @@ def event_list(moves: Iterable[HistoryEntry], now: datetime) -> Table:
     return table
 
 
-def move_words(move: HistoryEntry) -> str:
-    """A move in two words; the weight only where it is what moved."""
-    return f"{move.move} {move.weight:g} %" if move.move == "setWeight" and move.weight is not None else move.move
-
-
 def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime) -> Table:
     """One line a service, with the columns `kubectl get` prints. unread: what is wrong with those that cannot be read, by name."""
     table = Table(header_style="bold", title_justify="left")
@@ -199,7 +155,7 @@ def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime
         table.add_column(name, no_wrap=name == "NAME", overflow="fold")
     for record in records:
         status = record.status
-        is_busy = status.phase in _UNDER_WAY
+        is_busy = status.phase in UNDER_WAY
         table.add_row(
             record.ref.name,
             Text(status.phase, style=_PHASES[status.phase]) if record.is_observed else Text("Waiting", style="yellow"),
@@ -213,11 +169,6 @@ def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime
     for name, problem in unread.items():
         table.add_row(name, Text("Unreadable", style="red"), "", "", "", "", "", problem)
     return table
-
-
-def unobserved(record: Record) -> str:
-    """What a service waits for that nobody could look at yet."""
-    return record.service.status.waiting_for or "whoever runs the rollouts to look at it"
 
 
 def _experiment(status: RolloutStatus, now: datetime) -> list[RenderableType]:
@@ -234,7 +185,7 @@ def _revisions(status: RolloutStatus, now: datetime) -> RenderableType:
     parts = [Text.assemble(("  stable ", "dim"), (short(status.stable), "bold green"))]
     if status.candidate is not None and status.phase is not Phase.HEALTHY:
         parts.append(Text.assemble(("candidate ", "dim"), (short(status.candidate), "bold cyan")))
-        if status.phase in _UNDER_WAY:
+        if status.phase in UNDER_WAY:
             loaded = ("loaded in every replica", "green") if status.is_ready else ("not loaded everywhere yet", "yellow")
             parts.append(Text.assemble(loaded))
     if status.started is not None and status.phase is not Phase.HEALTHY:

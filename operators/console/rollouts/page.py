@@ -1,15 +1,124 @@
-"""The page Rollouts: the list of services."""
+"""The page Rollouts: the list of services, one service with its evidence, and what people do to it."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from operators.console.page import ConsolePage, PageRoute, Visit
+from operators.console.page import ConsolePage, LiveTopic, PageProblem, PageRoute, Visit
+from operators.console.roles import ConsoleRole
+from operators.console.rollouts.acts import act, decide, text_to_sign
+from operators.console.rollouts.chart import evidence_chart
+from operators.console.rollouts.overview import index_of, is_phase, list_page
+from operators.console.rollouts.view import acts_now, approval_step, service_values, standing_words
+from operators.console.site import Site
+from operators.control.asking import expected_step
+from operators.control.port import ControlError, Record
+from operators.control.words import thresholds
+
+_MOST_QUERY: Final = 100
 
 
-def show(visit: Visit) -> Response:
-    """The list."""
-    return visit.page("rollouts/list.html.j2", names=visit.site.control.names())
+def show_list(visit: Visit) -> Response:
+    """Every service, those that need people first."""
+    values = _list_values(visit.site, _list_query(visit.query))
+    return visit.page("rollouts/list.html.j2", **values, caution=visit.site.control.caution())
 
 
-PAGE: Final = ConsolePage(room="rollouts", title="Rollouts", path="/rollouts", routes=(PageRoute("/rollouts", show),))
+def show_service(visit: Visit) -> Response:
+    """One service."""
+    control = visit.site.control
+    record = control.read(_name(visit.params["name"]))
+    return visit.page(
+        "rollouts/service.html.j2",
+        **service_values(record),
+        **_chart_values(visit.site, record),
+        acts=acts_now(record),
+        approval=approval_step(record),
+        is_starter=record.status.started_by == _acting_name(visit),
+        standing=standing_words(record),
+        expected=expected_step(record),
+        may_move=visit.person.may(ConsoleRole.SRE),
+        may_approve=visit.person.may(ConsoleRole.APPROVER),
+        caution=control.caution(),
+    )
+
+
+def _acting_name(visit: Visit) -> str:
+    try:
+        return visit.acting()[1]
+    except (PageProblem, ControlError):  # they cannot act, and looking goes on
+        return visit.person.name
+
+
+def _list_query(query: Mapping[str, str]) -> dict[str, str]:
+    """The parts of a list's query that count, in one order: they are the key of its live topic."""
+    phase, page = query.get("phase", ""), query.get("page", "")
+    found = {
+        "q": query.get("q", "").strip()[:_MOST_QUERY],
+        "phase": phase if is_phase(phase) else "",
+        "page": page if page.isascii() and page.isdigit() and len(page) < 6 else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _list_values(site: Site, query: Mapping[str, str]) -> dict[str, Any]:
+    text, phase, number = query.get("q", ""), query.get("phase", ""), int(query.get("page", "1"))
+    shown = list_page(index_of(site).lines(), text=text, phase=phase, page=number)
+
+    def query_of(**changed: object) -> str:
+        return urlencode({name: value for name, value in {**query, **changed}.items() if value})
+
+    return {"shown": shown, "q": text, "phase": phase, "key": urlencode(query), "query_of": query_of}
+
+
+def _watch_list(site: Site, key: str) -> Mapping[str, str]:
+    values = _list_values(site, _list_query(dict(parse_qsl(key[: 3 * _MOST_QUERY]))))
+    return {"rollouts-rows": site.fragment("rollouts/rows.html.j2", **values)}
+
+
+def _watch_service(site: Site, key: str) -> Mapping[str, str]:
+    record = site.control.read(_name(key))
+    values = service_values(record)
+    parts = {part: site.fragment(f"rollouts/{part}.html.j2", **values) for part in ("standing", "evidence", "moves")}
+    said = f"{record.ref.name}: {values['phase']}. {values['waits'] or record.status.message}"
+    texts = {"announce": said, "rollout-step": standing_words(record)}
+    return {**parts, **{place: site.fragment("rollouts/said.html.j2", said=text) for place, text in texts.items()}}
+
+
+def _watch_chart(site: Site, key: str) -> Mapping[str, str]:
+    record = site.control.read(_name(key))
+    return {"chart": site.fragment("rollouts/chart.html.j2", **_chart_values(site, record))}
+
+
+def _chart_values(site: Site, record: Record) -> dict[str, Any]:
+    worse_at, fine_at = thresholds((record.status.policy or record.rollout).analysis)
+    return {"chart": evidence_chart(site.control.looks(record.ref.name), worse_at, fine_at)}
+
+
+def _name(text: str) -> str:
+    """A name of a service: it becomes part of a path. Raises PageProblem."""
+    if not 0 < len(text) <= 253 or "/" in text or text.startswith(".") or not text.isprintable():
+        raise PageProblem("There is no such service.", 404)
+    return text
+
+
+PAGE: Final = ConsolePage(
+    room="rollouts",
+    title="Rollouts",
+    path="/rollouts",
+    routes=(
+        PageRoute("/rollouts", show_list),
+        PageRoute("/rollouts/{name}", show_service),
+        PageRoute("/rollouts/{name}/act", act, method="POST", role=ConsoleRole.SRE),
+        PageRoute("/rollouts/{name}/decide", decide, method="POST", role=ConsoleRole.APPROVER),
+        PageRoute("/rollouts/{name}/text-to-sign", text_to_sign, method="POST", role=ConsoleRole.APPROVER),
+    ),
+    topics=(
+        LiveTopic("rollouts", _watch_list),
+        LiveTopic("rollout", _watch_service),
+        LiveTopic("rollout-chart", _watch_chart, every_s=10.0),
+    ),
+    scripts=("approve.js",),
+)

@@ -1,0 +1,1 @@
+"""A console over a folder, really listening, and what it shows."""
