@@ -1,18 +1,13 @@
 """`vedette lineage`: what an answer, a bundle or a rollout was made of, and what came of it."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json
 from operators.cli.control_plane import StoreDir
-
-if TYPE_CHECKING:
-    from lifecycle.governance.lineage.facts import RolloutFact, RolloutMove
-    from operators.rollout.status import HistoryEntry, RolloutStatus
 
 app = typer.Typer(no_args_is_help=True, help="What an answer, a bundle or a rollout was made of, and what came of it.")
 
@@ -39,6 +34,7 @@ def show(
     from lifecycle.governance.lineage.svg import draw
     from lifecycle.governance.lineage.tree import tree_lines
     from operators.cli.audit.archive_options import archive_if_there
+    from operators.control.rollout_facts import rollout_facts
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
@@ -85,45 +81,3 @@ def emit(
         print_json({"sent": len(events), "to": to, "bundle": bundle.digest, "run": events[0].run.runId})
     else:
         page().print(f"{len(events)} events of {bundle.manifest.name} {bundle.manifest.version} sent to {to}", markup=False)
-
-
-def rollout_facts(store_dir: Path) -> "list[RolloutFact]":
-    """Every rollout that the services of this machine remember, the oldest of a service first."""
-    from operators.control.folder import ControlFolder
-
-    folder = ControlFolder(store_dir)
-    found: list[RolloutFact] = []
-    for name in sorted({*folder.names(), *folder.orphans()}):
-        status = folder.status(name)
-        if status is not None:
-            found += _rollouts(name, status)
-    return found
-
-
-def _rollouts(service: str, status: "RolloutStatus") -> "list[RolloutFact]":
-    from lifecycle.governance.lineage.facts import RolloutFact
-
-    facts = [
-        RolloutFact(
-            service, number, ended.candidate.serving(), ended.stable.serving() if ended.stable else None,
-            ended.started.isoformat(), ended.ended.isoformat(), ended.outcome, ended.by, ended.reason,
-            _moves(ended.moves),
-        )
-        for number, ended in enumerate(reversed(status.history), start=1)
-    ]  # fmt: skip
-    if status.candidate is not None:
-        started = status.started.isoformat() if status.started else ""
-        stable = status.stable.serving() if status.stable else None
-        facts.append(
-            RolloutFact(
-                service, len(facts) + 1, status.candidate.serving(), stable, started, None, "under way", status.started_by,
-                status.message, _moves(status.moves),
-            )
-        )  # fmt: skip
-    return facts
-
-
-def _moves(entries: "Iterable[HistoryEntry]") -> "tuple[RolloutMove, ...]":
-    from lifecycle.governance.lineage.facts import RolloutMove
-
-    return tuple(RolloutMove(e.at.isoformat(), e.move, e.by, e.reason, e.weight) for e in entries)

@@ -38,7 +38,7 @@ def card(
     from lifecycle.governance.lineage.store import read_facts
     from lifecycle.governance.reports.model_card import model_card
     from operators.cli.audit.archive_options import archive_if_there
-    from operators.cli.lineage import rollout_facts
+    from operators.control.rollout_facts import rollout_facts
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
 
@@ -83,7 +83,7 @@ def compliance(
     from lifecycle.governance.verify.run import Verification
     from operators.cli.audit.archive_options import archive_if_there
     from operators.cli.audit.options import folders_of_logs, is_off, trusted_keys
-    from operators.cli.lineage import rollout_facts
+    from operators.control.rollout_facts import rollout_facts
     from serving.settings import ServingSettings
 
     _check(form)

@@ -136,6 +136,13 @@ class ControlFolder:
         except ValidationError as problem:
             raise DamagedState(f"{path}: {'; '.join(words(problem))}; only the loop writes this file") from problem
 
+    def mentions(self, name: str, text: str) -> bool:
+        """Whether the status of a service has this text: a quick look before it is read in full."""
+        try:
+            return text.encode() in self._status_path(name).read_bytes()
+        except OSError:
+            return False
+
     def is_observed(self, name: str) -> bool:
         """Whether the loop has looked at it."""
         return self._status_path(name).is_file()
