@@ -9,7 +9,7 @@ import msgspec
 from lifecycle.labels.errors import WrongLabel
 
 LabelVerdict = Literal["attack", "benign", "unsure"]
-LabelOrigin = Literal["cli", "file", "http", "kafka"]
+LabelOrigin = Literal["cli", "console", "file", "http", "kafka"]
 LabelSelection = Literal["alert", "audit", "queue", "other"]
 
 VERDICTS: Final[tuple[str, ...]] = get_args(LabelVerdict)

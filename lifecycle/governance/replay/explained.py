@@ -92,27 +92,39 @@ def explain_receipt(
         )
     found = []
     for line in lines:
-        record, gone = _opened(line, keys)
-        numbers = _row_numbers(record)
-        wanted = [at for at, number in enumerate(numbers) if row in (None, number)]
-        if not wanted:
-            continue
-        if len(wanted) > MOST_EXPLAINED_ROWS:
-            raise NotReplayable(
-                f"the record has {len(wanted)} rows, at most {MOST_EXPLAINED_ROWS} are explained at once; choose one with --row"
-            )
-        bodies, is_same = _explained(book, record, gone, method, wanted, budget_s)
-        pasts = _pasts(log, book, record, gone, wanted, keys)
-        found.append(
-            ExplainedAnswer(
-                record,
-                tuple([ExplainedRow(numbers[at], body, pasts.get(at)) for at, body in zip(wanted, bodies, strict=True)]),
-                is_same,
-            )
-        )
+        answer = _explain_line(book, line, method, keys, row, budget_s, log)
+        if answer is not None:
+            found.append(answer)
     if not found:
         raise NotReplayable(f"receipt {receipt!r} has no row {row}; rows are counted from 0")
     return found
+
+
+def explain_record(
+    book: RevisionBook, line: bytes, method: str, *, keys: SubjectKeys, row: int | None = None, budget_s: float = 60.0
+) -> ExplainedAnswer | None:
+    """Explain one record, given as its line, without the past of its entities; None if it has no such row. Raises NotReplayable if it
+    cannot be explained. The arguments are those of `explain_receipt`."""
+    return _explain_line(book, line, method, keys, row, budget_s, None)
+
+
+def _explain_line(
+    book: RevisionBook, line: bytes, method: str, keys: SubjectKeys, row: int | None, budget_s: float, log: RecordLog | None
+) -> ExplainedAnswer | None:
+    """log: where the past of the entities is looked up; None: nowhere."""
+    record, gone = _opened(line, keys)
+    numbers = _row_numbers(record)
+    wanted = [at for at, number in enumerate(numbers) if row in (None, number)]
+    if not wanted:
+        return None
+    if len(wanted) > MOST_EXPLAINED_ROWS:
+        raise NotReplayable(
+            f"the record has {len(wanted)} rows, at most {MOST_EXPLAINED_ROWS} are explained at once; choose one with --row"
+        )
+    bodies, is_same = _explained(book, record, gone, method, wanted, budget_s)
+    pasts = _pasts(log, book, record, gone, wanted, keys) if log is not None else {}
+    rows = [ExplainedRow(numbers[at], body, pasts.get(at)) for at, body in zip(wanted, bodies, strict=True)]
+    return ExplainedAnswer(record, tuple(rows), is_same)
 
 
 def _explained(

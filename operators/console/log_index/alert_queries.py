@@ -120,6 +120,17 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelWord:
+    """One label of an alert's history."""
+
+    verdict: str
+    analyst: str
+    time_us: int
+    note: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlertPage:
     """newer, older: whether there are alerts before and behind these. newest: the largest number in the index, whatever the filter."""
 
@@ -176,12 +187,26 @@ class AlertQueries:
             sql = f"SELECT count(*) FROM (SELECT 1 FROM alerts WHERE id > ? AND {condition.sql} LIMIT ?)"  # noqa: S608  # nosec B608  # as above
             return int(connection.execute(sql, (number, *condition.values, MOST_COUNTED)).fetchone()[0])
 
+    def newest(self) -> int:
+        """The largest number of an alert; 0 without any."""
+        with self._file.reading() as connection:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM alerts").fetchone()[0])
+
     def one(self, event: str, scope: LogScope) -> AlertRow | None:
         """An alert by its event; None if there is none, or none that may be seen."""
         with self._file.reading() as connection:
             found = connection.execute(f"SELECT {_COLUMNS} FROM {_FROM} WHERE a.event = ?", (event,)).fetchone()  # noqa: S608  # nosec B608  # as above
         row = _row(found) if found is not None else None
         return row if row is not None and scope.sees(row.model, row.tenant) else None
+
+    def words(self, alert: AlertRow) -> list[LabelWord]:
+        """Every label of an alert, the one that counts last."""
+        with self._file.reading() as connection:
+            found = connection.execute(
+                "SELECT verdict, analyst, time_us, note, source FROM labels WHERE event = ? AND model = ? ORDER BY time_us, id",
+                (alert.event, alert.model),
+            ).fetchall()
+        return [LabelWord(*one) for one in found]
 
     def models(self, scope: LogScope) -> list[str]:
         """Models that have alerts, sorted; those that may be seen."""

@@ -222,7 +222,9 @@ class _Look:
             files = SegmentFiles.of(self._of._store / PREDICTIONS, stem)
             if not self._is_too_old(files):
                 rest = itertools.islice(read_lines(place, stem + SUFFIX), one.lines, None)
-                self._take_lines(PREDICTIONS, files, one, ((n, 0, line) for n, line in enumerate(rest, one.lines)), is_live=False)
+                self._take_lines(
+                    PREDICTIONS, files, one, ((n, 0, line) for n, line in enumerate(rest, one.lines)), is_live=False
+                )
             with self._transaction():
                 one.problem = ""
                 self._keep(one)
@@ -247,7 +249,10 @@ class _Look:
         rows: Iterable[tuple[str, int, int, int, int, str, int]] = self._connection.execute(
             "SELECT stem, id, bytes, lines, broken, problem, is_archived FROM segments WHERE log = ?", (log,)
         )
-        return {stem: _Known(*rest[:-1], bool(rest[-1])) for stem, *rest in rows}  # type: ignore[arg-type]
+        return {
+            stem: _Known(number, size, lines, broken, problem, bool(archived))
+            for stem, number, size, lines, broken, problem, archived in rows
+        }
 
     def _new(self, log: str, stem: str) -> _Known:
         made = self._connection.execute("INSERT INTO segments (log, stem) VALUES (?, ?)", (log, stem))

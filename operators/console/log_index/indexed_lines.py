@@ -23,7 +23,9 @@ PERSON: Final = "~"
 
 @dataclass(frozen=True, slots=True)
 class EntityKeys:
-    """The columns that name the entity of a model's rows. names_person: whether the only key is the column that the keys of people follow."""
+    """The columns that name the entity of a model's rows.
+
+    names_person: whether the only key is the column that the keys of people follow."""
 
     names: tuple[str, ...] = ()
     names_person: bool = False

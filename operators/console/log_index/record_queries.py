@@ -7,7 +7,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, cast, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import msgspec
 
@@ -45,13 +45,13 @@ class RecordKey:
         time_us, kind, number = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(" ")
         if kind not in KINDS or max(abs(int(time_us)), abs(int(number))) >= 2**62:
             raise ValueError(f"{text[:40]!r} is not a place in the list of records")
-        return cls(int(time_us), cast(RecordKind, kind), int(number))
+        return cls(int(time_us), kind, int(number))
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records. kinds: empty means all. actor: who acted, labelled or asked. action: of an act, or its beginning, or a label's verdict,
-    or an answer's. service: the model, or the service of an act. entities: texts that an answer's entity is looked up by; None: any.
+    """Which records. kinds: empty means all. actor: who acted, labelled or asked. action: of an act, or its beginning, or the verdict of a
+    label or answer. service: the model, or the service of an act. entities: texts that an answer's entity is looked up by; None: any.
 
     receipt: of an answer, or of the answer that an act or label is about. since_us, until_us: from inclusive, to exclusive."""
 
@@ -175,7 +175,9 @@ class RecordQueries:
     ) -> Iterator[RecordRow]:
         condition = _condition(kind, wanted)
         if kind == "answer":
-            models = [] if scope.may_see_model is None else [m for (m,) in connection.execute("SELECT DISTINCT model FROM answers")]
+            models = (
+                [] if scope.may_see_model is None else [m for (m,) in connection.execute("SELECT DISTINCT model FROM answers")]
+            )
             condition = condition.also(scope.condition(models))
         elif not scope.is_whole:
             return iter(())

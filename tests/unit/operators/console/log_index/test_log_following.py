@@ -1,0 +1,229 @@
+"""The index follows the logs: through rotation, archive, retention, erasure, damage and the loss of its own file."""
+
+import msgspec
+import pytest
+
+from operators.console.log_index.alert_queries import AlertFilter
+from operators.console.log_index.people import ERASED
+from operators.console.log_index.record_lines import line_of
+from operators.console.log_index.record_queries import RecordFilter
+from serving.audit.tombstones import remove_segment
+from tests.fakes.labelled import START_US, record
+from tests.unit.lifecycle.governance.archive.test_archive import archive_all
+from tests.unit.operators.console.log_index.worlds import EVERYTHING, IndexedStore, alert
+
+
+@pytest.fixture
+def store(tmp_path):
+    return IndexedStore(tmp_path)
+
+
+def test_what_is_appended_comes_and_nothing_comes_twice(store):
+    store.write(alert(0))
+    assert store.look().alerts == 1
+    store.write(alert(1), record(2))
+    assert (store.look().alerts, store.look().lines) == (1, 0)
+    assert store.events() == ["r-1", "r-0"]
+
+
+def test_a_segment_that_ends_and_the_next_one_are_one_log(store):
+    store.write(alert(0), is_open=False)
+    store.look()
+    store.write(alert(1), is_open=False)
+    store.write(alert(2), log="2-bb")
+    store.look()
+    assert store.events() == ["r-2", "r-1", "r-0"]
+
+
+def test_a_torn_last_line_waits(store):
+    store.write(alert(0))
+    (path,) = store.world.folder.glob("segment-*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:40])
+    store.look()
+    path.write_bytes(whole + whole.replace(b'"r-0"', b'"r-1"'))
+    store.look()
+    assert store.events() == ["r-1", "r-0"]
+    assert not any(one.broken for one in store.records.segments())
+
+
+def test_archived_segments_stay_and_their_lines_are_found(store):
+    lines = store.write(alert(0), alert(1), is_open=False)
+    store.write(alert(2), is_open=False)
+    store.look()
+    archive_all(store.world)
+    store.look()
+    assert store.events() == ["r-2", "r-1", "r-0"]
+    row = store.alerts.one("r-1", EVERYTHING)
+    assert line_of(store.world.folder, store.world.place, row.segment, row.line, row.at) == lines[1]
+
+
+def test_what_was_archived_before_anybody_looked_is_read_from_the_archive(store):
+    store.write(alert(0), is_open=False)
+    archive_all(store.world)
+    store.write(alert(1), log="2-bb")
+    store.look()
+    assert store.events() == ["r-1", "r-0"]
+
+
+def test_a_segment_that_was_half_read_when_it_was_archived_is_read_to_its_end(store):
+    store.write(alert(0))
+    store.look()
+    store.write(alert(1), is_open=False)
+    archive_all(store.world)
+    store.look()
+    assert store.events() == ["r-1", "r-0"]
+
+
+def test_what_retention_removed_vanishes(store):
+    store.write(alert(0), is_open=False)
+    store.write(alert(1), log="2-bb")
+    store.look()
+    (files,) = [s.files for s in store.world.log.segments() if s.files.log == "1-aa"]
+    remove_segment(files, store.world.signer, now_us=store.world.now(), reason="past retention", by="retention")
+    store.look()
+    assert store.events() == ["r-1"]
+
+
+def test_damaged_lines_are_counted_and_the_rest_is_shown(store):
+    store.write(alert(0), alert(1), alert(2))
+    (path,) = store.world.folder.glob("segment-*.jsonl")
+    first, _, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b'{"receipt": 1\n' + b"\xff\xfe\n" + b"[" * 5000 + b"\n" + third)
+    store.look()
+    assert store.events() == ["r-2", "r-0"]
+    assert [one.broken for one in store.records.segments()] == [3]
+
+
+def test_a_segment_that_is_cut_is_read_anew(store):
+    store.write(alert(0), alert(1))
+    store.look()
+    (path,) = store.world.folder.glob("segment-*.jsonl")
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    store.look()
+    assert store.events() == ["r-0"]
+
+
+def test_a_damaged_archive_is_named_and_the_rest_is_shown(store):
+    store.write(alert(0), is_open=False)
+    archive_all(store.world)
+    (path,) = (store.store / "archive").glob("*.parquet")
+    path.write_bytes(b"no parquet")
+    store.write(alert(1), log="2-bb")
+    store.look()
+    assert store.events() == ["r-1"]
+    problems = [bool(one.problem) for one in store.records.segments() if one.log == "audit"]
+    assert problems == [True, False]
+
+
+def test_an_index_that_is_lost_or_damaged_is_made_again_the_same(store):
+    store.write(alert(0), alert(1))
+    store.label("r-1", "benign", START_US)
+    store.look()
+    before = store.alerts.page(AlertFilter(), EVERYTHING).rows
+    store.file.remove()
+    store.look()
+    assert store.alerts.page(AlertFilter(), EVERYTHING).rows == before
+    store.file.remove()
+    store.file.path.write_bytes(b"no database" * 1000)
+    store.look()
+    assert store.alerts.page(AlertFilter(), EVERYTHING).rows == before
+
+
+def test_another_layout_is_made_again(store):
+    store.write(alert(0))
+    store.look()
+    with store.file.writing() as connection:
+        connection.execute("PRAGMA user_version = 99")
+    store.look()
+    assert store.events() == ["r-0"]
+
+
+def test_one_process_writes_at_a_time(store):
+    store.write(alert(0))
+    with store.file.writing():
+        assert not store.look().is_writer
+    assert store.look().is_writer
+
+
+def test_the_last_label_is_shown_whether_it_comes_before_or_after_its_alert(store):
+    store.label("r-0", "attack", START_US)
+    store.write(alert(0), alert(1))
+    store.look()
+    store.label("r-1", "attack", START_US)
+    store.label("r-0", "benign", START_US + 5, analyst="eve")
+    store.label("r-0", "unsure", START_US + 3)
+    store.look()
+    rows = {row.event: row for row in store.alerts.page(AlertFilter(), EVERYTHING).rows}
+    assert (rows["r-0"].label, rows["r-0"].label_by, rows["r-1"].label) == ("benign", "eve", "attack")
+    assert [word.verdict for word in store.alerts.words(rows["r-0"])] == ["attack", "unsure", "benign"]
+
+
+def test_the_oldest_go_where_there_are_too_many(tmp_path):
+    store = IndexedStore(tmp_path, most_answers=20, most_alerts=10)
+    store.write(*(alert(n) for n in range(40)))
+    store.look()
+    assert store.events() == [f"r-{n:x}" for n in range(39, 29, -1)]
+    assert len(store.records.page(RecordFilter(), EVERYTHING, most=100).rows) == 20
+
+
+def test_the_index_holds_no_name_that_the_log_encrypts(store):
+    store.write(alert(0, host="ann-laptop", keys=store.keys))
+    store.look()
+    assert store.names() == ["ann-laptop"]
+    assert store.of("ann-laptop") == ["r-0"]
+    for path in store.file.folder.iterdir():
+        assert b"ann-laptop" not in path.read_bytes()
+
+
+def test_an_erased_person_vanishes_and_others_stay(store):
+    store.write(alert(0, host="ann", keys=store.keys), alert(1, host="bob", keys=store.keys), alert(2, host="carl"))
+    store.look()
+    subject = store.keys.subject(b"ann")
+    store.keys.destroy(subject)
+    assert store.names() == ["carl", "bob", ERASED], "at once, before the index has seen the act"
+    store.act(START_US + 10_000_000, "subject.erase", f"subject/{subject}")
+    store.look()
+    assert store.names() == ["carl", "bob", ""]
+    assert (store.of("ann"), store.of("bob"), store.of("carl")) == ([], ["r-1"], ["r-2"])
+    store.file.remove()
+    store.look()
+    assert store.names() == ["carl", "bob", ""], "an index that is made again does not bring the person back"
+
+
+def test_records_of_an_erased_person_that_come_later_are_that_persons_again(store):
+    subject = store.keys.subject(b"ann")
+    store.write(alert(0, host="ann", keys=store.keys))
+    store.keys.destroy(subject)
+    store.act(START_US + 500_000, "subject.erase", f"subject/{subject}")
+    store.write(alert(1, host="ann", keys=store.keys))
+    store.look()
+    assert store.of("ann") == ["r-1"]
+    assert store.names() == ["ann", ""]
+
+
+def test_asking_for_a_name_makes_no_secret(store):
+    store.write(alert(0))
+    store.look()
+    assert store.of("ann") == []
+    assert not (store.store / "keys" / "subjects").exists()
+
+
+def test_records_are_found_by_actor_kind_service_receipt_and_time(store):
+    store.write(msgspec.structs.replace(alert(0), caller="key:7"), record(1, model="dns"))
+    store.act(START_US + 2_000_000, "rollout.promote", "modelservice/default/dns", actor="eve")
+    store.label("r-0", "attack", START_US + 3_000_000)
+    store.look()
+
+    def found(**wanted):
+        return [row.about for row in store.records.page(RecordFilter(**wanted), EVERYTHING).rows]
+
+    assert found(actor="eve") == ["modelservice/default/dns"]
+    assert found(actor="key:7") == ["r-0"]
+    assert found(kinds=("label",)) == ["r-0"]
+    assert found(service="dns") == ["modelservice/default/dns", "r-1"]
+    assert found(receipt="r-0") == ["r-0", "r-0"]
+    assert found(action="rollout") == ["modelservice/default/dns"]
+    assert found(action="roll%") == []
+    assert found(since_us=START_US + 2_500_000) == ["r-0"]
+    assert found(until_us=START_US + 1) == ["r-0"]
