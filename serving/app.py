@@ -29,6 +29,7 @@ from serving.clock import SystemClock
 from serving.doors.counts import AllDoorCounts
 from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
+from serving.features.stores.addresses import needs_one_redis
 from serving.loading.refused_bundles import RefusedBundles
 from serving.models.limits.bundle_limits import limits_of
 from serving.models.store import open_store
@@ -274,6 +275,8 @@ async def _open_cache(settings: ServingSettings) -> Cache | None:
     url = settings.cache_url or settings.redis_url
     if url is None:
         raise ValueError("VEDETTE_CACHE=redis needs the address of a Redis; set VEDETTE_CACHE_URL=redis://HOST:PORT/DATABASE")
+    if (refused := needs_one_redis(url, "VEDETTE_CACHE=redis", "VEDETTE_CACHE_URL")) is not None:
+        raise ValueError(refused)
     cache = RedisCache(url, settings.cache_ttl_s)
     await cache.start()
     return cache

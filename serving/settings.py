@@ -106,7 +106,8 @@ class ServingSettings(BaseSettings):
     """Memory in one replica for rows of features that were read, which are used until the online store says that they changed. 0: none is
     kept (docs/how-to/keep-features-in-redis.md)."""
     redis_url: str | None = None
-    """URL of the online store in Redis, e.g. `redis://127.0.0.1:6379/0`. Unset: SQLite in the store folder."""
+    """URL of the online store in Redis, e.g. `redis://127.0.0.1:6379/0`. Also `redis+cluster://HOST:PORT,HOST:PORT` and
+    `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` (docs/how-to/keep-features-in-redis.md). Unset: SQLite in the store folder."""
     risk_url: str | None = None
     """URL of the ledger of risks in Redis, e.g. `redis://127.0.0.1:6379/1`. Unset: SQLite in the store folder."""
     risk_over_http: bool = False

@@ -114,6 +114,22 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster_url() -> str:
+    """A real Redis Cluster of three nodes, one for the whole run, on whatever worker; keep your keys apart from others'."""
+    from tests.fakes import redis_cluster
+
+    return redis_cluster.shared()
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels_url() -> str:
+    """A real Redis with a replica and three sentinels, one for the whole run, on whatever worker."""
+    from tests.fakes import redis_cluster
+
+    return redis_cluster.shared_sentinels()
+
+
+@pytest.fixture(scope="session")
 def kafka() -> "SharedBroker":
     """A real Kafka, one for the whole run, on whatever worker; keep your topics and groups apart from others' (`topic` names new ones)."""
     from tests.fakes import kafka_broker

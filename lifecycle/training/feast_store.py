@@ -7,6 +7,7 @@ this module imports it when a store is opened, not before.
 
     StoreError
     |- NoConfiguration  the folder that was given holds no feature_store.yaml
+    |- WrongAddress     VEDETTE_REDIS_URL is none, or one that Feast cannot write (redis_address)
     |- UnknownService   no feature service of that name
     `- BadRows          rows that do not fit their view: a column is missing or a time has no meaning"""
 
@@ -23,12 +24,12 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from feature_repo import quick_feast
 from feature_repo.declaration import Declaration
+from lifecycle.training.redis_address import StoreError, online_store_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 EVENT = "event_timestamp"
 CONFIGURATION = "feature_store.yaml"
-
-
-class StoreError(Exception):
-    """Feast could not do it; the message says what, where, and the remedy."""
 
 
 class NoConfiguration(StoreError):
@@ -237,9 +234,9 @@ class FeastStore:
 
 
 def with_redis(configuration: str, redis_url: str) -> str:
-    """The text of a feature_store.yaml with its online store on this Redis. Raises StoreError."""
+    """The text of a feature_store.yaml with its online store on this Redis. Raises WrongAddress."""
     parsed = yaml.safe_load(configuration)
-    parsed["online_store"] = {"type": "redis", "connection_string": connection_string(redis_url)}
+    parsed["online_store"] = online_store_on(redis_url)
     return str(yaml.safe_dump(parsed, sort_keys=False))
 
 
@@ -263,33 +260,6 @@ def as_utc(times: "pd.Series[Any]", where: str) -> "pd.Series[Any]":
         return pd.to_datetime(times, utc=True).astype("datetime64[us, UTC]")
     except (ValueError, TypeError) as error:
         raise BadRows(f"{where}: {EVENT} cannot be read as times: {error}") from error
-
-
-def connection_string(redis_url: str) -> str:
-    """Feast's way of writing a Redis address, from a URL. Raises StoreError.
-
-    >>> connection_string("redis://:secret@cache:6380/2")
-    'cache:6380,db=2,password=secret'
-    """
-    expected = "expected redis://HOST:PORT/DB (rediss:// for TLS; %2F for a / in a password)"
-    try:
-        url = urlsplit(redis_url)
-        port = url.port or 6379
-    except ValueError:  # its text may hold a part of the password
-        raise StoreError(f"VEDETTE_REDIS_URL has a port that is not a number; {expected}") from None
-    if url.scheme not in ("redis", "rediss") or not url.hostname:
-        raise StoreError(f"VEDETTE_REDIS_URL has scheme {url.scheme!r} and host {url.hostname or ''!r}; {expected}")
-    parts = [f"{url.hostname}:{port}", f"db={url.path.strip('/') or 0}"]
-    for name, secret in (("username", url.username), ("password", url.password)):
-        if secret and "," in unquote(secret):
-            raise StoreError(
-                f"the {name} in VEDETTE_REDIS_URL has a comma, which Feast does not support; choose another {name}"
-            )
-        if secret:
-            parts.append(f"{name}={unquote(secret)}")
-    if url.scheme == "rediss":
-        parts.append("ssl=true")
-    return ",".join(parts)
 
 
 @contextlib.contextmanager

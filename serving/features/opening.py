@@ -18,6 +18,7 @@ from serving.features.plan.definitions import Definitions, OnlineStore, Service
 from serving.features.plan.errors import RegistryError
 from serving.features.plan.feature_plan import Plan, Store, compile_steps, computed_views
 from serving.features.reader import PlanReader
+from serving.features.stores.addresses import is_cluster
 from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.sqlite import SqliteStore
 from serving.features.stores.writing import OnlineWriter, open_writer
@@ -186,10 +187,12 @@ async def _open_store(settings: ServingSettings, online: OnlineStore, near: Near
         return HttpStore(settings.feature_server_url)
     url = settings.redis_url or (online.url if online.type == "redis" else None)
     if url is not None:
+        from serving.features.stores.cluster.store import ClusterStore
         from serving.features.stores.redis import RedisStore
 
+        store: ClusterStore | RedisStore
         try:
-            store = RedisStore(url, near)
+            store = ClusterStore(url, near) if is_cluster(url) else RedisStore(url, near)
         except ValueError as error:
             raise RegistryError(str(error)) from error
         await store.start()

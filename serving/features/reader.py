@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.features.plan.errors import UnknownService
-from serving.features.plan.feature_plan import Plan, Row
+from serving.features.plan.feature_plan import Plan, Row, settled
 from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
 from serving.ports import Columns, FeatureRows, FeatureServiceInfo, ReadOutcome
@@ -54,7 +54,7 @@ class PlanReader:
         if rows == 1:
             one = [[group.encode_one(keys)] for group in plan.groups]
             found = await plan.store.fetch(plan.prepared, one, wait_s) if one else ()
-            if isinstance(found, ReadOutcome):
+            if type(found) is not list and isinstance(found := settled(found), ReadOutcome):
                 return failed(plan, request, at_us, found)
             return single_row(plan, found, request, int(at_us[0]))
         asked: list[Sequence[bytes]] = []
@@ -66,7 +66,7 @@ class PlanReader:
         if not rows:
             return failed(plan, request, at_us, ReadOutcome.OK)
         found = await plan.store.fetch(plan.prepared, asked, wait_s) if asked else ()
-        if isinstance(found, ReadOutcome):
+        if type(found) is not list and isinstance(found := settled(found), ReadOutcome):
             return failed(plan, request, at_us, found)
         assembly = BatchAssembly(at_us)
         for group, rows_found, places in zip(plan.groups, found, inverses, strict=True):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import redis
 
+from serving.features.stores.addresses import needs_one_redis
 from serving.risk.assess import Risk, assess
 from serving.risk.entity_record import EntityRecord, newest_us
 from serving.risk.ledger import LedgerDown, RiskUpdate, by_entity, updated
@@ -40,6 +41,8 @@ class RedisLedger:
     """Port RiskLedger. url: `redis://...`. project: separates ledgers in one Redis. Raises LedgerDown."""
 
     def __init__(self, url: str, rules: RiskRules, project: str = "vedette") -> None:
+        if (refused := needs_one_redis(url, "the risk ledger", "VEDETTE_RISK_URL")) is not None:
+            raise LedgerDown(refused)
         self._rules = rules
         self._prefix = f"vedette:risk:{{{project}}}:"  # braces: one slot in a cluster, as a script needs
         self._ceilings, self._times = f"{self._prefix}ceilings", f"{self._prefix}times"

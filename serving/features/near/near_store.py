@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from serving.features.near.near_cache import NearCache, ReadTicket
-from serving.features.plan.feature_plan import NOT_KEPT, Group, Row, Store
+from serving.features.plan.feature_plan import NOT_KEPT, Group, PartlyRead, Row, Store
 from serving.ports import ReadOutcome
 
 _numbers = itertools.count()
@@ -129,7 +129,11 @@ class NearStore:
                 for name, ticket in tickets:
                     if ticket is not None:
                         cache.leave(name, ticket)
-        if type(read) is not list:
+        if type(read) is PartlyRead:  # the rows in memory, those that were read, and those that were not
+            dropped = [(name, None) for name, _ in tickets]
+            is_nothing = read.is_nothing and not any(row is not None for found in rows for row in found)
+            return PartlyRead(self._merge(prepared, rows, read, dropped, now_s), read.outcome, is_nothing=is_nothing)
+        if isinstance(read, ReadOutcome):
             return read
         return self._merge(prepared, rows, read, tickets, now_s)
 

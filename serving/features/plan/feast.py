@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import msgspec
 import yaml
@@ -168,20 +169,49 @@ def _online(configuration: Any, folder: Path) -> OnlineStore:
         configuration = {"type": configuration or "sqlite"}
     kind = str(configuration.get("type", "sqlite"))
     if kind == "redis":
-        return OnlineStore(kind, url=redis_url(str(configuration.get("connection_string", "localhost:6379"))))
+        return OnlineStore(kind, url=redis_url(configuration))
     return OnlineStore(kind, path=str(folder / configuration.get("path", "data/online.db")))
 
 
-def redis_url(connection: str) -> str:
-    """A URL from Feast's way of writing a Redis address (`host:port,db=0,password=...`)."""
-    from urllib.parse import quote
+def redis_url(configuration: Mapping[str, Any]) -> str:
+    """A URL (see stores.addresses) from Feast's way of writing a Redis: `connection_string` (`host:port,db=0,password=...`), `redis_type`
+    and `sentinel_master`. Raises RegistryError.
 
-    parts = connection.split(",")
+    >>> redis_url({"redis_type": "redis_sentinel", "connection_string": "s1:26379,s2:26379,password=x", "sentinel_master": "m"})
+    'redis+sentinel://:x@s1:26379,s2:26379/m/0'
+    """
+    parts = str(configuration.get("connection_string", "localhost:6379")).split(",")
     options = dict(part.split("=", 1) for part in parts if "=" in part)
+    hosts = [part for part in parts if "=" not in part]
     scheme = "rediss" if options.get("ssl", "").lower() == "true" else "redis"
     user, password = quote(options.get("username", ""), safe=""), quote(options.get("password", ""), safe="")
     login = f"{user}:{password}@" if password else ""
-    return f"{scheme}://{login}{parts[0]}/{options.get('db', 0)}"
+    match configuration.get("redis_type", "redis"):
+        case "redis":
+            return f"{scheme}://{login}{parts[0]}/{options.get('db', 0)}"
+        case "redis_cluster":
+            replicas = "?read_from_replicas=true" if options.get("read_from_replicas", "").lower() == "true" else ""
+            return f"{scheme}+cluster://{login}{','.join(hosts)}{replicas}"
+        case "redis_sentinel":
+            master = quote(str(configuration.get("sentinel_master", "mymaster")), safe="")
+            return f"{scheme}+sentinel://{login}{','.join(hosts)}/{master}/{options.get('db', 0)}{_of_sentinels(options)}"
+        case other:
+            raise RegistryError(f"online_store.redis_type is {other!r}, expected redis, redis_cluster or redis_sentinel")
+
+
+def _of_sentinels(options: Mapping[str, str]) -> str:
+    """Feast hands `sentinel_kwargs={"password": "..."}` to the client: the sentinels' own login."""
+    try:
+        own = json.loads(options.get("sentinel_kwargs", "{}"))
+        named = {f"sentinel_{name}": str(own[name]) for name in ("username", "password") if name in own}
+    except (ValueError, TypeError) as problem:
+        raise RegistryError(
+            "online_store.connection_string: sentinel_kwargs is no JSON object of one entry, which is all that Feast can read; set "
+            "VEDETTE_REDIS_URL=redis+sentinel://... instead"
+        ) from problem
+    if own.get("ssl"):
+        named["sentinel_ssl"] = "true"
+    return f"?{urlencode(named)}" if named else ""
 
 
 def _service(spec: Any, views: Mapping[str, Any], computed: Mapping[str, Any], *, versioned: bool) -> Service:

@@ -42,6 +42,21 @@ Row = tuple[Sequence[Cell], Sequence[int]] | tuple[Sequence[Cell], Sequence[int]
 time (us since the epoch, 0: none); with a near cache also its memo."""
 
 
+class PartlyRead(list[list[Row]]):
+    """Rows of a store of which some nodes did not answer: the rows that could not be read have no values.
+
+    outcome: why. is_nothing: no row could be read. A failure of nodes says little about the others."""
+
+    def __init__(self, rows: Sequence[list[Row]], outcome: ReadOutcome, *, is_nothing: bool) -> None:
+        super().__init__(rows)
+        self.outcome, self.is_nothing = outcome, is_nothing
+
+
+def settled(found: Sequence[Sequence[Row]] | ReadOutcome) -> Sequence[Sequence[Row]] | ReadOutcome:
+    """What a read found, for one who needs rows: an outcome if there is none."""
+    return found.outcome if isinstance(found, PartlyRead) and found.is_nothing else found
+
+
 Made = TypeVar("Made")
 _ANY_AGE_US: Final = 2**63 - 1
 
@@ -81,7 +96,9 @@ class Store(Protocol):
         ...
 
     async def fetch(self, prepared: Any, keys: Sequence[Sequence[bytes]], timeout_s: float) -> list[list[Row]] | ReadOutcome:
-        """For each group and each of its keys (distinct within a group) the row, or how the store failed. Never raises."""
+        """For each group and each of its keys (distinct within a group) the row, or how the store failed. Never raises.
+
+        A list that is a PartlyRead has rows that could not be read."""
         ...
 
     async def close(self) -> None:

@@ -1,14 +1,14 @@
 """A store behind its breaker. While the breaker is open no read is attempted, and the outcome is that of a failed store.
 
-Two things say nothing about the store and do not count against it. A read that timed out with less time than the settings allow: one
+Three things say nothing about the store and do not count against it. A read that timed out with less time than the settings allow: one
 client with a short deadline must not take the features of all. And the time by which the loop itself was late: on a busy processor a
-healthy store would otherwise look slow."""
+healthy store would otherwise look slow. And a read that only some nodes of a cluster did not answer: the keys of the others are there."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from serving.features.plan.feature_plan import Group, Row, Store
+from serving.features.plan.feature_plan import Group, PartlyRead, Row, Store
 from serving.ports import ReadOutcome
 from serving.resilience.breaker import Guard
 
@@ -49,7 +49,9 @@ class GuardedStore:
             guard.unused(ticket)
             raise
         now_s = self._now()
-        if not isinstance(found, ReadOutcome):
+        if type(found) is PartlyRead:
+            guard.unused(ticket)
+        elif not isinstance(found, ReadOutcome):
             took_s = now_s - start_s
             guard.succeeded(ticket, took_s if took_s <= guard.slow_s else max(took_s - self._late_s(), 0.0), now_s)
         elif found is ReadOutcome.TIMED_OUT and (timeout_s < self._timeout_s or self._late_s() > _LATE_SHARE * timeout_s):

@@ -5,9 +5,7 @@ under way when the connection broke is retried, if the first attempt to reconnec
 Source of the layout: feast.infra.online_stores.redis (key: serialised entity key + project; fields: murmur3 of `view:feature`;
 `_ts:view`: a Timestamp message)."""
 
-import asyncio
 import logging
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,33 +17,39 @@ import mmh3
 from serving.features.near.near_cache import MOST_KEPT_S, NearCache
 from serving.features.plan.feature_plan import Group, Row, RowMemo
 from serving.features.plan.values import Malformed, seconds_and_nanos
-from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, connect, track
+from serving.features.stores.addresses import endpoints_of, is_sentinel
+from serving.features.stores.redis_link import CONNECT_S, RedisLink, tell
+from serving.features.stores.redis_wire import Address, RedisConnection, ReplyError, track
+from serving.features.stores.sentinels import Sentinels, check_is_master
 from serving.ports import ReadOutcome
-from serving.resilience.retry import RetryBudget, pause_s
 
 log = logging.getLogger(__name__)
 
-_CONNECT_S: Final = 1.0
-_PAUSE_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Waits between attempts to connect; the last one repeats."""
 _QUIET_S: Final = 10
 """Time between two log lines about refused reads."""
 BOUND_S: Final = 0.1
 """Rows in memory are used only if Redis has proven within this time that it told every change."""
-_PROVE_S: Final = 0.02
+PROVE_S: Final = 0.02
 """A proof that is older than this is asked for again, with the next use of a row."""
+
+
+NOT_TRACKED: Final = (
+    "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES), every request reads Redis: it does not track "
+    "keys for clients: %s. It needs Redis 6 and the right to CLIENT TRACKING"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RedisCommand:
     """One group: the command around the entity's key (the tail begins with the project, which ends the key), and how many of the
-    reply's parts are cells; the others are event times. asks_expiry: it is followed by a PTTL."""
+    reply's parts are cells; the others are event times. asks_expiry: it is followed by a PTTL. views: how many event times."""
 
     head: bytes
     tail: bytes
     project_bytes: int
     cells: int
     asks_expiry: bool = False
+    views: int = 0
 
 
 class RedisStore:
@@ -54,15 +58,32 @@ class RedisStore:
     decodes = False
 
     def __init__(self, url: str, near: NearCache | None = None) -> None:
-        """Read from the Redis at `url`. near: is told of every change of what was read. Raises ValueError if that is not an address."""
-        self._address, self._near = Address.of(url), near
+        """Read from the Redis at `url`, or from the master that sentinels name. near: is told of every change of what was read.
+
+        Raises ValueError if that is not an address."""
+        self._near = near
         self._is_refusal_told = False
-        self._connection: RedisConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
-        self._is_closed = False
         self._quiet_until_s = 0.0
-        self._retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # nosec B311  # spreads waits, hides nothing
+        self._sentinels: Sentinels | None = None
+        if is_sentinel(url):
+            self._sentinels = sentinels = Sentinels(endpoints_of(url))
+            find, name = sentinels.find_master, f"Redis, the master {sentinels.master!r}"
+        else:
+            address = Address.of(url)
+
+            async def find() -> Address:
+                return address
+
+            name = "Redis"
+        self.link = RedisLink(
+            find,
+            name,
+            greet=self._greet,
+            pushed=None if near is None else lambda push: tell(near, push),
+            opened=self._opened,
+            lost=self._stop_following,
+        )
+        self._retries = self.link.retries
 
     @property
     def retried(self) -> int:
@@ -71,18 +92,19 @@ class RedisStore:
 
     async def start(self) -> None:
         """Connect; if that fails, go on trying in the background."""
-        if not await self._try():
-            self._reconnect()
+        await self.link.start()
+        if self._sentinels is not None:
+            self._sentinels.follow(self.link.drop)
 
     def prepare(self, project: str, groups: Sequence[Group]) -> tuple[RedisCommand, ...]:
         """Write the commands without the keys."""
-        return tuple(_prepare(project.encode(), group) for group in groups)
+        return tuple(prepare_group(project.encode(), group) for group in groups)
 
     async def fetch(
         self, prepared: tuple[RedisCommand, ...], keys: Sequence[Sequence[bytes]], timeout_s: float
     ) -> list[list[Row]] | ReadOutcome:
         """Read every group in one round trip."""
-        connection = self._connection
+        connection = self.link.connection
         if connection is None:
             return ReadOutcome.NO_CONNECTION
         until_s = time.monotonic() + timeout_s
@@ -96,11 +118,11 @@ class RedisStore:
         replies = await connection.ask(commands, count, timeout_s)
         self._retries.earn()
         if replies is ReadOutcome.LOST:
-            replies = await self._ask_again(commands, count, until_s)
+            replies = await self.link.ask_again(commands, count, until_s)
         if type(replies) is not list:
             return cast(ReadOutcome, replies)
         if count == 1 and type(reply := replies[0]) is list:
-            return [[(reply, _microseconds(*reply[prepared[0].cells :]))]]
+            return [[(reply, microseconds(*reply[prepared[0].cells :]))]]
         found = _rows(prepared, keys, replies)
         if found is None:
             self._log_refusal(replies)
@@ -109,36 +131,28 @@ class RedisStore:
 
     def for_keeping(self, prepared: Sequence[RedisCommand]) -> tuple[RedisCommand, ...]:
         """See near_store.ChangeSource: the same commands, which also ask when a key expires."""
-        return tuple(replace(command, asks_expiry=True) for command in prepared)
+        return for_keeping(prepared)
 
     def is_following(self) -> bool:
         """See near_store.ChangeSource: whether Redis pushes changes now."""
-        connection = self._connection
+        connection = self.link.connection
         return connection is not None and connection.is_tracking
 
     def is_current(self, now_s: float) -> bool:
         """See near_store.ChangeSource: whether every change until BOUND_S before now_s has been told. Asks for a proof in time."""
-        connection = self._connection
+        connection = self.link.connection
         if connection is None or not connection.is_tracking:
             return False
         age_s = now_s - connection.proven_s
-        if age_s > _PROVE_S:
+        if age_s > PROVE_S:
             connection.prove()
         return age_s <= BOUND_S
 
     async def close(self) -> None:
         """Close the connection and stop connecting."""
-        self._is_closed = True
-        if self._attempt is not None:
-            self._attempt.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-            self._stop_following()
-            await asyncio.sleep(0)
+        if self._sentinels is not None:
+            await self._sentinels.close()
+        await self.link.close()
 
     async def _fetch_with_expiry(
         self, connection: RedisConnection, prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], until_s: float
@@ -149,32 +163,17 @@ class RedisStore:
         replies = await connection.ask(commands, count, until_s - start_s)
         self._retries.earn()
         if replies is ReadOutcome.LOST:
-            replies = await self._ask_again(commands, count, until_s)
+            replies = await self.link.ask_again(commands, count, until_s)
         if type(replies) is not list:
             return cast(ReadOutcome, replies)
         if count == 2 and type(reply := replies[0]) is list:
-            return [[(reply, _microseconds(*reply[prepared[0].cells :]), RowMemo(_until_s(start_s, replies[1])))]]
+            return [[(reply, microseconds(*reply[prepared[0].cells :]), RowMemo(kept_until_s(start_s, replies[1])))]]
         found = _rows(prepared, keys, replies[::2])
         if found is None:
             self._log_refusal(replies)
             return ReadOutcome.FAILED
         expiries = iter(replies[1::2])
-        return [[(row[0], row[1], RowMemo(_until_s(start_s, next(expiries)))) for row in rows] for rows in found]
-
-    async def _ask_again(self, commands: bytes, count: int, until_s: float) -> Replies:
-        """Retry over the next connection, if it opens in time and the budget allows. Reads have no side effects.
-
-        Each retry waits a random moment, so that a store that comes back does not get all lost reads at once."""
-        attempt = self._attempt
-        if attempt is None or not await _within(attempt, until_s):
-            return ReadOutcome.LOST
-        pause = pause_s(0, until_s - time.monotonic(), self._rng)
-        if pause is None or not self._retries.spend():
-            return ReadOutcome.LOST
-        await asyncio.sleep(pause)
-        if self._connection is None:
-            return ReadOutcome.LOST
-        return await self._connection.ask(commands, count, until_s - time.monotonic())
+        return [[(row[0], row[1], RowMemo(kept_until_s(start_s, next(expiries)))) for row in rows] for rows in found]
 
     def _log_refusal(self, replies: list[Any]) -> None:
         """Log what Redis refused, at most every _QUIET_S: it may refuse every read for minutes (LOADING, NOPERM, OOM)."""
@@ -184,57 +183,20 @@ class RedisStore:
             refused = next((reply for reply in replies if isinstance(reply, ReplyError)), "an unexpected reply")
             log.warning("features: Redis refused a read (logged at most once in %d s): %s", _QUIET_S, refused)
 
-    def _lost(self, connection: RedisConnection) -> None:
-        if connection is self._connection and not self._is_closed:
-            self._connection = None
-            self._stop_following()
-            log.warning("features: the connection to Redis is lost; defaults are used until it is back")
-            self._reconnect()
-
-    def _reconnect(self) -> None:
-        if self._connecting is None or self._connecting.done():
-            loop = asyncio.get_running_loop()
-            self._attempt = loop.create_future()
-            self._connecting = loop.create_task(self._keep_trying(self._attempt))
-
-    async def _keep_trying(self, first: "asyncio.Future[bool]") -> None:
-        is_back = await self._try()
-        if not first.done():
-            first.set_result(is_back)
-        attempt = 0
-        while not is_back:
-            await asyncio.sleep(_PAUSE_S[min(attempt, len(_PAUSE_S) - 1)])
-            attempt += 1
-            is_back = await self._try()
-        log.info("features: connected to Redis again")
-
-    async def _try(self) -> bool:
-        try:
-            connection = await self._connect()
-        except (OSError, TimeoutError) as error:
-            log.debug("features: Redis at %s:%s: %s", self._address.host, self._address.port, error)
-            return False
-        if connection.is_open:  # else it was lost between its last answer and now
-            self._connection = connection
-            if self._near is not None:
-                self._near.is_on, self._near.lag = connection.is_tracking, lambda: connection.lag_s
-        return connection.is_open
-
-    async def _connect(self) -> RedisConnection:
-        """A connection that pushes changes, if somebody is told of them and Redis can. Raises OSError or TimeoutError."""
-        near = self._near
-        if near is None:
-            return await connect(self._address, self._lost, _CONNECT_S)
-        connection = await connect(self._address, self._lost, _CONNECT_S, lambda push: _tell(near, push))
-        refused = await track(connection, _CONNECT_S)
+    async def _greet(self, connection: RedisConnection) -> None:
+        """Let Redis push changes, if somebody is told of them and it can. Raises OSError for what is no master."""
+        if self._sentinels is not None:
+            await check_is_master(connection, CONNECT_S)
+        if self._near is None:
+            return
+        refused = await track(connection, CONNECT_S)
         if refused is not None and connection.is_open and not self._is_refusal_told:
             self._is_refusal_told = True
-            log.warning(
-                "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES), every request reads Redis: it does not track "
-                "keys for clients: %s. It needs Redis 6 and the right to CLIENT TRACKING",
-                refused,
-            )
-        return connection
+            log.warning(NOT_TRACKED, refused)
+
+    def _opened(self, connection: RedisConnection) -> None:
+        if self._near is not None:
+            self._near.is_on, self._near.lag = connection.is_tracking, lambda: connection.lag_s
 
     def _stop_following(self) -> None:
         if self._near is not None:
@@ -242,10 +204,9 @@ class RedisStore:
             self._near.flush("lost")
 
 
-async def _within(attempt: "asyncio.Future[bool]", until_s: float) -> bool:
-    """Whether the attempt succeeds by until_s, a monotonic time."""
-    await asyncio.wait([attempt], timeout=max(until_s - time.monotonic(), 0.0))
-    return attempt.done() and not attempt.cancelled() and attempt.result()
+def for_keeping(prepared: Sequence[RedisCommand]) -> tuple[RedisCommand, ...]:
+    """The same commands, each followed by a PTTL."""
+    return tuple(replace(command, asks_expiry=True) for command in prepared)
 
 
 def _commands(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
@@ -268,20 +229,11 @@ def _commands_with_expiry(prepared: Sequence[RedisCommand], keys: Sequence[Seque
     return b"".join(commands), 2 * len(commands)
 
 
-def _until_s(start_s: float, expiry_ms: object) -> float:
+def kept_until_s(start_s: float, expiry_ms: object) -> float:
     """Until when a row may be kept. start_s: before it was read. expiry_ms: the reply to PTTL, negative: none."""
     if type(expiry_ms) is not int:  # refused: it may expire at any time
         return start_s
     return start_s + (expiry_ms / 1000 if 0 <= expiry_ms < MOST_KEPT_S * 1000 else MOST_KEPT_S)
-
-
-def _tell(near: NearCache, push: Sequence[Any]) -> None:
-    """What Redis pushes: the names that changed, or none after FLUSHDB and FLUSHALL."""
-    if push[0] == b"invalidate":
-        if push[1] is None:
-            near.flush("emptied")
-        else:
-            near.invalidate(push[1])
 
 
 def _rows(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], replies: list[Any]) -> list[list[Row]] | None:
@@ -291,19 +243,20 @@ def _rows(prepared: Sequence[RedisCommand], keys: Sequence[Sequence[bytes]], rep
     try:
         for group, asked in zip(prepared, keys, strict=True):
             cells, end = group.cells, start + len(asked)
-            found.append([(reply, _microseconds(*reply[cells:])) for reply in replies[start:end]])
+            found.append([(reply, microseconds(*reply[cells:])) for reply in replies[start:end]])
             start = end
     except TypeError:
         return None
     return found
 
 
-def _prepare(project: bytes, group: Group) -> RedisCommand:
+def prepare_group(project: bytes, group: Group) -> RedisCommand:
+    """The command of a group, without its keys."""
     names = [field_of(f"{plan.view.storage}:{feature.name}") for plan in group.views for feature in plan.view.features]
     names += [f"_ts:{plan.view.storage}".encode() for plan in group.views]
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
     tail = project + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
-    return RedisCommand(head, tail, len(project), group.cells)
+    return RedisCommand(head, tail, len(project), group.cells, views=len(group.views))
 
 
 def field_of(name: str) -> bytes:
@@ -312,7 +265,7 @@ def field_of(name: str) -> bytes:
 
 
 @lru_cache(maxsize=8192)
-def _microseconds(*stamps: bytes | None) -> tuple[int, ...]:
+def microseconds(*stamps: bytes | None) -> tuple[int, ...]:
     """Event times as Feast writes them; 0 where there is none that can be read."""
     return tuple([_event_time_us(raw) for raw in stamps])
 

@@ -147,6 +147,11 @@ class RedisConnection(asyncio.Protocol):
             self.ask(_PING, 1, STALLED_S)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a reply."""
+        return not self._waiting
+
+    @property
     def is_open(self) -> bool:
         """Whether reads can be sent."""
         return self._transport is not None

@@ -7,12 +7,13 @@ restarted writer undoes nothing. Event times are whole seconds, which is what bo
 import asyncio
 import sqlite3
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from time import monotonic
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
@@ -20,8 +21,12 @@ from serving.features.plan.definitions import Definitions, Feature, StoredView
 from serving.features.plan.errors import RegistryError
 from serving.features.plan.keys import key_encoder
 from serving.features.plan.values import seconds_and_nanos
+from serving.features.stores.addresses import RedisEndpoints, endpoints_of, is_cluster, is_sentinel, without_login
+from serving.features.stores.cluster.client import ClusterClient, KeyCommands
+from serving.features.stores.cluster.slot_map import slot_of
 from serving.features.stores.redis import field_of
 from serving.features.stores.redis_wire import Address, RedisConnection, ReplyError, connect
+from serving.features.stores.sentinels import Sentinels
 from serving.ports import Columns, ReadOutcome
 
 _BUSY_S: Final = 2.0
@@ -43,6 +48,9 @@ class ViewRows:
     keys: Columns
     seconds: Sequence[int]
     values: Sequence[Sequence[Any]]
+
+
+_Ask = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[list[Any]]]
 
 
 class OnlineWriter(Protocol):
@@ -140,13 +148,19 @@ def _local_seconds(second: int) -> int:
 
 
 class RedisWriter:
-    """Feast's hashes in a Redis. Each write opens a connection of its own."""
+    """Feast's hashes in a Redis, the master of sentinels, or a cluster. Each write opens connections of its own."""
 
     def __init__(self, definitions: Definitions, url: str) -> None:
         """Raises RegistryError for what is no address."""
-        self._definitions = definitions
+        self._definitions, self._shown = definitions, without_login(url)
+        self._endpoints: RedisEndpoints | None = None
+        self._address: Address | None = None
+        self._is_cluster = is_cluster(url)
         try:
-            self._address = Address.of(url)
+            if self._is_cluster or is_sentinel(url):
+                self._endpoints = endpoints_of(url)
+            else:
+                self._address = Address.of(url)
         except ValueError as problem:
             raise RegistryError(str(problem)) from problem
 
@@ -155,23 +169,38 @@ class RedisWriter:
         try:
             asyncio.run(self._write(rows))
         except (OSError, TimeoutError) as problem:
-            raise CannotWrite(f"Redis at {self._address.host}:{self._address.port}: {problem}") from problem
+            raise CannotWrite(f"Redis at {self._shown}: {problem}") from problem
 
     async def _write(self, rows: Sequence[ViewRows]) -> None:
-        connection = await connect(self._address, lambda _: None, _REDIS_S)
-        try:
+        async with self._asker() as ask:
             for each in rows:
                 for start in range(0, len(each.seconds), _ROWS):
-                    await self._write_some(connection, each, slice(start, start + _ROWS))
+                    await self._write_some(ask, each, slice(start, start + _ROWS))
+
+    @asynccontextmanager
+    async def _asker(self) -> AsyncIterator[_Ask]:
+        """Something that takes keys, each with a command, and gives the replies. Raises OSError or TimeoutError."""
+        if self._is_cluster and self._endpoints is not None:
+            client = ClusterClient(self._endpoints)
+            try:
+                await client.start()
+                yield lambda named: _ask_cluster(client, named)
+            finally:
+                await client.close()
+            return
+        address = self._address or await Sentinels(cast(RedisEndpoints, self._endpoints)).find_master()
+        connection = await connect(address, lambda _: None, _REDIS_S)
+        try:
+            yield lambda named: _ask(connection, [command for _, command in named])
         finally:
             connection.close()
 
-    async def _write_some(self, connection: RedisConnection, rows: ViewRows, some: slice) -> None:
+    async def _write_some(self, ask: _Ask, rows: ViewRows, some: slice) -> None:
         view, seconds = rows.view, rows.seconds[some]
         keys = key_encoder(view.keys, self._definitions.key_version)({n: c[some] for n, c in rows.keys.items()}, len(seconds))
         names = [key + self._definitions.project.encode() for key in keys]
         stamp = f"_ts:{view.storage}".encode()
-        stored = await _ask(connection, [_command(b"HMGET", name, stamp) for name in names])
+        stored = await ask([(name, _command(b"HMGET", name, stamp)) for name in names])
         columns = [
             (field_of(f"{view.storage}:{feature.name}"), cell_writer(feature), column[some])
             for feature, column in zip(view.features, rows.values, strict=True)
@@ -183,8 +212,17 @@ class RedisWriter:
             words = [b"HSET", name, stamp, b"\x08" + varint_of(second)]
             for field, write, column in columns:
                 words += [field, write(column[place])[0]]
-            commands.append(_command(*words))
-        await _ask(connection, commands)
+            commands.append((name, _command(*words)))
+        await ask(commands)
+
+
+async def _ask_cluster(client: ClusterClient, named: Sequence[tuple[bytes, bytes]]) -> list[Any]:
+    wanted = [KeyCommands(slot_of(name), (command,)) for name, command in named]
+    answers = await client.run(wanted, monotonic() + _REDIS_S)
+    for answer in answers:
+        if isinstance(answer, ReadOutcome):
+            raise OSError(f"a node of the cluster did not take a row ({answer.value})")
+    return [answer[0] for answer in answers if not isinstance(answer, ReadOutcome)]
 
 
 def _command(*words: bytes) -> bytes:

@@ -28,7 +28,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.transformation.python_transformation import PythonTransformation
 from feast.type_map import python_values_to_proto_values
 
-from lifecycle.training.feast_store import connection_string, quiet
+from lifecycle.training.feast_store import quiet
+from lifecycle.training.redis_address import online_store_on
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000
@@ -87,7 +88,7 @@ class FeastWorld:
         self.folder = folder
         online = {"type": "sqlite", "path": "online.db"}
         if redis_url is not None:
-            online = {"type": "redis", "connection_string": connection_string(redis_url)}
+            online = online_store_on(redis_url)
         configuration = {
             "project": f"world_{uuid.uuid4().hex[:8]}",
             "provider": "local",

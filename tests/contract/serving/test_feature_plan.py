@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 
 from serving.features.opening import open_features
+from serving.features.plan import feast
 from serving.settings import ServingSettings
 from tests.contract.serving.feast_world import KINDS, NOW, NOW_US, FeastWorld, columns
 
+STORES = ["sqlite", "redis", "cluster", "sentinels", "sqlite, rows kept", "redis, rows kept", "cluster, rows kept"]
+FIXTURES = {"redis": "redis_url", "cluster": "redis_cluster_url", "sentinels": "redis_sentinels_url"}
 
-@pytest.fixture(scope="module", params=["sqlite", "redis", "sqlite, rows kept", "redis, rows kept"])
+
+@pytest.fixture(scope="module", params=STORES)
 def world(request, tmp_path_factory):
-    redis_url = request.getfixturevalue("redis_url") if request.param.startswith("redis") else None
+    kind = request.param.split(",")[0]
+    redis_url = request.getfixturevalue(FIXTURES[kind]) if kind in FIXTURES else None
     world = FeastWorld(tmp_path_factory.mktemp("world"), redis_url)
     world.near_bytes = 1_000_000 if "kept" in request.param else 0
     world.write("kinds", {"user": "ada"}, {name: value for name, (_, value) in KINDS.items()})
@@ -26,8 +31,15 @@ def world(request, tmp_path_factory):
     return world
 
 
+@pytest.fixture(scope="module")
+def definitions(world):
+    """What the registry says, read once: the process that reads it takes a second to start."""
+    return feast.load(world.folder)
+
+
 @pytest.fixture
-async def reader(world):
+async def reader(world, definitions, monkeypatch):
+    monkeypatch.setattr(feast, "load", lambda folder: definitions)
     reader = await open_features(settings(world))
     yield reader
     await reader.close()

@@ -54,7 +54,7 @@ async def eventually(read, expected):
 
 async def asked(field, count):
     """Until so many reads have left for Redis."""
-    connection = field.store._connection
+    connection = field.store.link.connection
     await until_so(lambda: len(connection._waiting) == count and not connection._out)
 
 
@@ -123,7 +123,7 @@ async def begun_and_cut_off(field, redis_server, count):
     redis_server.pause()
     reads = [asyncio.ensure_future(field.read(timeout_s=HANG_S)) for _ in range(count)]
     await asked(field, count)
-    field.store._connection._transport.abort()
+    field.store.link.connection._transport.abort()
     await asyncio.sleep(0)
     redis_server.resume()
     return reads
@@ -157,14 +157,14 @@ async def test_a_read_whose_connection_breaks_does_not_wait_for_a_redis_that_is_
 async def test_a_redis_that_hangs_under_load_costs_few_timers(field, redis_server):
     redis_server.pause()
     fired = 0
-    expire = field.store._connection._expire
+    expire = field.store.link.connection._expire
 
     def count():
         nonlocal fired
         fired += 1
         expire()
 
-    field.store._connection._expire = count
+    field.store.link.connection._expire = count
     reads = []
     for _ in range(40):
         reads += [asyncio.ensure_future(field.read(timeout_s=0.02)) for _ in range(50)]
@@ -194,7 +194,7 @@ async def test_a_redis_that_refuses_every_read_is_said_once(field, redis_server,
     import redis
 
     redis.Redis.from_url(redis_server.url).config_set("requirepass", "changed")
-    field.store._connection._transport.write(b"*1\r\n$5\r\nRESET\r\n")  # logs the connection out; its reply is one too many
+    field.store.link.connection._transport.write(b"*1\r\n$5\r\nRESET\r\n")  # logs the connection out; its reply is one too many
     found = {repr(await field.read()) for _ in range(20)}
     assert found <= {repr(o) for o in (ReadOutcome.FAILED, ReadOutcome.NO_CONNECTION, ReadOutcome.LOST)}
     caplog.clear()

@@ -50,7 +50,7 @@ class World:
 
     async def told(self):
         """Until what Redis told before now is here."""
-        await self.store._connection.ask(b"PING\r\n", 1, HANG_S)
+        await self.store.link.connection.ask(b"PING\r\n", 1, HANG_S)
 
     async def read_as_hit(self, key=b"k"):
         """Until the row is in memory, and what it is."""
@@ -157,7 +157,7 @@ async def test_a_cut_connection_leaves_no_row_behind(world):
 async def test_rows_are_not_used_if_redis_proves_nothing(world, server):
     """A network that swallows everything: nothing is told, nothing breaks."""
     assert await world.read_as_hit() == b"old"
-    proven_s = world.store._connection.proven_s
+    proven_s = world.store.link.connection.proven_s
     server.pause()
     try:
         await until_so(lambda: time.monotonic() - proven_s > BOUND_S)
@@ -180,9 +180,9 @@ async def test_a_redis_that_refuses_to_track_is_read_as_before_and_said_once(ser
     await world.store.start()
     assert await world.read() == await world.read() == b"old"
     assert (world.cache.is_on, world.cache.entities, world.cache.hits) == (False, 0, 0)
-    first = world.store._connection
+    first = world.store.link.connection
     world.cut()
-    await until_so(lambda: world.store._connection not in (None, first))
+    await until_so(lambda: world.store.link.connection not in (None, first))
     assert await world.read() == b"old"
     told = [record for record in caplog.records if "does not track" in record.getMessage()]
     assert len(told) == 1
@@ -268,12 +268,12 @@ async def play(url, steps):
             await check(b"a", plan=plans[-1])
         elif what == "turn":
             await asyncio.sleep(0)
-        elif world.store._connection is not None:
+        elif world.store.link.connection is not None:
             await world.told()
             for each in model.history:
                 await check(each, bound_s=0.0)
     await asyncio.gather(*waiting)
-    await until_so(lambda: world.store._connection is not None)
+    await until_so(lambda: world.store.link.connection is not None)
     await world.told()
     for each in model.history:
         await check(each, bound_s=0.0)
@@ -288,4 +288,4 @@ def test_no_read_is_older_than_the_bound_whatever_happens(server, steps):
 
 
 def test_the_bound_leaves_time_for_a_proof():
-    assert redis_store._PROVE_S * 2 < BOUND_S
+    assert redis_store.PROVE_S * 2 < BOUND_S

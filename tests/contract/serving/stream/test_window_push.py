@@ -17,6 +17,7 @@ from lifecycle.training.feast_store import FeastStore, quiet
 from lifecycle.training.stream_windows import window_spec
 from serving.features.opening import open_features
 from serving.features.plan.errors import RegistryError
+from serving.features.stores.addresses import endpoints_of, is_cluster
 from serving.features.stores.writing import CannotWrite, ViewRows, open_writer, varint_of
 from serving.settings import ServingSettings
 from serving.stream.events import StreamEvents
@@ -77,21 +78,40 @@ class Store:
         with quiet():
             self.feast.feast._get_provider().online_write_batch(self.feast.feast.config, table, data, None)
 
+    def cluster(self):
+        import redis
+
+        host, port = endpoints_of(self.redis_url).hosts[0]
+        return redis.RedisCluster(host=host, port=port)
+
+    def clear(self):
+        """The cluster is shared; what ends in this project's name is ours."""
+        client = self.cluster()
+        for key in client.keys("*vedette", target_nodes="primaries"):
+            client.delete(key)
+
     def everything(self):
         """All that the store holds, as it lies there."""
         if self.redis_url is not None:
             import redis
 
+            if is_cluster(self.redis_url):
+                client = self.cluster()
+                return {key: client.hgetall(key) for key in sorted(client.keys("*vedette", target_nodes="primaries"))}
             client = redis.Redis.from_url(self.redis_url)
             return {key: client.hgetall(key) for key in sorted(client.keys())}
         with sqlite3.connect(self.folder / "feast" / "online.db") as connection:
             return sorted(connection.execute('SELECT * FROM "vedette_host_10s" ORDER BY entity_key, feature_name'))
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def stores(request, tmp_path):
     if request.param == "sqlite":
         return Store(tmp_path / "ours"), Store(tmp_path / "theirs")
+    if request.param == "cluster":  # what one Redis has is what the nodes of a cluster have together
+        ours = Store(tmp_path / "ours", request.getfixturevalue("redis_cluster_url"))
+        ours.clear()
+        return ours, Store(tmp_path / "theirs", request.getfixturevalue("second_redis").url)
     first, second = (request.getfixturevalue(name) for name in ("redis_server", "second_redis"))
     return Store(tmp_path / "ours", first.url), Store(tmp_path / "theirs", second.url)
 

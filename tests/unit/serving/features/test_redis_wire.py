@@ -49,7 +49,7 @@ async def test_connecting_that_is_cancelled_leaves_no_connection(monkeypatch):
 
 def test_an_event_time_that_no_clock_can_show_is_none():
     far = b"\x08" + b"\xff" * 8 + b"\x3f"  # 2**62 - 1 seconds, and more than 64 bits in microseconds
-    assert redis._microseconds(far, b"\x08\x01") == (0, 1_000_000)
+    assert redis.microseconds(far, b"\x08\x01") == (0, 1_000_000)
 
 
 async def test_a_redis_before_version_6_is_not_asked_to_push_and_still_answers():

@@ -1,0 +1,88 @@
+"""Which node of a Redis Cluster has a key. Core: no connection in it.
+
+Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec (slots, hash tags, redirections)."""
+
+from binascii import crc_hqx
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+SLOTS: Final = 16_384
+Place = tuple[str, int]
+"""Host and port of a node."""
+
+
+def slot_of(name: bytes) -> int:
+    """The slot of a key: CRC16 (XMODEM) of the name, or of what is in its first braces if that is not empty."""
+    start = name.find(b"{")
+    if start >= 0:
+        end = name.find(b"}", start + 1)
+        if end > start + 1:
+            name = name[start + 1 : end]
+    return crc_hqx(name, 0) % SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A master, its replicas, and the ranges of slots that they have, both ends included."""
+
+    master: Place
+    replicas: tuple[Place, ...]
+    ranges: tuple[tuple[int, int], ...]
+
+
+def shards_of(reply: Sequence[Any], asked: str) -> tuple[Shard, ...]:
+    """The reply to CLUSTER SLOTS. asked: the host that was asked; a node without a host of its own is there. Raises ValueError."""
+    found: dict[Place, tuple[tuple[Place, ...], list[tuple[int, int]]]] = {}
+    try:
+        for first, last, master, *replicas in reply:
+            if not 0 <= first <= last < SLOTS:
+                raise ValueError(f"CLUSTER SLOTS has the slots {first} to {last}")
+            entry = found.setdefault(_place(master, asked), (tuple(_place(each, asked) for each in replicas), []))
+            entry[1].append((first, last))
+    except (TypeError, IndexError, AttributeError, ValueError) as problem:
+        raise ValueError(f"an unexpected reply to CLUSTER SLOTS: {problem}") from problem
+    return tuple(Shard(master, replicas, tuple(ranges)) for master, (replicas, ranges) in found.items())
+
+
+def _place(node: Sequence[Any], asked: str) -> Place:
+    host = (node[0] or b"").decode()
+    return (host if host not in {"", "?"} else asked), int(node[1])
+
+
+def owners(shards: Sequence[Shard]) -> Mapping[int, Place]:
+    """The master of each slot that has one."""
+    return {slot: shard.master for shard in shards for first, last in shard.ranges for slot in range(first, last + 1)}
+
+
+def name_in(shard: Shard) -> str:
+    """A name whose slot this shard has, to ask for as a proof that it still has it."""
+    number = 0
+    while not any(first <= slot_of(b"vedette:%d" % number) <= last for first, last in shard.ranges):
+        number += 1
+    return f"vedette:{number}"
+
+
+class Redirect(Enum):
+    """What a node's refusal means for the one who asks."""
+
+    MOVED = "the slot is another node's"
+    ASK = "the slot is being moved; the key may be at the other node"
+    AGAIN = "the slot is being moved; try again"
+    UNAVAILABLE = "the node cannot answer now"
+    REFUSED = "the command is refused"
+
+
+def redirect_of(message: str, asked: str) -> tuple[Redirect, Place | None]:
+    """What an error means, and the node that it names. asked: the host that said it."""
+    word, _, rest = message.partition(" ")
+    if word in {"MOVED", "ASK"}:
+        host, _, port = rest.partition(" ")[2].rpartition(":")
+        if port.isascii() and port.isdigit():
+            return Redirect[word], (host or asked, int(port))
+    if word == "TRYAGAIN":
+        return Redirect.AGAIN, None
+    if word in {"CLUSTERDOWN", "LOADING", "MASTERDOWN"}:
+        return Redirect.UNAVAILABLE, None
+    return Redirect.REFUSED, None

@@ -1,0 +1,311 @@
+"""A real Redis Cluster: slots that move under reads, nodes that die, and rows kept in memory. No answer is ever wrong."""
+
+import asyncio
+import random
+
+import pytest
+import redis
+
+from serving.features.near.near_cache import NearCache
+from serving.features.near.near_store import NearStore
+from serving.features.plan.feature_plan import PartlyRead
+from serving.features.stores.cluster.client import ClusterClient, KeyCommands
+from serving.features.stores.cluster.slot_map import slot_of
+from serving.features.stores.cluster.store import ClusterStore
+from serving.features.stores.redis import RedisCommand
+from serving.features.stores.redis_wire import command
+from serving.ports import ReadOutcome
+from tests.fakes.redis_cluster import RedisClusterServers, client_of
+from tests.fakes.redis_server import PROGRAM, free_port
+from tests.waiting import HANG_S, until_so
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed; `make services` installs it"),
+]
+
+PREPARED = (RedisCommand(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
+KEYS = [b"key:%d" % number for number in range(200)]
+
+
+@pytest.fixture(scope="module")
+def servers():
+    servers = RedisClusterServers(replicas=1)
+    with servers.client() as client:
+        for key in KEYS:
+            client.hset(key, "f", key)
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+async def store(servers):
+    store = ClusterStore(servers.url)
+    await store.start()
+    yield store
+    await store.close()
+
+
+async def read(store, keys=KEYS, timeout_s=HANG_S):
+    """The one field of each key, or how the read failed."""
+    found = await store.fetch(PREPARED, [keys], timeout_s)
+    return found if isinstance(found, ReadOutcome) else [row[0][0] for row in found[0]]
+
+
+async def test_keys_of_all_nodes_come_with_one_read_and_absent_ones_are_none(store):
+    assert await read(store) == KEYS
+    assert await read(store, [KEYS[0], b"absent", KEYS[1]]) == [KEYS[0], None, KEYS[1]]
+    assert [await read(store, [key]) for key in KEYS[:9]] == [[key] for key in KEYS[:9]]
+    assert len(store.client.masters()) == 3
+
+
+def test_slots_are_those_of_redis(servers):
+    rng = random.Random(1)
+    names = [bytes(rng.choices(b"{}ab\x00\xff", k=rng.randint(1, 9))) for _ in range(300)]
+    with client_of(servers.nodes[0]) as client:
+        assert [client.execute_command("CLUSTER KEYSLOT", name) for name in names] == [slot_of(name) for name in names]
+
+
+async def test_a_map_that_is_wrong_is_mended_by_redirections(store):
+    masters = store.client.masters()
+    store.client.slots = [masters[0]] * len(store.client.slots)
+    assert [await read(store, [key]) for key in KEYS[:30]] == [[key] for key in KEYS[:30]]
+    store.client.slots = [masters[1]] * len(store.client.slots)
+    assert await read(store) == KEYS
+
+
+async def test_an_error_of_one_key_costs_that_key(store, servers):
+    with servers.client() as client:
+        client.set("text", "x")
+    found = await store.fetch(PREPARED, [[b"text", KEYS[0]]], HANG_S)
+    assert isinstance(found, PartlyRead)
+    assert (found[0][1][0], found.outcome, found.is_nothing) == ([KEYS[0]], ReadOutcome.FAILED, False)
+    alone = await store.fetch(PREPARED, [[b"text"]], HANG_S)
+    assert isinstance(alone, PartlyRead)
+    assert alone.is_nothing
+
+
+async def test_no_cluster_at_the_start_is_no_error():
+    store = ClusterStore(f"redis+cluster://127.0.0.1:{free_port()}")
+    await store.start()
+    assert await read(store) is ReadOutcome.NO_CONNECTION
+    await store.close()
+
+
+async def test_a_redis_that_is_no_cluster_degrades_and_says_so(redis_url, caplog):
+    store = ClusterStore(redis_url.replace("redis://", "redis+cluster://"))
+    await store.start()
+    assert await read(store) is ReadOutcome.NO_CONNECTION
+    assert "cluster support disabled" in caplog.text
+    await store.close()
+
+
+async def test_replicas_are_read_if_that_is_asked_for(servers):
+    store = ClusterStore(f"{servers.url}?read_from_replicas=true")
+    await store.start()
+    try:
+        await until_so(lambda: len([link for link in store.client.links.values() if link.connection is not None]) == 6)
+
+        async def are_all_there():
+            return await read(store) == KEYS
+
+        await until_so(are_all_there)  # replicas may be behind
+        reads = [client_of(node).info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"] for node in servers.nodes]
+        for _ in range(5):
+            assert await read(store) == KEYS
+        after = [client_of(node).info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"] for node in servers.nodes]
+        assert sum(later > before for before, later in zip(reads, after, strict=True)) > 3
+    finally:
+        await store.close()
+
+
+async def migrate(servers, slot, store_reads):
+    """Move a slot to another master as redis-cli does, key by key; after each act the reads go on."""
+    clients = {node.port: client_of(node) for node in servers.nodes}
+    ids = {port: client.execute_command("CLUSTER MYID").decode() for port, client in clients.items()}
+    shards = await masters_of(servers)
+    source = next(port for port, ranges in shards.items() if any(first <= slot <= last for first, last in ranges))
+    target = next(port for port in shards if port != source)
+    clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
+    clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+    await store_reads()
+    while names := clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
+        clients[source].execute_command("MIGRATE", "127.0.0.1", target, "", 0, 5000, "KEYS", *names)
+        await store_reads()
+    for port in (target, source, *(each for each in shards if each not in {source, target})):
+        clients[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+        await store_reads()
+    for client in clients.values():
+        client.close()
+
+
+async def masters_of(servers):
+    for node in servers.nodes:
+        try:
+            with client_of(node) as client:
+                entries = client.execute_command("CLUSTER SLOTS")
+        except redis.ConnectionError:
+            continue
+        found = {}
+        for first, last, master, *_ in plain(entries):
+            found.setdefault(int(master[1]), []).append((first, last))
+        return found
+    raise AssertionError("no node answers")
+
+
+def plain(entries):
+    from tests.fakes.redis_cluster import raw
+
+    return raw(entries)
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["read from Redis", "rows kept"])
+async def test_a_slot_that_moves_under_reads_gives_no_wrong_value_and_no_failure(servers, is_kept):
+    cache = NearCache(1_000_000) if is_kept else None
+    source = ClusterStore(servers.url, cache)
+    store = source
+    prepared = PREPARED
+    if cache is not None:
+        store = NearStore(source, cache, source)
+        from serving.features.near.near_store import NearPrepared
+
+        prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
+    await source.start()
+    tag = "moving" if is_kept else "going"
+    names = [b"{%b}:%d" % (tag.encode(), number) for number in range(8)]
+    with servers.client() as writer:
+        for name in names:
+            writer.hset(name, "f", b"0")
+        written, checked, is_over = 0, 0, False
+
+        async def reads():
+            nonlocal checked
+            while not is_over:
+                least = written
+                found = await store.fetch(prepared, [[*names, b"{%b}:absent" % tag.encode(), *KEYS[:5]]], HANG_S)
+                assert type(found) is list, found
+                values = [row[0][0] for row in found[0]]
+                assert values[len(names) :] == [None, *KEYS[:5]]
+                bound = least if cache is None else 0  # a row that is kept may be behind by its bound
+                assert all(bound <= int(value) <= written + 1 for value in values[: len(names)])
+                checked += 1
+
+        reading = [asyncio.ensure_future(reads()) for _ in range(4)]
+
+        async def go_on():
+            nonlocal written
+            for name in names:
+                await asyncio.to_thread(writer.hset, name, "f", b"%d" % (written + 1))
+            written += 1
+            seen = checked
+            await until_so(lambda: checked >= seen + 4 or any(each.done() for each in reading))
+
+        try:
+            await migrate(servers, slot_of(names[0]), go_on)
+        finally:
+            is_over = True
+            await asyncio.gather(*reading)
+        assert written > len(names)
+
+        async def is_new():
+            found = await store.fetch(prepared, [names], HANG_S)
+            return [row[0][0] for row in found[0]] == [b"%d" % written] * len(names)
+
+        await until_so(is_new)
+    await store.close()
+
+
+async def test_rows_in_memory_are_true_after_a_write_and_absent_ones_are_not_kept(servers):
+    cache = NearCache(1_000_000)
+    source = ClusterStore(servers.url, cache)
+    from serving.features.near.near_store import NearPrepared
+
+    near = NearStore(source, cache, source)
+    prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
+    await source.start()
+    await until_so(source.is_following)
+
+    async def is_hit():
+        before = cache.hits
+        assert (await near.fetch(prepared, [[b"kept"]], HANG_S))[0][0][0][0] == value
+        return cache.hits > before
+
+    with servers.client() as client:
+        for value in (b"1", b"2", b"3"):
+            client.hset("kept", "f", value)
+            if value != b"1":  # until the change is told
+                await until_so(lambda: cache._rows.get(b"kept") is None)
+            await until_so(is_hit)
+    hits = cache.hits
+    for _ in range(20):
+        assert (await near.fetch(prepared, [[b"nothing"]], HANG_S))[0][0][0][0] is None
+    assert cache.hits == hits
+    await near.close()
+
+
+async def test_a_node_that_hangs_costs_its_keys_their_time_and_the_others_nothing(servers, store):
+    port, _ = next(iter((await masters_of(servers)).items()))
+    node = servers.node_of(port)
+    link = store.client.links["127.0.0.1", port]
+    theirs = [key for key in KEYS if store.client.slots[slot_of(key)] is link]
+    others = [key for key in KEYS if key not in theirs]
+    node.pause()
+    try:
+        found = await store.fetch(PREPARED, [[*theirs, *others]], 0.05)
+        assert isinstance(found, PartlyRead)
+        assert [row[0][0] for row in found[0]] == [None] * len(theirs) + others
+        assert found.outcome in {ReadOutcome.TIMED_OUT, ReadOutcome.NO_CONNECTION}
+        assert await read(store, others) == others
+    finally:
+        node.resume()
+
+    async def is_well():
+        return await read(store) == KEYS
+
+    await until_so(is_well)
+
+
+async def test_a_node_that_dies_costs_its_keys_until_its_replica_takes_over(servers, store):
+    masters = await masters_of(servers)
+    dead = next(iter(masters))
+    theirs = [key for key in KEYS if store.client.slots[slot_of(key)] is store.client.links["127.0.0.1", dead]]
+    others = [key for key in KEYS if key not in theirs]
+
+    def has_all(node):
+        with client_of(node) as client:
+            return client.execute_command("ROLE")[0] == b"master" or client.info("replication")["master_link_status"] == "up"
+
+    await until_so(lambda: all(has_all(node) for node in servers.nodes))
+    with servers.client() as client:
+        client.wait(1, 5000, target_nodes=client.get_primaries())
+    servers.node_of(dead).kill()
+    try:
+        await until_so(lambda: store.client.links["127.0.0.1", dead].connection is None)
+        seen = set()
+
+        async def is_back():
+            found = await store.fetch(PREPARED, [[*theirs, *others]], HANG_S)
+            values = [row[0][0] for row in found[0]]
+            assert values[len(theirs) :] == others, "the other nodes answer all the time"
+            assert all(value in {None, key} for value, key in zip(values, theirs, strict=False))
+            seen.add(type(found))
+            return values == [*theirs, *others]
+
+        await until_so(is_back)
+        assert PartlyRead in seen
+        assert dead not in {place[1] for place in store.client.links}
+    finally:
+        servers.node_of(dead).start()
+
+
+async def test_what_is_written_follows_redirections_too(servers):
+    from serving.features.stores.addresses import endpoints_of
+
+    client = ClusterClient(endpoints_of(servers.url))
+    await client.start()
+    await until_so(lambda: None not in client.slots and all(link.connection for link in client.masters()))
+    client.slots = [client.masters()[0]] * len(client.slots)
+    wanted = [KeyCommands(slot_of(key), (command("HSET", key.decode(), "g", "1"),)) for key in KEYS]
+    answers = await client.run(wanted, asyncio.get_running_loop().time() + HANG_S)
+    assert set(map(str, answers)) <= {"[1]", "[0]"}
+    await client.close()
