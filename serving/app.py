@@ -49,6 +49,7 @@ from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.segments.mapping import SegmentMap, SegmentMapError, read_segment_map
 from serving.settings import ServingSettings
+from serving.store_layout import check_readable
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, MetricSource, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
@@ -97,6 +98,7 @@ async def compose(
     show. degraded: what else is out, for readiness. is_joined: whether what else the process does has begun; it is not ready before.
     tracer: of the process, where something else in it has spans too; it is closed with the replica."""
     configure_logging(settings.log_level)
+    check_readable(settings.store_dir)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         segments, unmapped = open_segments(settings.segments)

@@ -30,6 +30,7 @@ from operators.cli.rollout import experiment
 from operators.cli.rules import app as rules
 from operators.cli.scale import app as scale
 from operators.cli.sinks import app as sinks
+from operators.cli.store import app as store
 from operators.cli.stream import app as stream
 from operators.cli.suppressions import app as suppressions
 from operators.cli.views import console, top
@@ -49,6 +50,7 @@ app.command(rich_help_panel=_SERVING)(conform.conform)
 app.add_typer(stream.app, name="stream", rich_help_panel=_SERVING)
 app.add_typer(demo.app, name="demo", rich_help_panel=_SERVING)
 app.add_typer(sinks.app, name="sinks", rich_help_panel=_SERVING)
+app.add_typer(store.app, name="store", rich_help_panel=_SERVING)
 app.add_typer(access_policy.app, name="access", rich_help_panel=_SERVING)
 app.add_typer(access_keys.app, name="keys", rich_help_panel=_SERVING)
 app.command(rich_help_panel=_MODELS)(listing.models)

@@ -1,5 +1,6 @@
 """`vedette up`: train (first time), verify, materialize, serve, say where; stay in the foreground until Ctrl-C."""
 
+import importlib.metadata
 import ipaddress
 import json
 import os
@@ -69,6 +70,7 @@ def up(
         "max_replicas": max_replicas,
     }
     settings = _settings({name: value for name, value in options.items() if value is not None})
+    _check_layout(settings)
     bundle = _prepare(settings, None if no_train else dataset, data_dir, retrain=retrain)
     stopping = Event()
     _stop_on_signals(stopping)
@@ -108,6 +110,13 @@ def _settings(options: Mapping[str, Any]) -> "ServingSettings":
         if field not in settings.model_fields_set:
             changed[field] = is_loopback(settings.host)
     return settings.model_copy(update=changed)
+
+
+def _check_layout(settings: "ServingSettings") -> None:
+    """Raises StoreLayoutError: the store has to be migrated first, or is a newer version's."""
+    from lifecycle.store_layout.run import prepare
+
+    prepare(settings.store_dir, importlib.metadata.version("vedette"))
 
 
 def is_loopback(host: str) -> bool:

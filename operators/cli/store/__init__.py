@@ -1,0 +1,1 @@
+"""`vedette store`: the layout of a store folder, and its migration."""
