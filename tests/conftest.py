@@ -116,7 +116,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_cluster_url() -> str:
     """A real Redis Cluster of three nodes, one for the whole run, on whatever worker; keep your keys apart from others'."""
-    from tests.fakes import redis_cluster
+    from tests.fakes.redis_many import redis_cluster
 
     return redis_cluster.shared()
 
@@ -124,7 +124,7 @@ def redis_cluster_url() -> str:
 @pytest.fixture(scope="session")
 def redis_sentinels_url() -> str:
     """A real Redis with a replica and three sentinels, one for the whole run, on whatever worker."""
-    from tests.fakes import redis_cluster
+    from tests.fakes.redis_many import redis_cluster
 
     return redis_cluster.shared_sentinels()
 

@@ -28,8 +28,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.transformation.python_transformation import PythonTransformation
 from feast.type_map import python_values_to_proto_values
 
-from lifecycle.training.feast_store import quiet
-from lifecycle.training.redis_address import online_store_on
+from lifecycle.training.feast_store import online_store_on, quiet
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOW_US = int(NOW.timestamp()) * 1_000_000

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.declaration import Column, Declaration, Transform, Window
-from lifecycle.training.feast_store import BadRows, FeastStore, Materialized, UnknownService
-from lifecycle.training.redis_address import StoreError, connection_string
+from lifecycle.training.feast_store import BadRows, FeastStore, Materialized, StoreError, UnknownService, connection_string
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LOGINS = Declaration(

@@ -15,7 +15,7 @@ from serving.features.stores.cluster.store import ClusterStore
 from serving.features.stores.redis import RedisCommand
 from serving.features.stores.redis_wire import command
 from serving.ports import ReadOutcome
-from tests.fakes.redis_cluster import RedisClusterServers, client_of
+from tests.fakes.redis_many.redis_cluster import RedisClusterServers, client_of
 from tests.fakes.redis_server import PROGRAM, free_port
 from tests.waiting import HANG_S, until_so
 
@@ -154,7 +154,7 @@ async def masters_of(servers):
 
 
 def plain(entries):
-    from tests.fakes.redis_cluster import raw
+    from tests.fakes.redis_many.redis_cluster import raw
 
     return raw(entries)
 

@@ -6,7 +6,7 @@ from serving.features.stores.addresses import endpoints_of
 from serving.features.stores.redis import RedisCommand, RedisStore
 from serving.features.stores.sentinels import Sentinels
 from serving.ports import ReadOutcome
-from tests.fakes.redis_cluster import SentinelServers, client_of
+from tests.fakes.redis_many.redis_cluster import SentinelServers, client_of
 from tests.fakes.redis_server import PROGRAM, free_port
 from tests.waiting import HANG_S, until_so
 

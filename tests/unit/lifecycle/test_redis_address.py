@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.training.redis_address import StoreError, connection_string
+from lifecycle.training.feast_store import StoreError, connection_string
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from serving.features.stores.addresses import RedisEndpoints
-from serving.features.stores.cluster.slot_map import SLOTS, Place, Redirect, Shard, redirect_of, shards_of
+from serving.features.stores.cluster.slot_map import SLOTS, NodePlace, Redirect, Shard, redirect_of, shards_of
 from serving.features.stores.redis_link import CONNECT_S, PAUSE_S, RedisLink
 from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, command, connect
 from serving.ports import ReadOutcome
@@ -70,7 +70,7 @@ class ClusterClient:
     ) -> None:
         """greet, pushed: see RedisLink. unsure: called when slots may have got another owner, or a connection is lost."""
         self._endpoints, self._greet, self._pushed, self._unsure = endpoints, greet, pushed, unsure
-        self.links: dict[Place, RedisLink] = {}
+        self.links: dict[NodePlace, RedisLink] = {}
         self.shards: tuple[Shard, ...] = ()
         self.slots: list[RedisLink | None] = [None] * SLOTS
         self._replicas: dict[RedisLink, tuple[RedisLink, ...]] = {}
@@ -198,11 +198,11 @@ class ClusterClient:
             self._quiet_until_s = now_s + _QUIET_S
             log.warning("features: %s refused a read (logged at most once in %d s): %s", link.name, _QUIET_S, message)
 
-    def _address(self, place: Place) -> Address:
+    def _address(self, place: NodePlace) -> Address:
         ends = self._endpoints
         return Address(place[0], place[1], 0, ends.username, ends.password, ends.is_tls)
 
-    def _open(self, place: Place) -> RedisLink:
+    def _open(self, place: NodePlace) -> RedisLink:
         """A link to this node, which begins to connect."""
         address = self._address(place)
 
@@ -264,7 +264,7 @@ class ClusterClient:
                 seed.close()
         return False
 
-    async def _use_map(self, place: Place, replies: Replies) -> bool:
+    async def _use_map(self, place: NodePlace, replies: Replies) -> bool:
         if isinstance(replies, ReadOutcome):
             return False
         try:
@@ -283,7 +283,7 @@ class ClusterClient:
         await asyncio.gather(*(link.is_back(until_s) for link in opening))
         return True
 
-    def _log_no_map(self, place: Place, reply: object) -> None:
+    def _log_no_map(self, place: NodePlace, reply: object) -> None:
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + _QUIET_S
@@ -293,7 +293,7 @@ class ClusterClient:
         """Have these owners from now on, and close the links that nobody needs any more."""
         slots: list[RedisLink | None] = [None] * SLOTS
         replicas: dict[RedisLink, tuple[RedisLink, ...]] = {}
-        wanted: set[Place] = set()
+        wanted: set[NodePlace] = set()
         for shard in shards:
             places = (shard.master, *shard.replicas) if self._endpoints.reads_replicas else (shard.master,)
             wanted.update(places)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 SLOTS: Final = 16_384
-Place = tuple[str, int]
+NodePlace = tuple[str, int]
 """Host and port of a node."""
 
 
@@ -27,14 +27,14 @@ def slot_of(name: bytes) -> int:
 class Shard:
     """A master, its replicas, and the ranges of slots that they have, both ends included."""
 
-    master: Place
-    replicas: tuple[Place, ...]
+    master: NodePlace
+    replicas: tuple[NodePlace, ...]
     ranges: tuple[tuple[int, int], ...]
 
 
 def shards_of(reply: Sequence[Any], asked: str) -> tuple[Shard, ...]:
     """The reply to CLUSTER SLOTS. asked: the host that was asked; a node without a host of its own is there. Raises ValueError."""
-    found: dict[Place, tuple[tuple[Place, ...], list[tuple[int, int]]]] = {}
+    found: dict[NodePlace, tuple[tuple[NodePlace, ...], list[tuple[int, int]]]] = {}
     try:
         for first, last, master, *replicas in reply:
             if not 0 <= first <= last < SLOTS:
@@ -46,12 +46,12 @@ def shards_of(reply: Sequence[Any], asked: str) -> tuple[Shard, ...]:
     return tuple(Shard(master, replicas, tuple(ranges)) for master, (replicas, ranges) in found.items())
 
 
-def _place(node: Sequence[Any], asked: str) -> Place:
+def _place(node: Sequence[Any], asked: str) -> NodePlace:
     host = (node[0] or b"").decode()
     return (host if host not in {"", "?"} else asked), int(node[1])
 
 
-def owners(shards: Sequence[Shard]) -> Mapping[int, Place]:
+def owners(shards: Sequence[Shard]) -> Mapping[int, NodePlace]:
     """The master of each slot that has one."""
     return {slot: shard.master for shard in shards for first, last in shard.ranges for slot in range(first, last + 1)}
 
@@ -74,7 +74,7 @@ class Redirect(Enum):
     REFUSED = "the command is refused"
 
 
-def redirect_of(message: str, asked: str) -> tuple[Redirect, Place | None]:
+def redirect_of(message: str, asked: str) -> tuple[Redirect, NodePlace | None]:
     """What an error means, and the node that it names. asked: the host that said it."""
     word, _, rest = message.partition(" ")
     if word in {"MOVED", "ASK"}:

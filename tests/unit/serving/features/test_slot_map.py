@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifecycle.training.redis_address import WrongAddress, online_store_on
+from lifecycle.training.feast_store import WrongAddress, online_store_on
 from serving.cache.redis_cache import RedisCache
 from serving.features.plan.errors import RegistryError
 from serving.features.plan.feast import redis_url
