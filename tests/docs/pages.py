@@ -85,7 +85,7 @@ class Shown(NamedTuple):
 
 
 def outputs_shown(page: Path) -> Iterator[Shown]:
-    """Each `text` block of a page, with the commands since the one before."""
+    """Each `text` block of a page, with the commands since the one before; then the commands after the last."""
     typed: list[str] = []
     for block in blocks(page):
         if block.language == "sh":
@@ -93,6 +93,7 @@ def outputs_shown(page: Path) -> Iterator[Shown]:
         elif block.language == "text":
             yield Shown(tuple(typed), tuple(block.text.splitlines()))
             typed = []
+    yield Shown(tuple(typed), ())
 
 
 def files(page: Path) -> dict[str, str]:

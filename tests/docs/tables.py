@@ -50,6 +50,7 @@ from serving.telemetry.tracing.message_names import MESSAGE_ATTRIBUTES, MESSAGE_
 from tests.docs import resources
 from tests.docs.glossary import nouns
 from tests.docs.pages import ROOT, generated_part
+from tests.docs.rooms import pages as room_pages
 from tests.docs.verbs import verbs
 
 
@@ -329,6 +330,7 @@ WHOLE: Mapping[str, Callable[[], str]] = {
 
 
 def write() -> None:
+    room_pages.write()
     for page, make in WHOLE.items():
         (ROOT / page).write_text(make(), encoding="utf-8")
     for (page, part), make in PARTS.items():

@@ -41,7 +41,7 @@ def test_a_request_that_is_sent_from_a_file_is_a_file_that_is_made(page):
 def test_no_two_pages_make_the_same_model_or_file():
     """They are followed in one folder, one after the other."""
     owners: dict[str, list[str]] = {}
-    for page in HOW_TOS:
+    for page in (page for page in HOW_TOS if how_to.played(page.name)):
         asked = {command for command in commands(page) if command.startswith(("vedette bundle create", "vedette train"))}
         models = {model for c in asked for model in re.findall(r"(?:--onnx|vedette train) (\w+)\.(?:onnx|yaml)", c)}
         for made in {*files(page), *models}:

@@ -20,7 +20,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 APPROVE, EVALUATE = "approve-a-rollout.md", "evaluate.md"
-OWN, ANY, PROMOTE = "serve-your-own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
+OWN, ANY, PROMOTE = "own-detector.md", "serve-any-onnx-model.md", "promote-a-model.md"
 ROLL_OUT, CANARY, ASK, COMPARE, SCALE = (
     "roll-out-a-model.md", "canary-at-3-am.md", "ask-a-variant.md", "compare-two-models.md", "scale.md"
 )  # fmt: skip
@@ -318,7 +318,7 @@ class TestChangesInOneFolder:
         until(lambda: near_hits(rolling.server, "flows", event) > 0, "no row was found near", every_s=0.02)
 
     def test_first_canary(self, rolling: Reader):
-        tutorials.first_canary(rolling)
+        tutorials.first_canary(rolling, "first-canary.md")
 
     def test_roll_out_a_model(self, rolling: Reader):
         for _ in range(60):

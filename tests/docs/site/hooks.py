@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 ROOT: Final = Path(__file__).resolve().parents[3]
 SECTIONS: Final = (("Tutorials", "tutorials"), ("How-to guides", "how-to"), ("Reference", "reference"))
 """Title in the navigation, and folder of docs/ whose README.md is the index."""
+PLANES: Final = ("serving", "feature_repo", "lifecycle", "operators")
 CHANGELOG: Final = "changelog.md"
 """The page that is made of the file at the top of the repository."""
 
@@ -39,7 +40,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = [
         {"Start": "index.md"},
         *({title: _section(docs, folder)} for title, folder in SECTIONS if (docs / folder).is_dir()),
-        {"Architecture": ["architecture.md", *sorted(p.relative_to(docs).as_posix() for p in (docs / "architecture").glob("*.md"))]},
+        {"Architecture": ["architecture.md", *(f"architecture/{plane}.md" for plane in PLANES)]},
         {"Decisions": _section(docs, "decisions")},
         {"Changelog": CHANGELOG},
     ]  # fmt: skip

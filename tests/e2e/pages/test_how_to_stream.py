@@ -34,6 +34,7 @@ def test_score_a_stream(tmp_path: Path):
             else:
                 said[command] = reader.types(PAGE, command)
         assert worker is not None
+        assert len(reader.follows("first-stream.md")) == 2
         assert "10.10." in said["vedette stream watch --from-beginning --limit 1"]
         worker.terminate()
         assert worker.wait(120) == 0

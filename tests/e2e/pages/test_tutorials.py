@@ -15,4 +15,10 @@ def reader(vedette: Vedette) -> Reader:
 
 
 def test_first_verdict(reader: Reader):
-    assert len(list(reader.shows("first-verdict.md"))) == 3
+    assert len(reader.follows("first-verdict.md")) == 3
+
+
+def test_first_drift(reader: Reader):
+    reader.makes_files("first-drift.md")
+    assert len(reader.follows("first-drift.md")) == 1
+    assert "<html" in (reader.folder / "drift.html").read_text(encoding="utf-8")

@@ -31,7 +31,13 @@ _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "README.md": {". .venv/bin/activate": _ACTIVE},
+    "serve-your-own-detector.md": {ALL: "the tutorial own-detector.md has the same commands, with rows to try them on; it is played"},
     "first-canary.md": {"python traffic.py": "until Ctrl-C; the test runs it beside"},
+    "first-stream.md": {
+        "make services": "installs packages",
+        "make up ARGS=--stream": "tests/e2e/servers/test_up_stream.py runs it; the page's other commands are typed beside another worker",
+        ". .venv/bin/activate": _ACTIVE,
+    },
     "first-verdict.md": {"make up": _SERVER, ". .venv/bin/activate": _ACTIVE},
     "benchmark.md": {ALL: "20 minutes, and installs packages; tests/integration/test_bench_*.py run its parts"},
     "faults.md": {ALL: "minutes each; tests/e2e/test_faults.py plays the faults in short"},
@@ -170,41 +176,40 @@ class Reader:
         for name, text in files(path_of(page)).items():
             (self.folder / name).write_text(text, encoding="utf-8")
 
-    def follows(self, page: str, *, until: str = "vedette up") -> None:
-        """Type a page's commands in order, up to the first that begins so."""
-        for command in played(page):
-            if command.startswith(until):
-                return
-            self.types(page, command)
+    def follows(self, page: str, *, until: str = "vedette up") -> list[str]:
+        """Type a page's commands in order, up to the first that begins so; they must print what the page shows.
+
+        Gives what they printed there."""
+        printed = []
+        for shown in outputs_shown(path_of(page)):
+            heard = []
+            for command in (command for command in shown.commands if command in played(page)):
+                if command.startswith(until):
+                    return printed
+                heard.append(self.hears(page, command))
+            if heard and shown.lines:
+                said = "\n".join(heard)
+                assert not (missing := shown.differs(said)), f"{page} shows {missing}, but this was said:\n{said[-6000:]}"
+                printed.append(said)
+        return printed
 
     def types(self, page: str, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
-        """One command of a page."""
+        """One command of a page; what it printed."""
+        return self._typed(page, command, ends_with).stdout
+
+    def hears(self, page: str, command: str) -> str:
+        """One command of a page; what a terminal would show: notes too, before the output."""
+        done = self._typed(page, command, (0,))
+        return f"{done.stderr}\n{done.stdout}"
+
+    def _typed(self, page: str, command: str, ends_with: tuple[int, ...]) -> subprocess.CompletedProcess[str]:
         assert command in played(page), f"{page} does not say {command!r}"
         self.typed.append((page, command))
         if command.startswith("export "):
             name, _, value = shlex.split(command)[1].partition("=")
             self.exported.setdefault(name, value)  # a test may have its own there
-            return ""
-        return self.says(command, ends_with=ends_with)
-
-    def hears(self, page: str, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
-        """As types(), but what a terminal would show: notes too, before the output."""
-        assert command in played(page), f"{page} does not say {command!r}"
-        self.typed.append((page, command))
-        done = self._run(command)
-        assert done.returncode in ends_with, (
-            f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-        )
-        return f"{done.stderr}\n{done.stdout}"
-
-    def shows(self, page: str, *, ends_with: tuple[int, ...] = (0,)) -> Iterator[str]:
-        """Type a page's commands up to each output that it shows, and see that they print that. Gives what was printed."""
-        for shown in outputs_shown(path_of(page)):
-            typed = [command for command in shown.commands if command in played(page)]
-            if typed:
-                said = "\n".join(self.hears(page, command, ends_with=ends_with) for command in typed)
-                assert not (missing := shown.differs(said)), f"{page} shows {missing}, but this was said:\n{said[-6000:]}"
-                yield said
+            return subprocess.CompletedProcess(command, 0, "", "")
+        return self._done(command, ends_with)
 
     def refused(self, command: str) -> str:
         """What a command that must end with 1 says."""
@@ -214,11 +219,14 @@ class Reader:
 
     def says(self, command: str, *, ends_with: tuple[int, ...] = (0,)) -> str:
         """One command line, with this environment's programs and the server's addresses."""
+        return self._done(command, ends_with).stdout
+
+    def _done(self, command: str, ends_with: tuple[int, ...]) -> subprocess.CompletedProcess[str]:
         done = self._run(command)
         assert done.returncode in ends_with, (
             f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         )
-        return done.stdout
+        return done
 
     def waits(self, command: str, holds: Callable[[str], bool]) -> None:
         """Look again and again, as somebody does who waits for a thing to begin."""

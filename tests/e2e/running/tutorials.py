@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from tests.e2e.running.how_to import Reader
 from tests.e2e.running.vedette import environment
 
-CANARY = "first-canary.md"
-
 
 @contextlib.contextmanager
 def beside(reader: Reader, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -23,10 +21,10 @@ def beside(reader: Reader, *arguments: str) -> Iterator[subprocess.Popen[bytes]]
         process.wait()
 
 
-def first_canary(reader: Reader) -> None:
+def first_canary(reader: Reader, page: str) -> None:
     """The tutorial in the folder of a server that serves version 1 of flows; afterwards it serves it again, and version 2 is there too."""
-    reader.makes_files(CANARY)
+    reader.makes_files(page)
     traffic = reader.folder / "traffic.py"
     traffic.write_text(reader.addressed(traffic.read_text(encoding="utf-8")), encoding="utf-8")
     with beside(reader, traffic.name):
-        assert len(list(reader.shows(CANARY))) == 4
+        assert len(reader.follows(page)) == 4
