@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.access.followed_files import AccessFiles, follow
+from serving.access.forwarded import TrustedProxies
 from serving.access.gate import Gate
 from serving.audit.anchors.publisher import AnchorPublisher, offer_to
 from serving.audit.anchors.urls import open_anchors
@@ -212,7 +213,9 @@ def _open_gate(
         return None, tuple
     files = AccessFiles(settings.access)
     files.start()
-    gate = Gate(files.policy, files.keys, random=secrets.token_bytes)
+    networks = settings.trusted_networks
+    proxies = TrustedProxies(networks, settings.proxy_header) if networks else None
+    gate = Gate(files.policy, files.keys, random=secrets.token_bytes, proxies=proxies)
     stack.callback(asyncio.get_running_loop().create_task(follow(gate, files)).cancel)
     metrics.watch(gate.metrics)
     metrics.watch(files.metrics)

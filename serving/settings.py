@@ -3,6 +3,7 @@
 Every field is an environment variable `VEDETTE_<FIELD>` and, where it makes sense, an option of `vedette up`."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -169,6 +170,12 @@ class ServingSettings(BaseSettings):
     access: Path | None = None
     """The access policy, a YAML file (docs/reference/access.md): who may ask the doors for what. It is read again when it changes. Unset:
     everybody who reaches the doors may ask the models."""
+    trusted_proxies: str = ""
+    """Networks of the proxies in front of the doors, separated by spaces, e.g. `10.2.0.0/16 fd00:12::/64`: of these and of nobody else.
+    Only from them the header of `VEDETTE_PROXY_HEADER` says who the client is, for limits, floods and lines of security events
+    (docs/reference/access.md). Empty: the client is whoever opened the connection."""
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The header that the proxies write. The other one is never read: a proxy passes it on as the client sent it."""
     audit: Audit = "async"
     """How an answer depends on its record in the prediction log. `strict`: the answer is sent after its record is on the disk; if that
     fails the request is refused. `async` (or `true`): the answer does not wait for the record. `off` (or `false`): no record."""
@@ -217,6 +224,26 @@ class ServingSettings(BaseSettings):
         if self.http_port == self.grpc_port != 0:
             raise ValueError(f"HTTP and gRPC have the same port {self.http_port}; give each its own")
         return self
+
+    @model_validator(mode="after")
+    def _proxies_are_networks(self) -> Self:
+        for network in self.trusted_networks:
+            if network.prefixlen == 0:
+                raise ValueError(
+                    f"VEDETTE_TRUSTED_PROXIES has {network}, which trusts everybody: then clients choose their own addresses; name the "
+                    "networks of the proxies"
+                )
+        return self
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of the proxies. Raises ValueError for one that is none."""
+        try:
+            return tuple(ip_network(text) for text in self.trusted_proxies.split())
+        except ValueError as problem:
+            raise ValueError(
+                f"VEDETTE_TRUSTED_PROXIES: {problem}; expected networks separated by spaces, e.g. 10.2.0.0/16"
+            ) from problem
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -48,8 +48,8 @@ class ConnectionMemo:
 
 
 class Credentials(NamedTuple):
-    """What one request brings. authorization, api_key: values of the headers as they came, None where there is none. address: of the
-    client's socket, without port; empty if it is not known. memo: of the connection, if there is one. They are secrets: nothing logs
+    """What one request brings. authorization, api_key: values of the headers as they came, None where there is none. address: the
+    client's, without port; empty if it is not known. memo: of the connection, if there is one. They are secrets: nothing logs
     them."""
 
     authorization: bytes | None = None

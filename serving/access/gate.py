@@ -20,6 +20,7 @@ from serving.access.authentication.authenticator import Authenticator, Known, Re
 from serving.access.authentication.key_sets import Fetch
 from serving.access.credentials import ANONYMOUS, Caller, Credentials
 from serving.access.events import AccessEvents
+from serving.access.forwarded import TrustedProxies
 from serving.access.policy import AccessPolicy, Rights
 from serving.access.rate_limits import ClientLimits, RateLimits, network_of
 from serving.access.refusals import RateLimited, RefusalReason, forbidden, missing, not_accepted, other_tenant
@@ -46,7 +47,8 @@ class Pass(NamedTuple):
 
 
 class Gate:
-    """Decides. wall_s, now_s: the clock, and one that never goes back. random: makes secrets. fetch: gives an issuer's keys."""
+    """Decides. wall_s, now_s: the clock, and one that never goes back. random: makes secrets. fetch: gives an issuer's keys. proxies: who
+    may say which client they ask for; None: nobody."""
 
     def __init__(
         self,
@@ -57,8 +59,9 @@ class Gate:
         wall_s: Callable[[], float] = time.time,
         now_s: Callable[[], float] = time.monotonic,
         fetch: Fetch | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
-        self._now_s = now_s
+        self._now_s, self.proxies = now_s, proxies
         self.events = AccessEvents(now_s)
         self.authenticator = Authenticator(policy, keys, self.events, random=random, wall_s=wall_s, now_s=now_s, fetch=fetch)
         self.replica_key = random(32).hex()
@@ -172,6 +175,8 @@ class Gate:
         key_sets = list(self.authenticator.key_sets.values())
         yield KEYS_AGE, {(one.issuer.name,): one.age_s for one in key_sets}
         yield KEYS_FAILURES, {(one.issuer.name,): float(one.failures) for one in key_sets}
+        if self.proxies is not None:
+            yield from self.proxies.metrics()
 
     def _is_replica(self, key: bytes) -> bool:
         return hmac.compare_digest(key, self.replica_key.encode())

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from serving.access.credentials import API_KEY, AUTHORIZATION, ConnectionMemo, Credentials, PeerCertificate
+from serving.access.forwarded import TrustedProxies
 from serving.errors import ServingError
 
 OnEarlyRefusal = Callable[[str, bytes, bytes | str | None, ServingError], None]
@@ -44,10 +45,13 @@ def memo_of(connection: DoorConnection) -> ConnectionMemo:
     return memo
 
 
-def credentials_of(headers: Mapping[bytes, bytes], connection: DoorConnection | None) -> Credentials:
-    """What an HTTP request brings."""
+def credentials_of(
+    headers: Mapping[bytes, bytes], connection: DoorConnection | None, proxies: TrustedProxies | None = None
+) -> Credentials:
+    """What an HTTP request brings. proxies: who may say which client it is from."""
     authorization, api_key = headers.get(AUTHORIZATION), headers.get(API_KEY)
     if connection is None:
         return Credentials(authorization, api_key)
     memo = memo_of(connection)
-    return Credentials(authorization, api_key, connection.peer, memo.address, memo)
+    address = memo.address if proxies is None else proxies.client_of(memo.address, headers)
+    return Credentials(authorization, api_key, connection.peer, address, memo)

@@ -53,5 +53,15 @@ RELOADS: Final = MetricDoc(
     ("file", "outcome"),
     "Reads of a changed file (policy, keys), by outcome (used, refused).",
 )
-ACCESS_METRICS: Final = (ADMITTED, ROWS, REFUSED, LIMITED, VERIFICATIONS, REMEMBERED, KEYS_AGE, KEYS_FAILURES, FAILING, RELOADS)
+FORWARDED_HEADERS: Final = MetricDoc(
+    "vedette_access_forwarded_total",
+    "counter",
+    ("outcome",),
+    "Requests with the header of VEDETTE_PROXY_HEADER, where VEDETTE_TRUSTED_PROXIES names proxies, by outcome: used, stranger (it did not "
+    "come from a trusted proxy), malformed. The last two are ignored.",
+)
+ACCESS_METRICS: Final = (
+    *(ADMITTED, ROWS, REFUSED, LIMITED, VERIFICATIONS, REMEMBERED, KEYS_AGE, KEYS_FAILURES, FAILING, RELOADS),
+    FORWARDED_HEADERS,
+)
 """All of them, for the reference page."""

@@ -221,7 +221,8 @@ class GrpcApplication:
         if gate is None:
             return context
         memo = memo_of(connection)
-        credentials = Credentials(*context.credentials[:2], connection.peer, memo.address, memo)
+        address = memo.address if gate.proxies is None else gate.proxies.client_of(memo.address, head.forwarded)
+        credentials = Credentials(*context.credentials[:2], connection.peer, address, memo)
         verb = _VERBS.get(head.path)
         if verb in gate.open:
             return context._replace(credentials=credentials)

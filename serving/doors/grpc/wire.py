@@ -5,9 +5,11 @@ Pure. See gRPC's PROTOCOL-HTTP2.md; metadata that is not used here is ignored.""
 import base64
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from serving.access.credentials import API_KEY, AUTHORIZATION, NOTHING_SHOWN, Credentials
+from serving.access.forwarded import FORWARDED, X_FORWARDED_FOR
 from serving.doors.body import inflate
 from serving.doors.grpc.calls import CallContext
 from serving.doors.grpc.status import failure
@@ -31,8 +33,15 @@ _UPPER: Final = re.compile(rb"[A-Z]")
 _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
 
 
+NOT_FORWARDED: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+_FORWARDED: Final = (X_FORWARDED_FOR, FORWARDED)
+_JOINED: Final = frozenset({AUTHORIZATION, API_KEY, *_FORWARDED})
+
+
 class RequestHead(NamedTuple):
-    """What the head of a request says. problem: why it is refused before its body is read. length: its content-length."""
+    """What the head of a request says. problem: why it is refused before its body is read. length: its content-length.
+
+    forwarded: headers by which proxies tell of its client."""
 
     method: bytes
     path: bytes
@@ -41,6 +50,7 @@ class RequestHead(NamedTuple):
     length: int | None
     context: CallContext
     problem: ServingError | None = None
+    forwarded: Mapping[bytes, bytes] = NOT_FORWARDED
 
     @property
     def is_grpc(self) -> bool:
@@ -60,8 +70,8 @@ def read_head(fields: list[Field]) -> RequestHead:
             is_regular = True
             if name in _HOP_BY_HOP or _UPPER.search(name) or (name == b"te" and value != b"trailers"):
                 raise ProtocolFault(PROTOCOL_ERROR, f"the header {name.decode('latin-1')} is not allowed in HTTP/2")
-            if name in headers and name in (AUTHORIZATION, API_KEY):
-                value = headers[name] + b", " + value  # noqa: PLW2901  # joined they are wrong: a proxy may have looked at the first
+            if name in headers and name in _JOINED:  # credentials are wrong then: a proxy may have looked at the first
+                value = headers[name] + b", " + value  # noqa: PLW2901
         headers[name] = value
     if not (headers.get(b":method") and headers.get(b":scheme") and headers.get(b":path")):
         raise ProtocolFault(PROTOCOL_ERROR, "the request has no :method, :scheme or :path")
@@ -92,6 +102,9 @@ def _head(headers: Mapping[bytes, bytes]) -> RequestHead:
             else NOTHING_SHOWN,
         ),
         problem,
+        {name: headers[name] for name in _FORWARDED if name in headers}
+        if X_FORWARDED_FOR in headers or FORWARDED in headers
+        else NOT_FORWARDED,
     )
 
 

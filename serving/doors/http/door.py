@@ -188,7 +188,7 @@ class HttpDoor:
         verb = HTTP_VERBS.get(target.endpoint)
         if verb in gate.open:
             return self._service
-        credentials = credentials_of(headers, connection)
+        credentials = credentials_of(headers, connection, gate.proxies)
         if verb is None:
             gate.refuse_other(verb, credentials, "http")
         model = None if target.endpoint in NAMES_NO_MODEL else target.model or None

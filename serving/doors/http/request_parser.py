@@ -38,7 +38,7 @@ NO_CODINGS_YET: Final = "HTTP/1.0 has no Transfer-Encoding; send a Content-Lengt
 """A server that supports chunks and one that does not would see different ends of such a request (RFC 9112, 6.1)."""
 NOT_HTTP: Final = "the request is not HTTP/1.1: malformed request line, header or chunk"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
-_JOINED: Final = frozenset({b"transfer-encoding", b"authorization", b"x-api-key"})
+_JOINED: Final = frozenset({b"transfer-encoding", b"authorization", b"x-api-key", b"x-forwarded-for", b"forwarded"})
 _METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
 
@@ -201,8 +201,9 @@ class RequestParser:
         self.stage, self._url, self.wants_continue = BETWEEN, b"", False
 
     def _repeated(self, name: bytes, value: bytes) -> bytes:
-        """The value of a header that stands in a request more than once: the last, but what was applied before `chunked` counts, and
-        credentials are joined, which makes them wrong: another server on the path may have looked at the first."""
+        """The value of a header that stands in a request more than once: the last, but what was applied before `chunked` counts, and so
+        does the way through proxies; credentials are joined, which makes them wrong: another server on the path may have looked at the
+        first."""
         if name == b"host":
             self._has_two_hosts = True
         return self._fields[name] + b", " + value if name in _JOINED else value

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from serving.access.authentication.api_keys import ApiKeyEntry, ApiKeys, new_key, utc
 from serving.access.credentials import Credentials
+from serving.access.forwarded import TrustedProxies
 from serving.access.gate import Gate
 from serving.access.policy import TokenIssuer
 from serving.access.policy_file import parse_policy
@@ -55,13 +56,24 @@ class FakeWorld:
     """Time stands still until it is moved."""
 
     def __init__(
-        self, more: str = "", now_s: float = 1_800_000_000.0, keys: ApiKeys | None = None, policy: str = POLICY
+        self,
+        more: str = "",
+        now_s: float = 1_800_000_000.0,
+        keys: ApiKeys | None = None,
+        policy: str = POLICY,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self.now_s, self.issuer = now_s, FakeIssuer()
         self.policy = parse_policy(policy.replace("ISSUER", ISSUER) + more, Path("/nowhere/access.yaml"))
         self.keys = keys or ApiKeys({})
         self.gate = Gate(
-            self.policy, self.keys, random=os.urandom, wall_s=lambda: self.now_s, now_s=lambda: self.now_s, fetch=self.issuer
+            self.policy,
+            self.keys,
+            random=os.urandom,
+            wall_s=lambda: self.now_s,
+            now_s=lambda: self.now_s,
+            fetch=self.issuer,
+            proxies=proxies,
         )
 
     def key(self, **more: object) -> str:
