@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import quick_yaml as yaml
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -55,7 +56,9 @@ def rendered() -> Callable[[str], str]:
 
     def render(name: str) -> str:
         if name not in cache:
-            done = subprocess.run([_kubectl(), "kustomize", str(MANIFESTS / name)], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [_kubectl(), "kustomize", str(MANIFESTS / name)], capture_output=True, text=True, timeout=HANG_S
+            )
             assert done.returncode == 0, done.stderr
             cache[name] = done.stdout
         return cache[name]
@@ -72,7 +75,7 @@ def rendered_with(folder: Path, overlay: str, component: str) -> list[dict[str, 
         encoding="utf-8",
     )
     words = [_kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 

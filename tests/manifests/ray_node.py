@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import HANG_S
+
 START_S = 600.0
 """A hanging start ends then."""
 STARTS = 4
@@ -37,7 +39,7 @@ class RayNode:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=HANG_S) as answer:
             text = answer.read().decode()
         with suppress(json.JSONDecodeError):
             return json.loads(text)

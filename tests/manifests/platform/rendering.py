@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tests import quick_yaml as yaml
 from tests.manifests.conftest import MANIFESTS, _kubectl
+from tests.waiting import HANG_S
 
 Json = dict[str, Any]
 _OF_AN_OVERLAY: Final = {
@@ -58,7 +59,7 @@ COMPOSED: Final = {
 
 @cache
 def _rendered(words: tuple[str, ...]) -> str:
-    done = subprocess.run([_kubectl(), "kustomize", *words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([_kubectl(), "kustomize", *words], capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "kustomize warns"
     return done.stdout

@@ -2,10 +2,13 @@
 
 import base64
 import json
+import ssl
+from dataclasses import replace
 
 import jwt
 import pytest
 
+from serving.access.authentication.key_sets import trust_of
 from serving.access.authentication.tokens import (
     MOST_BYTES,
     TokenRefused,
@@ -16,6 +19,7 @@ from serving.access.authentication.tokens import (
     verified_claims,
 )
 from serving.access.policy import TokenIssuer
+from tests.fakes.serving.authority import Authority
 from tests.fakes.serving.guarded.token_issuer import AUDIENCE, ISSUER, claims, key_set, private_key, public_jwk, token, unsigned
 
 NOW = 1_800_000_000.0
@@ -197,3 +201,12 @@ def test_keys_of_other_kinds_in_a_set_are_left_out():
 
 def test_the_longest_token_that_is_read():
     assert MOST_BYTES == 8192
+
+
+def test_the_server_of_an_issuer_s_keys_may_have_a_cluster_s_certificate(tmp_path):
+    """From Python 3.13 ssl wants extensions that the authorities of many clusters do not have."""
+    (tmp_path / "ca.crt").write_bytes(Authority().pem)
+    context = trust_of(replace(RULES, ca=str(tmp_path / "ca.crt")))
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
