@@ -47,14 +47,16 @@ _HEAD = msgspec.json.Decoder(_Head)
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def read_facts(store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] = ()) -> StoreFacts:
+def read_facts(
+    store_dir: Path, log: RecordLog, rollouts: Iterable[RolloutFact] = (), answers: Iterable[AnswersFact] | None = None
+) -> StoreFacts:
     """Everything that the store's folder and its logs say. A bundle that does not match its digest is left out. Raises NoteError for a
-    line of the log of acts that is not an act."""
+    line of the log of acts that is not an act. answers: their counts, if they are known; else the whole log is read."""
     return StoreFacts(
         bundles=tuple(_bundles(BundleStore(store_dir))),
         revisions=distinct((*_served(store_dir), *kept_revisions(store_dir))),
         rollouts=tuple(rollouts),
-        answers=count_answers(log),
+        answers=tuple(answers) if answers is not None else count_answers(log),
         acts=tuple(ActsLog(store_dir / "governance", signer=lambda: None, now_us=lambda: 0).read()),
     )
 
@@ -81,6 +83,12 @@ def find_answer(log: RecordLog, receipt: str) -> AnswerFact | None:
         if answer is not None and answer.receipt == receipt:
             return _fact(answer)
     return None
+
+
+def answer_in(line: bytes) -> AnswerFact | None:
+    """The answer that a line of the log records; None if the line is no record of one."""
+    answer = _decoded(_ANSWER, line)
+    return _fact(answer) if answer is not None else None
 
 
 def _fact(answer: _Answer) -> AnswerFact:

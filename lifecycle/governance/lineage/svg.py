@@ -1,10 +1,11 @@
 """Draws a lineage graph as SVG: one column for each kind of node, from alarms and data on the left to answers on the right. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape  # nosec B406  # escapes, parses nothing
 
-from lifecycle.governance.lineage.graph import LineageGraph, Node, NodeKind
+from lifecycle.governance.lineage.graph import Edge, LineageGraph, Node, NodeKind
 
 WIDTH: Final = 230
 HEIGHT: Final = 62
@@ -45,6 +46,37 @@ _STYLE: Final = (
     "text{font:12px system-ui,sans-serif;fill:#1c2733}.kind{font-size:10px;fill:#5a6775}"
     "rect{stroke:#5a6775}path{fill:none;stroke:#5a6775}.focus{stroke-width:3}"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LineageBox:
+    """Where a node is drawn: its top left corner, in pixels, and the lines of its label."""
+
+    node: Node
+    x: int
+    y: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineageLayout:
+    """A drawing without its style. arrows: each edge with the path of its line."""
+
+    width: int
+    height: int
+    boxes: tuple[LineageBox, ...]
+    arrows: tuple[tuple[Edge, str], ...]
+
+
+def layout_of(graph: LineageGraph) -> LineageLayout:
+    """Where everything goes, for who draws it in another style."""
+    places = _places(graph)
+    return LineageLayout(
+        max((x for x, _ in places.values()), default=0) + WIDTH + MARGIN,
+        max((y for _, y in places.values()), default=0) + HEIGHT + MARGIN,
+        tuple([LineageBox(node, *places[node.id], tuple(_wrapped(node.label))) for node in graph.nodes.values()]),
+        tuple([(edge, _line(places[edge.source], places[edge.target])) for edge in graph.edges]),
+    )
 
 
 def draw(graph: LineageGraph, focus: str | None = None) -> str:
@@ -105,6 +137,11 @@ def _wrapped(label: str) -> list[str]:
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int], relation: str) -> str:
+    return f'<path d="{_line(start, end)}" marker-end="url(#end)"><title>{escape(relation)}</title></path>'
+
+
+def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
+    """The path from one box to another."""
     from_x, from_y = start[0] + WIDTH, start[1] + HEIGHT // 2
     to_x, to_y = end[0], end[1] + HEIGHT // 2
     if start[0] >= end[0]:  # to the same column or back: from the left side to the left side
@@ -113,11 +150,5 @@ def _arrow(start: tuple[int, int], end: tuple[int, int], relation: str) -> str:
     first = from_x + bend if start[0] < end[0] else from_x - bend
     if to_x - from_x > GAP_X and from_y == to_y:  # over boxes of the same row: along the lower edge
         from_y = to_y = from_y + HEIGHT // 2 - 8
-        return (
-            f'<path d="M{from_x} {from_y}C{from_x + GAP_X // 2} {from_y + 40} {to_x - GAP_X // 2} {to_y + 40} {to_x} {to_y}" '
-            f'marker-end="url(#end)"><title>{escape(relation)}</title></path>'
-        )
-    return (
-        f'<path d="M{from_x} {from_y}C{first} {from_y} {to_x - bend} {to_y} {to_x} {to_y}" marker-end="url(#end)">'
-        f"<title>{escape(relation)}</title></path>"
-    )
+        return f"M{from_x} {from_y}C{from_x + GAP_X // 2} {from_y + 40} {to_x - GAP_X // 2} {to_y + 40} {to_x} {to_y}"
+    return f"M{from_x} {from_y}C{first} {from_y} {to_x - bend} {to_y} {to_x} {to_y}"

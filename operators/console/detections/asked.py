@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from operators.console.log_index.alert_queries import AlertFilter, AlertKey
 from operators.console.log_index.indexed_lines import VERDICTS_SHOWN
-from operators.values import parse_duration
+from operators.console.log_index.moments import moment_us
 
 ANY: Final = "any"
 _MOST_TEXT: Final = 600
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 _USUAL: Final = AlertFilter()
 
@@ -77,24 +76,6 @@ def asked_of(query: Mapping[str, str], now: datetime, texts_of: Callable[[str], 
         ),
         problems=tuple(problems),
     )
-
-
-def moment_us(text: str, now: datetime, problems: list[str]) -> int | None:
-    """A time (ISO 8601, UTC where it says no zone) or an age such as `7d`, in microseconds since the epoch; None for nothing."""
-    if not text:
-        return None
-    try:
-        if text[-1] in "smhd" and text[0].isdigit() and "-" not in text:
-            at = now - parse_duration(text)
-        else:
-            at = datetime.fromisoformat(text)
-            at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return (at - datetime(1970, 1, 1, tzinfo=UTC)) // _MICROSECOND
-    except (ValueError, OverflowError):
-        problems.append(
-            f"{text[:40]!r} is not a time. Write an age such as 2h or 7d, or a time such as 2026-01-31T08:00 (UTC)."
-        )
-        return None
 
 
 def _key(text: str, problems: list[str]) -> AlertKey | None:

@@ -4,7 +4,6 @@ import re
 import secrets
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -18,6 +17,7 @@ from operators.console.detections.timeline import time_line
 from operators.console.log_index.alert_queries import MOST_COUNTED, AlertFilter, AlertRow
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.indexed_lines import VERDICTS_SHOWN
+from operators.console.log_index.moments import moment
 from operators.console.log_index.opening import scope_of, settings_of, store_index
 from operators.console.log_index.people import ERASED, People
 from operators.console.log_index.record_lines import line_of
@@ -71,7 +71,9 @@ def show(visit: Visit) -> Response:
         damaged = [one for one in room.index.records.segments() if one.broken or one.problem]
         archive_problem = room.index.records.state("archive")
     except IndexUnavailable as problem:
-        return visit.page("detections/list.html.j2", has_store=True, problem=str(problem), asked=asked, state=state, status=503)
+        return visit.page(
+            "detections/list.html.j2", has_store=True, problem=str(problem), asked=asked, state=state, http_status=503
+        )
     names = [people.name(row.entity, row.sealed, row.receipt) for row in found.rows]
     risks = room.risks.of(name for name in names if name != ERASED and scope.sees_entity(name))
     return visit.page(
@@ -100,9 +102,9 @@ def alert_view(row: AlertRow, name: str) -> dict[str, Any]:
         "row": row,
         "name": name,
         "is_erased": name == ERASED,
-        "at": _moment(row.time_us),
+        "at": moment(row.time_us),
         "label": WORDS.get(row.label, row.label),
-        "label_at": _moment(row.label_us) if row.label_us else None,
+        "label_at": moment(row.label_us) if row.label_us else None,
         "is_degraded": row.is_degraded,
         "has_fallback": row.source.split("+")[0] in ("rules", "triage"),
     }
@@ -146,7 +148,7 @@ def one(visit: Visit) -> Response:
         problem=problem,
         reasons=_reasons(room, row, line) if is_wanted and line is not None else None,
         history=[
-            {"label": word, "word": WORDS.get(word.verdict, word.verdict), "at": _moment(word.time_us)} for word in history
+            {"label": word, "word": WORDS.get(word.verdict, word.verdict), "at": moment(word.time_us)} for word in history
         ],
         risk=room.risks.of([name] if name and name != ERASED else []).by_entity.get(name),
         may_label=visit.person.may(ConsoleRole.ANALYST),
@@ -192,9 +194,9 @@ def entity(visit: Visit) -> Response:
         risk_problem=risks.problem,
         picture=time_line(rows, curve, since_us, now_us),
         kinds=list(dict.fromkeys(kind for point in curve for kind in point.parts)),
-        curve=[(point, _moment(point.at_us)) for point in curve[:: max(1, len(curve) // 12)]],
+        curve=[(point, moment(point.at_us)) for point in curve[:: max(1, len(curve) // 12)]],
         widest=max([abs(part.log_odds) for part in risk.parts] + [1e-9]) if risk else 1.0,
-        moment=_moment,
+        moment=moment,
     )
 
 
@@ -259,13 +261,6 @@ def _is_of(people: People, row: AlertRow, name: str) -> bool:
 
 def _keys(room: DetectionRoom) -> SubjectKeys:
     return SubjectKeys(room.index.store / "keys" / "subjects")
-
-
-def _moment(time_us: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime(9999, 12, 31, tzinfo=UTC)
 
 
 PAGE: Final = ConsolePage(

@@ -141,6 +141,14 @@ class RecordQueries:
             found = connection.execute(f"{_ANSWERS} WHERE t.receipt = ? ORDER BY t.id", (receipt,)).fetchall()
         return [row for row in (_row("answer", one) for one in found) if scope.sees(row.service, row.tenant)]
 
+    def answers_of_revisions(self) -> list[tuple[str, str, str, int, int, int]]:
+        """Model, version, revision, how many records there are of it, the times of the first and the last."""
+        with self._file.reading() as connection:
+            found = connection.execute(
+                "SELECT model, version, revision, count(*), min(time_us), max(time_us) FROM answers GROUP BY model, version, revision"
+            ).fetchall()
+        return [tuple(one) for one in found]
+
     def acts_about(self, needle: str, most: int = 20) -> list[RecordRow]:
         """The newest acts whose subject is this, or ends in `/` and this."""
         with self._file.reading() as connection:
