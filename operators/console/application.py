@@ -49,7 +49,7 @@ class ConsoleApp:
         *,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
+        self.site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
         self.sessions = SessionStore(now_s)
         self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
         prefix = "__Host-" if origins.is_tls and not site.base else ""
@@ -73,7 +73,7 @@ class ConsoleApp:
         for page in self._pages:
             routes += [Route(r.path, self._endpoint(page, r), methods=[r.method]) for r in page.routes]
         app = Starlette(
-            routes=[Route(f"{self._site.base}{r.path}", r.endpoint, methods=list(r.methods or ())) for r in routes],
+            routes=[Route(f"{self.site.base}{r.path}", r.endpoint, methods=list(r.methods or ())) for r in routes],
             exception_handlers={HTTPException: self._http_problem, Exception: self._defect},
             lifespan=self._lifespan,
         )
@@ -98,14 +98,14 @@ class ConsoleApp:
             if session is None:
                 if route.method == "POST":
                     return self._problem_page(request, 401, "You are not signed in any more, so nothing was done.", page)
-                asked = request.url.path.removeprefix(self._site.base) + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"{self._site.url('/sign-in')}?next={quote(asked, safe='')}", status_code=303)
+                asked = request.url.path.removeprefix(self.site.base) + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{self.site.url('/sign-in')}?next={quote(asked, safe='')}", status_code=303)
             form = await self._form(request, session) if route.method == "POST" else {}
             if not session.person.may(route.role):
                 _log.warning("%s may not %s %s: needs the role %s", session.person.name, route.method, route.path, route.role)
                 return self._problem_page(request, 403, f"This needs the role {route.role}, which you do not have.", page)
             params = {name: str(value) for name, value in request.path_params.items()}
-            visit = Visit(self._site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
+            visit = Visit(self.site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
             return await self._guarded(request, page, lambda: asyncio.to_thread(route.handler, visit))
 
         return endpoint
@@ -140,14 +140,14 @@ class ConsoleApp:
             "is_first_visit": page is not None and page.room not in seen,
             "theme": theme if theme in _THEMES else "auto",
             "themes": _THEMES,
-            "site": self._site,
-            "now": self._site.now,
-            "url": self._site.url,
+            "site": self.site,
+            "now": self.site.now,
+            "url": self.site.url,
             "static": self._static_url,
         }
 
     def _static_url(self, name: str) -> str:
-        return f"{self._site.url('/static/' + name)}?v={self._rendering.files[name].tag}"
+        return f"{self.site.url('/static/' + name)}?v={self._rendering.files[name].tag}"
 
     # Problems
 
@@ -195,7 +195,7 @@ class ConsoleApp:
 
     async def _home(self, request: Request) -> Response:
         del request
-        return RedirectResponse(self._site.url(self._pages[0].path), status_code=303)
+        return RedirectResponse(self.site.url(self._pages[0].path), status_code=303)
 
     async def _health(self, request: Request) -> Response:
         del request
@@ -240,13 +240,13 @@ class ConsoleApp:
         return self._begun(request, self.sessions.begin(person, lasts_s=lasts_s, token=self._kept(given)), following)
 
     def _kept(self, token: str) -> str:
-        return token if self._site.acting_by is not None else ""
+        return token if self.site.acting_by is not None else ""
 
     def _begun(self, request: Request, session: Session, following: str) -> Response:
         """Go on under a new id; whatever session the browser had before ends."""
         self.sessions.end(request.cookies.get(self.cookie, ""))
         _log.info("%s signed in (%s)", session.person.name, session.person.how)
-        answer = RedirectResponse(self._site.url(following), status_code=303)
+        answer = RedirectResponse(self.site.url(following), status_code=303)
         self._set(answer, self.cookie, session.id)
         return answer
 
@@ -255,9 +255,9 @@ class ConsoleApp:
         if session is not None:
             await self._form(request, session)
             self.sessions.end(session.id)
-        answer = RedirectResponse(self._site.url("/sign-in"), status_code=303)
+        answer = RedirectResponse(self.site.url("/sign-in"), status_code=303)
         answer.delete_cookie(
-            self.cookie, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
+            self.cookie, path=self.site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
         )
         answer.headers["clear-site-data"] = '"cache"'
         return answer
@@ -266,7 +266,7 @@ class ConsoleApp:
 
     async def _choose_theme(self, request: Request) -> Response:
         form = await self._form(request, self._session(request))
-        answer = RedirectResponse(self._site.url(own_path(form.get("back", ""))), status_code=303)
+        answer = RedirectResponse(self.site.url(own_path(form.get("back", ""))), status_code=303)
         theme = form.get("theme", "")
         self._set(answer, self._theme, theme if theme in _THEMES else "auto", lasts_s=_SEEN_S)
         return answer
@@ -275,13 +275,13 @@ class ConsoleApp:
         form = await self._form(request, self._session(request))
         known = {page.room for page in self._pages}
         seen = {*request.cookies.get(self._seen, "").split("."), form.get("room", "")} & known
-        answer = RedirectResponse(self._site.url(own_path(form.get("back", ""))), status_code=303)
+        answer = RedirectResponse(self.site.url(own_path(form.get("back", ""))), status_code=303)
         self._set(answer, self._seen, ".".join(sorted(seen)), lasts_s=_SEEN_S)
         return answer
 
     def _set(self, answer: Response, name: str, value: str, *, lasts_s: int | None = None) -> None:
         answer.set_cookie(
-            name, value, max_age=lasts_s, path=self._site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
+            name, value, max_age=lasts_s, path=self.site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
         )  # fmt: skip
 
     # Events and files

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,14 +73,6 @@ class OwnOrigins:
         return bool(separator) and scheme in ("https", "http") and (scheme == "https" or not self.is_tls) and self.is_own(host)
 
 
-class _TooLarge(Exception):
-    pass
-
-
-class _TooSlow(Exception):
-    pass
-
-
 class FrontDoor:
     """See the module. refusal: makes the page that says why (status, words)."""
 
@@ -95,13 +88,10 @@ class FrontDoor:
             return
         if scope["type"] != "http":  # no websockets here
             return
-        has_begun = False
 
         async def with_headers(message: Message) -> None:
-            nonlocal has_begun
             if message["type"] == "http.response.start":
-                has_begun = True
-                self._add_headers(MutableHeaders(scope=message))
+                self._add_headers(MutableHeaders(scope=message), message["status"])
             await send(message)
 
         refused = self._why_refused(scope)
@@ -109,15 +99,7 @@ class FrontDoor:
             _log.warning("refused %s: %s", scope["method"], refused[1])
             await self._refusal(*refused)(scope, receive, with_headers)
             return
-        try:
-            await self._app(scope, _Bounded(receive).receive, with_headers)
-        except (_TooLarge, _TooSlow) as problem:
-            if has_begun:
-                raise
-            status = 413 if isinstance(problem, _TooLarge) else 408
-            answer = self._refusal(status, str(problem))
-            answer.headers["connection"] = "close"
-            await answer(scope, receive, with_headers)
+        await self._app(scope, _Bounded(receive).receive, with_headers)
 
     def _why_refused(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
@@ -135,21 +117,22 @@ class FrontDoor:
 
     def _why_not_from_here(self, headers: Headers) -> tuple[int, str] | None:
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if (
-            (site is None and origin is None)
-            or site not in (None, "same-origin")
-            or not self._origins.is_origin(origin or f"https://{headers['host']}")
-        ):
+        is_from_here = (
+            site == "same-origin" if origin is None else self._origins.is_origin(origin) and site in (None, "same-origin")
+        )
+        if not is_from_here:
             return 403, "This act did not come from a page of this console, so nothing was done."
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and int(length[:12]) <= MOST_BODY_BYTES):
             return 413, f"The form is larger than {MOST_BODY_BYTES:,} bytes."
         return None
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
+    def _add_headers(self, headers: MutableHeaders, status: int) -> None:
         for name, value in HEADERS.items():
             headers[name] = value
         headers.setdefault("cache-control", "no-store")
+        if status in (408, 413):  # the rest of the body is not waited for
+            headers["connection"] = "close"
         if self._origins.is_tls:
             headers["strict-transport-security"] = HSTS
 
@@ -164,16 +147,16 @@ class _Bounded:
         self._until_s = asyncio.get_running_loop().time() + BODY_WITHIN_S
 
     async def receive(self) -> Message:
-        """The next part of the body. Raises _TooLarge, _TooSlow."""
+        """The next part of the body. Raises HTTPException."""
         if self._is_whole:  # what comes now is the end of the connection
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until_s):
                 message: dict[str, Any] = dict(await self._receive())
         except TimeoutError:
-            raise _TooSlow(f"The form did not arrive within {BODY_WITHIN_S:.0f} s.") from None
+            raise HTTPException(408, f"The form did not arrive within {BODY_WITHIN_S:.0f} s.") from None
         self._size += len(message.get("body", b""))
         if self._size > MOST_BODY_BYTES:
-            raise _TooLarge(f"The form is larger than {MOST_BODY_BYTES:,} bytes.")
+            raise HTTPException(413, f"The form is larger than {MOST_BODY_BYTES:,} bytes.")
         self._is_whole = not message.get("more_body", False)
         return message

@@ -1,0 +1,137 @@
+"""Server-sent events: one watcher for all viewers, only what changed, bounded, over when the session is."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from operators.console import live
+from operators.console.live import LiveHub, TooManyStreams
+from operators.console.page import LiveTopic
+from operators.console.roles import ALL_ROLES, SignedInPerson
+from operators.console.sessions import SessionStore
+from operators.console.site import Site
+from operators.control.folder import ControlFolder
+from tests.fakes.clock import ManualClock
+
+
+class World:
+    """A topic whose state a test sets; `looked` counts the looks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state, self.looked, self.clock = {"a": "1", "b": "1"}, 0, ManualClock()
+        self.sessions = SessionStore(self.clock.monotonic_s)
+        site = Site(ControlFolder(folder), folder, lambda template, values: "")
+        self.topic = LiveTopic("t", self.read, every_s=0.001)
+        self.hub = LiveHub(site, self.sessions, {"t": self.topic})
+        self.session = self.sessions.begin(SignedInPerson("ana", ALL_ROLES))
+
+    def read(self, site, key):
+        self.looked += 1
+        if self.state is None:
+            raise OSError("away")
+        return dict(self.state)
+
+    def viewer(self, key: str = ""):
+        return self.hub.open(self.topic, key, self.session)
+
+
+async def parts(stream):
+    """The next event's parts."""
+    async for message in stream:
+        if message.startswith("event: parts"):
+            return json.loads(message.partition("data: ")[2])
+        if message.startswith("event: over"):
+            return None
+    return None
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+async def test_a_viewer_gets_everything_first_and_then_what_changed(world):
+    viewer = world.viewer()
+    assert await parts(viewer) == {"a": "1", "b": "1", "live-problem": ""}
+    world.state = {"a": "1", "b": "2"}
+    assert await parts(viewer) == {"b": "2"}
+    await viewer.aclose()
+
+
+async def test_viewers_of_one_topic_share_its_looks(world):
+    viewers = [world.viewer() for _ in range(live.MOST_OF_SESSION)]
+    assert all([await parts(viewer) for viewer in viewers])
+    assert world.hub.watched == (("t", ""),)
+    for viewer in viewers:
+        await viewer.aclose()
+
+
+async def test_nobody_looks_when_nobody_watches(world):
+    assert world.looked == 0
+    viewer = world.viewer()
+    await parts(viewer)
+    await viewer.aclose()
+    assert world.hub.watched == ()
+    await asyncio.sleep(0)
+    looked = world.looked
+    await asyncio.to_thread(lambda: None)
+    assert world.looked <= looked + 1
+
+
+async def test_a_session_has_few_streams_and_they_are_given_back(world):
+    viewers = [world.viewer() for _ in range(live.MOST_OF_SESSION)]
+    for viewer in viewers:
+        await parts(viewer)
+    with pytest.raises(TooManyStreams):
+        world.viewer()
+    await viewers[0].aclose()
+    again = world.viewer()
+    assert await parts(again)
+    for viewer in [*viewers[1:], again]:
+        await viewer.aclose()
+
+
+async def test_signing_out_ends_the_streams(world):
+    viewer = world.viewer()
+    await parts(viewer)
+    world.sessions.end(world.session.id)
+    assert await parts(viewer) is None
+    await viewer.aclose()
+    assert world.hub.watched == ()
+
+
+async def test_an_idle_session_ends_its_streams_although_they_are_open(world):
+    viewer = world.viewer()
+    await parts(viewer)
+    world.clock.advance(10**6)
+    world.state = {"a": "2", "b": "2"}
+    assert await parts(viewer) in ({"a": "2", "b": "2"}, None)
+    assert await parts(viewer) is None
+
+
+async def test_a_slow_viewer_gets_the_newest_only(world):
+    stream = live.LiveStream()
+    for n in range(10_000):
+        stream.put({"a": str(n)})
+    messages = stream.messages(lambda: True)
+    assert await parts(messages) == {"a": "9999"}
+
+
+async def test_a_look_that_fails_is_said_and_the_next_one_counts(world):
+    world.state = None
+    viewer = world.viewer()
+    assert "cannot be read" in (await parts(viewer))["live-problem"]
+    world.state = {"a": "1"}
+    assert await parts(viewer) == {"a": "1", "live-problem": ""}
+    await viewer.aclose()
+
+
+async def test_news_is_what_happens_after_the_first_look(world):
+    world.state = {"announce": "paused"}
+    viewer = world.viewer()
+    assert await parts(viewer) == {"live-problem": ""}
+    world.state = {"announce": "aborted"}
+    assert await parts(viewer) == {"announce": "aborted"}
+    await viewer.aclose()
