@@ -1,8 +1,7 @@
 """The way of spans to the collector: a bounded queue and a thread of its own, so that no request waits for it.
 
 A collector that is gone, slow or full costs spans and nothing else: they are counted, and the log has one line when that begins and one
-when it ends. The connection (TLS, headers, proxies, trying again) is the exporter's of OpenTelemetry and takes its OTEL_EXPORTER_OTLP_*
-variables; the bytes are ours (`span_bytes`)."""
+when it ends. What the bytes are is in `span_bytes`, how they are sent in `otlp_http`."""
 
 import logging
 import threading
@@ -10,8 +9,7 @@ import time
 from collections import deque
 from typing import Final
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
+from serving.telemetry.tracing.otlp_http import OtlpHttp
 from serving.telemetry.tracing.span_bytes import encode_request
 from serving.telemetry.tracing.trace import FinishedSpans
 
@@ -24,7 +22,6 @@ BATCH: Final = 256
 TURN: Final = 16
 """Traces written before the requests' thread gets its turn: some hundred microseconds. The interpreter alone would let it wait for 5 ms."""
 PAUSE_S: Final = 0.0002
-_LIBRARY: Final = "opentelemetry"
 _log = logging.getLogger("vedette.tracing")
 
 
@@ -33,8 +30,7 @@ class SpanDelivery:
     resource: see `span_bytes`."""
 
     def __init__(self, endpoint: str, resource: bytes) -> None:
-        logging.getLogger(_LIBRARY).setLevel(logging.CRITICAL)  # it writes a line a batch while the collector is away
-        self._exporter = OTLPSpanExporter(endpoint.rstrip("/") + "/v1/traces", timeout=EXPORT_TIMEOUT_S)
+        self._collector = OtlpHttp(endpoint, EXPORT_TIMEOUT_S)
         self._endpoint, self._resource = endpoint, resource
         self._waiting: deque[FinishedSpans] = deque()
         self._delivered = self._lost = self._dropped = 0
@@ -62,7 +58,7 @@ class SpanDelivery:
         self._closing.set()
         self._wake.set()
         self._thread.join(EXPORT_TIMEOUT_S)
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._collector.close()
 
     def _deliver(self) -> None:
         """Send each second, or as soon as a batch is full."""
@@ -71,6 +67,7 @@ class SpanDelivery:
             self._wake.clear()
             self._empty()
         self._empty()
+        self._collector.disconnect()
 
     def _empty(self) -> None:
         """Send what waits. After a failure the rest waits for the next time."""
@@ -94,7 +91,7 @@ class SpanDelivery:
 
     def _send(self, spans: list[bytes]) -> bool:
         try:
-            is_taken = bool(self._exporter._client.export(encode_request(self._resource, spans)).success)
+            is_taken = self._collector.send(encode_request(self._resource, spans))
         except Exception:
             _log.exception("%d spans cannot be sent; they are lost", len(spans))
             is_taken = False
