@@ -1,5 +1,6 @@
 """What the wheel holds, and that it works where there is no checkout: `vedette`, and `kubectl vedette` under the real kubectl."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,19 @@ def test_kubectl_vedette_asks_the_cluster_of_the_context(installed: Environment,
         assert (done.returncode, "no ModelService 'flows' in namespace soc" in done.stderr) == (1, True), done.stderr
 
 
+def python_of(version: str) -> str:
+    """The path of an interpreter that the environments of this project may be made with: on PATH, or one of pyenv's that is not chosen."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for name in (f"python{version}", *map(str, sorted(versions.glob(f"{version}.*/bin/python{version}")))):
+        command = ["sh", str(ROOT / "requirements" / "python.sh"), name]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        if found.returncode == 0 and found.stdout.startswith(f"{version} "):
+            return found.stdout.strip().partition(" ")[2]
+    pytest.skip(f"no usable Python {version} is on PATH, and pyenv has none")
+
+
 @pytest.mark.soak
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize(
     ("extra", "module"),
     [
@@ -110,11 +123,18 @@ def test_kubectl_vedette_asks_the_cluster_of_the_context(installed: Environment,
         ("operator", "operators.handlers.main"),
     ],
 )
-def test_an_extra_installs_into_an_empty_environment_and_its_part_starts(extra: str, module: str, wheel: Path, tmp_path: Path):
-    """With the index: what pip would choose today, not what is locked."""
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "env")], check=True)
-    python = str(tmp_path / "env" / "bin" / "python")
+def test_an_extra_installs_into_an_empty_environment_and_its_part_starts(
+    extra: str, module: str, version: str, wheel: Path, tmp_path: Path
+):
+    """With the index: what pip would choose today for that Python, not what is locked."""
+    uv, chosen = str(Path(sys.executable).with_name("uv")), python_of(version)
+    subprocess.run([uv, "venv", "--quiet", "--python", chosen, str(tmp_path / "env")], check=True)
+    bin_of = tmp_path / "env" / "bin"
+    python = str(bin_of / "python")
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, f"vedette[{extra}] @ file://{wheel}"], check=True)
-    done = subprocess.run([python, "-c", f"import {module}"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    program = f"import sys, {module}; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, version), done.stderr[-3000:]
+    if extra == "operators":
+        help_of = subprocess.run([str(bin_of / "vedette"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (help_of.returncode, "rollout" in help_of.stdout) == (0, True), help_of.stderr[-3000:]
