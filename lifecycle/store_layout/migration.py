@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from serving.folder_sync import sync_folder
 from serving.store_layout import StoreLayoutError, replace_file
 
-CHAINED: Final = ("audit", "governance", "labels", "gates", "archive")
+CHAINED: Final = ("audit", "governance", "labels", "archive")
 """Folders of a store whose files are hashed and signed. No step names them."""
 
 

@@ -118,7 +118,7 @@ def _below(schema: Schema, value: Any, path: Path) -> Iterator[Finding]:
                 yield from judge(rest if fields is None else fields[key], inner, (*path, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from judge(schema["items"], inner, (*path, index))
+            yield from judge(schema.get("items", {}), inner, (*path, index))
 
 
 def _unknown(name: str, fields: Iterable[str]) -> str:

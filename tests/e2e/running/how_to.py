@@ -67,7 +67,18 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         'vedette evaluate nsl-kdd --data-dir "$VEDETTE_DATA_DIR/nsl-kdd" --seeds 5': _CAPTURES,
     },
     "check-a-server.md": {ALL: "tests/e2e/test_conform.py runs the kit against the shared server, test_fuzz.py the fuzz run"},
-    "keep-features-in-redis.md": {"vedette up": _SERVER},
+    "keep-features-in-redis.md": {
+        "vedette up": _SERVER,
+        "export VEDETTE_REDIS_URL=redis+cluster://:PASSWORD@node1:6379,node2:6379,node3:6379": (
+            "a cluster; tests/contract/serving/test_feature_plan.py reads a real one"
+        ),
+        "export VEDETTE_REDIS_URL='redis+sentinel://:PASSWORD@sentinel1:26379,sentinel2:26379,sentinel3:26379/mymaster/0'": (
+            "sentinels; tests/contract/serving/test_feature_plan.py asks real ones"
+        ),
+    },
+    "upgrade.md": {
+        ALL: "a backup and two versions; tests/unit/lifecycle/store_layout migrates, tests/cluster/test_installation.py upgrades a cluster"
+    },
     "use-public-clients.md": {
         "vedette up": _SERVER,
         "grpcurl -plaintext 127.0.0.1:8081 list": "needs grpcurl; tests/e2e/clients/reflection.py asks the same way",
