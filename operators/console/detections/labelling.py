@@ -71,7 +71,7 @@ class AlertLabels:
             raise PageProblem(f"The label was not kept: {problem}", 503) from problem
         if taken.problem is not None:
             raise PageProblem(f"The label was not kept: {taken.problem}")
-        self._index.refresh(1.0)
+        self._index.refresh(1.0, fresh_s=0.0)
         return taken
 
     def history(self, alert: AlertRow) -> list[Label]:

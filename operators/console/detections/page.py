@@ -225,7 +225,7 @@ def watched(site: Site, key: str) -> dict[str, str]:
     """The number of the newest alert; each page asks what that means for its filter."""
     del key
     room = room_of(site)
-    room.index.refresh(5.0)
+    room.index.refresh(5.0, fresh_s=1.0)
     return {"detections-newest": str(room.index.alerts.newest())}
 
 

@@ -24,15 +24,20 @@ from serving.models.store import BundleStore
 
 FOLDER: Final = "console"
 """Of the index, in a store."""
-WAIT_S: Final = 0.1
+WAIT_S: Final = 0.05
 """How long a page waits for what is new."""
+FRESH_S: Final = 0.25
+"""A page does not look again at logs that were read so lately."""
+LATE_S: Final = 5.0
+"""A page says that it may be behind if the last reading that came to its end is older than this."""
 _log = logging.getLogger("vedette.console")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """is_current: whether everything that was there a moment ago was read. done, total: bytes of the reading that goes on. problem: why the
-    logs cannot be followed; empty if they can."""
+    """is_current: whether everything that was there a few seconds ago was read. done, total: bytes of the reading that goes on.
+
+    problem: why the logs cannot be followed; empty if they can."""
 
     is_current: bool
     done: int = 0
@@ -59,11 +64,15 @@ class StoreIndex:
         self._is_running = False
         self._progress = (0, 0)
         self._problem = ""
+        self._read_s = -LATE_S
 
-    def refresh(self, wait_s: float = WAIT_S) -> IndexState:
-        """Read what is new, in the index's own thread; wait for it so long at most."""
-        until_s = time.monotonic() + wait_s
+    def refresh(self, wait_s: float = WAIT_S, *, fresh_s: float = FRESH_S) -> IndexState:
+        """Read what is new, in the index's own thread; wait for it so long at most. fresh_s: unless it was read so lately."""
+        now_s = time.monotonic()
+        until_s = now_s + wait_s
         with self._turn:
+            if now_s - self._read_s < fresh_s and not self._problem:
+                return IndexState(True)
             self._asked += 1
             wanted = self._asked
             if not self._is_running:
@@ -71,7 +80,7 @@ class StoreIndex:
                 threading.Thread(target=self._run, name="vedette-log-index", daemon=True).start()
             while self._answered < wanted and (left_s := until_s - time.monotonic()) > 0:
                 self._turn.wait(left_s)
-            is_current = self._answered >= wanted
+            is_current = self._answered >= wanted or time.monotonic() - self._read_s < LATE_S
             return IndexState(is_current and not self._problem, *self._progress, self._problem)
 
     def people(self) -> People:
@@ -122,6 +131,7 @@ class StoreIndex:
                 _log.exception("the index of the logs failed")
             with self._turn:
                 self._answered, self._problem, self._progress = wanted, problem, (0, 0)
+                self._read_s = self._read_s if problem else time.monotonic()
                 self._turn.notify_all()
                 if self._asked == wanted:
                     self._is_running = False

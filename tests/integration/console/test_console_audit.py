@@ -13,7 +13,7 @@ from tests.fakes.console.served import served_console
 from tests.fakes.labelled import START_US, record
 from tests.unit.lifecycle.governance.archive.logs import LogWorld
 from tests.unit.lifecycle.governance.archive.test_archive import archive_all
-from tests.unit.operators.console.log_index.worlds import alert
+from tests.unit.operators.console.log_index.worlds import alert, read_whole
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,7 @@ def console(world):
     act = Act(time_us=START_US, actor="eve", action="rollout.promote", subject="modelservice/default/flows", reason=why)
     acts.record(act)
     with served_console(world.store) as served:
-        with served.client(served.session()) as client:
-            while "index-reading" in client.get("/audit").text:  # a page says so while the archive is read
-                pass
-        yield served
+        yield read_whole(served)
 
 
 @pytest.fixture
@@ -94,7 +91,7 @@ def test_a_changed_record_is_not_proved(tmp_path):
     world.write(alert(0), alert(1), is_open=False)
     (path,) = world.folder.glob("segment-*.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"latency_us":100', b'"latency_us":101', 1))
-    with served_console(world.store) as served, served.client(served.session()) as client:
+    with served_console(world.store) as served, read_whole(served).client(served.session()) as client:
         page = client.get("/audit/receipt?id=r-0")
         assert 'id="not-proved"' in page.text
         assert "the records do not fit the checkpoint over it" in page.text

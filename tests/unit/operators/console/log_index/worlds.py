@@ -80,6 +80,14 @@ class IndexedStore:
         return self.events(AlertFilter(verdict="", entities=texts))
 
 
+def read_whole(served):
+    """Wait until the pages of a served console have the whole log: they say so while it is read."""
+    with served.client(served.session("reader")) as client:
+        while "index-reading" in client.get("/audit").text:
+            pass
+    return served
+
+
 def alert(number, host=None, keys=None, **changes):
     """The record of an alert; with a host, and with keys that hide the host."""
     made = record(number, verdicts=changes.pop("verdicts", ("alert",)), **changes)
