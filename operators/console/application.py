@@ -78,7 +78,7 @@ class ConsoleApp:
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        return FrontDoor(app, self._origins, self._plain_problem, open_paths=[HEALTH])
+        return FrontDoor(app, self._origins, self._plain_problem, open_paths=[self.site.base + HEALTH])
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:

@@ -31,6 +31,8 @@ BATCH = ("overlays/batch", "overlays/batch-ray", "overlays/batch-once")
 """Batch jobs: each hour in one pod, each hour on Ray, once on Ray."""
 LABELS = "overlays/labels"
 """The label server beside what serves."""
+CONSOLE = "overlays/console"
+"""The console beside what serves."""
 STAGING = "overlays/staging"
 """Everything in one namespace, with what it stands on."""
 STREAM = "overlays/stream"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.manifests.conftest import (
     BATCH,
+    CONSOLE,
     FRONTED,
     KSERVE,
     KUSTOMIZATIONS,
@@ -30,7 +31,21 @@ def without_definitions(text):
     return "---\n".join(part for part in text.split("---\n") if "\nkind: CustomResourceDefinition\n" not in part)
 
 
-ALL = (*KUSTOMIZATIONS, OPERATED, FRONTED, KSERVE, MONITOR, LABELS, SINKS, STREAM, STAGING, *BATCH, *OPERATORS, *OTHERS)
+ALL = (
+    *KUSTOMIZATIONS,
+    OPERATED,
+    FRONTED,
+    KSERVE,
+    MONITOR,
+    LABELS,
+    CONSOLE,
+    SINKS,
+    STREAM,
+    STAGING,
+    *BATCH,
+    *OPERATORS,
+    *OTHERS,
+)
 
 
 @pytest.mark.parametrize("name", ALL)

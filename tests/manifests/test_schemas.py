@@ -80,6 +80,7 @@ def test_ray_serve_accepts_the_serve_config(resources):
         "operator-namespaced",
         "monitor",
         "labels",
+        "console",
         "sinks",
         "stream",
         "staging",
