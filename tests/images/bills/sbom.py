@@ -15,6 +15,7 @@ from typing import Any
 
 from jsonschema import FormatChecker
 
+from tests.images.bills.licences import reviewed
 from tests.images.container import ROOT
 from tests.images.locked import link_locked
 from tests.images.rooms import REQUIREMENTS
@@ -39,10 +40,19 @@ def bill(image: str, folder: Path) -> dict:
         raise RuntimeError(f"cyclonedx-py could not describe {image}: {done.stderr.strip()[-2000:]}")
     document: dict = json.loads(done.stdout)
     document["metadata"]["component"]["name"] = f"vedette-{image}"
+    conclude_licences(document)
     wrong = [url for url in references(document) if not is_uri_reference(url)]
     if wrong:
         raise RuntimeError(f"the bill of {image} refers to {', '.join(wrong)}: no URI; is the package's metadata in order?")
     return document
+
+
+def conclude_licences(document: dict) -> None:
+    """Give each package without a licence the one that was read in its wheel. Raises LookupError for one that nobody has read."""
+    for component in document["components"]:
+        if not component.get("licenses"):
+            name = component["name"].lower().replace("_", "-")
+            component["licenses"] = [{"license": {"id": reviewed(name), "acknowledgement": "concluded"}}]
 
 
 def references(document: Any) -> Iterator[str]:

