@@ -1,6 +1,7 @@
 """What the wheel holds, and that it works where there is no checkout: `vedette`, and `kubectl vedette` under the real kubectl."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -99,9 +100,13 @@ def test_kubectl_vedette_asks_the_cluster_of_the_context(installed: Environment,
         assert (done.returncode, "no ModelService 'flows' in namespace soc" in done.stderr) == (1, True), done.stderr
 
 
+HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
+"""Of the user: tests have another one."""
+
+
 def python_of(version: str) -> str:
     """The path of an interpreter that the environments of this project may be made with: on PATH, or one of pyenv's that is not chosen."""
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    versions = HOME / ".pyenv" / "versions"
     for name in (f"python{version}", *map(str, sorted(versions.glob(f"{version}.*/bin/python{version}")))):
         command = ["sh", str(ROOT / "requirements" / "python.sh"), name]
         found = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -128,13 +133,20 @@ def test_an_extra_installs_into_an_empty_environment_and_its_part_starts(
 ):
     """With the index: what pip would choose today for that Python, not what is locked."""
     uv, chosen = str(Path(sys.executable).with_name("uv")), python_of(version)
-    subprocess.run([uv, "venv", "--quiet", "--python", chosen, str(tmp_path / "env")], check=True)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # else the checkout would be imported
+    clean["UV_CACHE_DIR"] = str(HOME / ".cache" / "uv")  # packages that were fetched before
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    run(uv, "venv", "--quiet", "--python", chosen, "env")
     bin_of = tmp_path / "env" / "bin"
-    python = str(bin_of / "python")
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, f"vedette[{extra}] @ file://{wheel}"], check=True)
-    program = f"import sys, {module}; print('%d.%d' % sys.version_info[:2])"
-    done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, version), done.stderr[-3000:]
+    run(uv, "pip", "install", "--quiet", "--python", str(bin_of / "python"), f"vedette[{extra}] @ file://{wheel}")
+    program = f"import sys, {module} as part; print('%d.%d' % sys.version_info[:2], part.__file__)"
+    said, place = run(str(bin_of / "python"), "-c", program).split()
+    assert said == version
+    assert Path(place).is_relative_to(tmp_path)
     if extra == "operators":
-        help_of = subprocess.run([str(bin_of / "vedette"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (help_of.returncode, "rollout" in help_of.stdout) == (0, True), help_of.stderr[-3000:]
+        assert "rollout" in run(str(bin_of / "vedette"), "--help")
