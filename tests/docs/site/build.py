@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 SITE: Final = ROOT / "build" / "site"
@@ -95,18 +95,26 @@ def digest() -> str:
     return total.hexdigest()
 
 
-def _mkdocs(*arguments: str) -> int:
+def _mkdocs(*arguments: str, **how: Any) -> "subprocess.CompletedProcess[str]":
     program = [sys.executable, "-m", "mkdocs", *arguments]
-    return subprocess.run(program, cwd=ROOT, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}).returncode
+    env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(program, cwd=ROOT, check=False, text=True, env=env, **how)
+
+
+def strictly(config: Path, site: Path) -> list[str]:
+    """Build what a mkdocs.yml says; the warnings, each of which ends the build. `--quiet` would keep them from being counted."""
+    done = _mkdocs("build", "--strict", "--config-file", str(config), "--site-dir", str(site), capture_output=True)
+    said = (done.stdout + done.stderr).splitlines()
+    if done.returncode == 0:
+        return []
+    return [line for line in said if line.startswith(("WARNING", "ERROR"))] or said or [f"mkdocs ended with {done.returncode}"]
 
 
 def build() -> list[str]:
     """Build it; what is wrong with it, in words."""
     STAMP.unlink(missing_ok=True)
     before = digest()
-    if _mkdocs("build", "--strict", "--quiet") != 0:
-        return ["the documentation site could not be built; mkdocs says why above"]
-    wrong = list(foreign(SITE))
+    wrong = strictly(ROOT / "mkdocs.yml", SITE) or list(foreign(SITE))
     if not wrong:
         STAMP.write_text(before, encoding="utf-8")
     return wrong
@@ -124,7 +132,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="with --serve: the port (default: 8000)")
     asked = parser.parse_args()
     if asked.serve:
-        return _mkdocs("serve", "--dev-addr", f"127.0.0.1:{asked.port}")
+        return _mkdocs("serve", "--dev-addr", f"127.0.0.1:{asked.port}").returncode
     if asked.if_changed and SITE.is_dir() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest():
         return 0
     wrong = build()

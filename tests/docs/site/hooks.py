@@ -31,6 +31,7 @@ _FENCE = re.compile(r"^( *)(```+|~~~+)")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
 _GROUP = re.compile(r"^\*\*(.+?)\*\*$")
 _ITEM = re.compile(r"^( *)(?:[-*]|\d+\.) ")
+_SECTION = re.compile(r'(<nav class="md-nav" data-md-level="1" )aria-labelledby="__nav_(\d+)_label"')
 _SCHEME = re.compile(r"^[a-z][a-z+.-]*:")
 
 
@@ -149,6 +150,14 @@ def _link(match: re.Match[str], source: PurePosixPath, config: MkDocsConfig) -> 
     if code_url:
         return f"{picture}[{label}]({code_url.rstrip('/')}/{inside}{'#' + anchor if anchor else ''})"
     return label if inside.rstrip("/") in _plain(label) else f"{label} (`{inside}`)"
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Names for the theme's search and for its list of a section's pages, for people who hear the page."""
+    named = output.replace(
+        'data-md-component="search" role="dialog">', 'data-md-component="search" role="dialog" aria-label="Search">'
+    )
+    return _SECTION.sub(r'\1aria-label="Section \2"', named)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -113,6 +113,19 @@ def test_a_page_opens_with_who_it_is_for(page: Path):
     assert first.startswith(OPENS), f"{name(page)} begins {first!r}; say who it is for and what they will have: For ..."
 
 
+def test_a_link_or_an_anchor_that_leads_nowhere_and_a_page_that_nobody_lists_end_a_build(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# A\n\n[b](b.md) [c](c.md#nowhere)\n", encoding="utf-8")
+    (tmp_path / "docs" / "c.md").write_text("# C\n", encoding="utf-8")
+    rules = (build.ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nvalidation:")[2]
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(f"site_name: x\nnav: [index.md]\ntheme: {{name: null}}\nplugins: []\nvalidation:{rules}", encoding="utf-8")
+    said = "\n".join(build.strictly(config, tmp_path / "site"))
+    assert "c.md" in said
+    assert "nowhere" in said
+    assert "b.md" in said
+
+
 def test_a_build_is_left_out_while_nothing_has_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     built: list[str] = []
     monkeypatch.setattr(build, "SITE", tmp_path)

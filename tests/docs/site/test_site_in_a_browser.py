@@ -1,0 +1,76 @@
+"""The built site in Chromium: it can be searched, asks nobody but its own server, and axe finds nothing to complain of."""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.docs.site import build
+
+PAGES = ("index.html", "tutorials/first-canary.html", "architecture/serving.html", "how-to/index.html")
+"""One of each kind: prose, code with colours, pictures, lists."""
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+"""Axe's rules beyond WCAG are advice; the theme's script makes landmarks without names, one for each button that copies a command."""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The site as somebody serves it on loopback."""
+    if not (build.SITE.is_dir() and build.STAMP.is_file() and build.STAMP.read_text(encoding="utf-8") == build.digest()):
+        assert build.build() == []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(build.SITE))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed; `make services` installs it")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_ask_nobody_else_and_can_be_read_by_everybody(address: str, browser, scheme: str):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, asked = browser.new_page(color_scheme=scheme), []
+    page.on("request", lambda request: asked.append(request.url))
+    found = {}
+    for path in PAGES:
+        page.goto(f"{address}/{path}")
+        result = Axe().run(page, options={"runOnly": WCAG}).response
+        found |= {f"{path}: {one['id']}": one["nodes"][0]["html"] for one in result["violations"]}
+    assert found == {}
+    assert [url for url in asked if not url.startswith(address)] == []
+    page.close()
+
+
+def test_the_search_finds_a_page_without_another_host(address: str, browser):
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{address}/index.html")
+    page.get_by_role("textbox", name="Search").first.click()
+    page.keyboard.type("canary bad change stopped")
+    page.wait_for_selector(".md-search-result__link")
+    first = page.locator(".md-search-result__link").first
+    assert "tutorials/first-canary.html" in (first.get_attribute("href") or "")
+    assert [url for url in asked if not url.startswith(address)] == []
+    page.close()
