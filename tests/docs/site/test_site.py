@@ -119,7 +119,9 @@ def test_a_link_or_an_anchor_that_leads_nowhere_and_a_page_that_nobody_lists_end
     (tmp_path / "docs" / "c.md").write_text("# C\n", encoding="utf-8")
     rules = (build.ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nvalidation:")[2]
     config = tmp_path / "mkdocs.yml"
-    config.write_text(f"site_name: x\nnav: [index.md]\ntheme: {{name: null}}\nplugins: []\nvalidation:{rules}", encoding="utf-8")
+    config.write_text(
+        f"site_name: x\nnav: [index.md]\ntheme: {{name: mkdocs}}\nplugins: []\nvalidation:{rules}", encoding="utf-8"
+    )
     said = "\n".join(build.strictly(config, tmp_path / "site"))
     assert "c.md" in said
     assert "nowhere" in said
