@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from lifecycle.governance.acts import PREDICTIONS
 from lifecycle.governance.archive.place import ArchiveError
 from operators.console.detections.asked import ANY, asked_of
+from operators.console.detections.codes_ahead import CodesAhead
 from operators.console.detections.labelling import WORDS, AlertLabels, prediction_log
 from operators.console.detections.reasons import AlertExplainer, AlertReasons, RecordedValue, recorded_values
 from operators.console.detections.risks import EntityRisks
-from operators.console.detections.timeline import time_line
+from operators.console.detections.timeline import span_of, time_line
 from operators.console.log_index.alert_queries import MOST_COUNTED, AlertFilter, AlertRow
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.indexed_lines import VERDICTS_SHOWN
@@ -40,6 +42,7 @@ class DetectionRoom:
     labels: AlertLabels
     risks: EntityRisks
     explainer: AlertExplainer
+    ahead: CodesAhead
 
 
 def room_of(site: Site) -> DetectionRoom:
@@ -50,7 +53,9 @@ def room_of(site: Site) -> DetectionRoom:
         if not isinstance(found, DetectionRoom) or found.index is not index:
             settings = settings_of(site)
             labels = AlertLabels(settings, index, lambda: prediction_log(settings, index))
-            found = DetectionRoom(index, labels, EntityRisks(settings), AlertExplainer(settings))
+            explainer = AlertExplainer(settings)
+            ahead = CodesAhead(lambda row: _find_codes(index, explainer, row))
+            found = DetectionRoom(index, labels, EntityRisks(settings), explainer, ahead)
             site.kept["detections"] = found
         return found
 
@@ -74,6 +79,7 @@ def show(visit: Visit) -> Response:
         return visit.page(
             "detections/list.html.j2", has_store=True, problem=str(problem), asked=asked, state=state, http_status=503
         )
+    room.ahead.ask(found.rows)
     names = [people.name(row.entity, row.sealed, row.receipt) for row in found.rows]
     risks = room.risks.of(name for name in names if name != ERASED and scope.sees_entity(name))
     return visit.page(
@@ -127,7 +133,7 @@ def one(visit: Visit) -> Response:
     room = room_of(visit.site)
     state = room.index.refresh()
     row = _alert(room, visit, visit.query.get("event", ""))
-    line, problem = _line(room, row)
+    line, problem = _line(room.index, row)
     people = room.index.people()
     name = people.name(row.entity, row.sealed, row.receipt)
     values: list[RecordedValue] = []
@@ -146,7 +152,7 @@ def one(visit: Visit) -> Response:
         record=record,
         values=values,
         problem=problem,
-        reasons=_reasons(room, row, line) if is_wanted and line is not None else None,
+        reasons=_reasons(room.index, room.explainer, row, line) if is_wanted and line is not None else None,
         history=[
             {"label": word, "word": WORDS.get(word.verdict, word.verdict), "at": moment(word.time_us)} for word in history
         ],
@@ -160,8 +166,8 @@ def reasons(visit: Visit) -> Response:
     """The reasons of one alert, as a part of its page."""
     room = room_of(visit.site)
     row = _alert(room, visit, visit.query.get("event", ""))
-    line, problem = _line(room, row)
-    found = _reasons(room, row, line) if line is not None else AlertReasons(problem=problem)
+    line, problem = _line(room.index, row)
+    found = _reasons(room.index, room.explainer, row, line) if line is not None else AlertReasons(problem=problem)
     return HTMLResponse(visit.site.fragment("detections/reasons.html.j2", reasons=found))
 
 
@@ -179,11 +185,10 @@ def entity(visit: Visit) -> Response:
     risks = room.risks.of([name] if scope.sees_entity(name) else [])
     risk = risks.by_entity.get(name)
     now_us = round(visit.site.now.timestamp() * 1e6)
-    times = [row.time_us for row in rows] + [part.signal.at_us for part in (risk.parts if risk else ())]
-    since_us = max(min([*times, now_us - 3_600_000_000]), now_us - 30 * 86_400_000_000) if times else now_us - 3_600_000_000
-    if times and max(times) < now_us - 7 * 86_400_000_000:  # an old log: the span of what it holds
-        since_us, now_us = min(times) - 60_000_000, max(times) + 60_000_000
-    curve = room.risks.over_time(risk, since_us, now_us) if risk is not None else []
+    since_us, until_us = span_of(
+        [*(row.time_us for row in rows), *(part.signal.at_us for part in (risk.parts if risk else ()))], now_us
+    )
+    curve = room.risks.over_time(risk, since_us, until_us) if risk is not None else []
     return visit.page(
         "detections/entity.html.j2",
         state=state,
@@ -192,7 +197,7 @@ def entity(visit: Visit) -> Response:
         has_more=found.has_older,
         risk=risk,
         risk_problem=risks.problem,
-        picture=time_line(rows, curve, since_us, now_us),
+        picture=time_line(rows, curve, since_us, until_us),
         kinds=list(dict.fromkeys(kind for point in curve for kind in point.parts)),
         curve=[(point, moment(point.at_us)) for point in curve[:: max(1, len(curve) // 12)]],
         widest=max([abs(part.log_odds) for part in risk.parts] + [1e-9]) if risk else 1.0,
@@ -240,17 +245,23 @@ def _alert(room: DetectionRoom, visit: Visit, event: str) -> AlertRow:
     return found
 
 
-def _line(room: DetectionRoom, row: AlertRow) -> tuple[bytes | None, str]:
+def _find_codes(index: StoreIndex, explainer: AlertExplainer, row: AlertRow) -> None:
+    line, _ = _line(index, row)
+    if line is not None:
+        _reasons(index, explainer, row, line)
+
+
+def _line(index: StoreIndex, row: AlertRow) -> tuple[bytes | None, str]:
     try:
-        return line_of(room.index.store / "audit", room.index.archive(), row.segment, row.line, row.at), ""
+        return line_of(index.store / PREDICTIONS, index.archive(), row.segment, row.line, row.at), ""
     except (IndexUnavailable, ArchiveError, OSError, ValueError) as problem:
         return None, f"The record cannot be read: {problem}"
 
 
-def _reasons(room: DetectionRoom, row: AlertRow, line: bytes) -> AlertReasons:
-    found = room.explainer.reasons(row, line)
+def _reasons(index: StoreIndex, explainer: AlertExplainer, row: AlertRow, line: bytes) -> AlertReasons:
+    found = explainer.reasons(row, line)
     if found.codes and found.codes != row.codes:
-        room.index.keep_codes(row.event, found.codes)
+        index.keep_codes(row.event, found.codes)
     return found
 
 

@@ -14,6 +14,8 @@ HEIGHT: Final = 180
 LEFT: Final = 36
 TOP: Final = 12
 BOTTOM: Final = 24
+HOUR_US: Final = 3_600_000_000
+RECENT_US: Final = 30 * 24 * HOUR_US
 _TICKS: Final = 4
 _HEIGHT_OF_PLOT: Final = HEIGHT - TOP - BOTTOM
 
@@ -41,6 +43,16 @@ class TimeLine:
     left: int = LEFT
     top: int = TOP
     floor: int = HEIGHT - BOTTOM
+
+
+def span_of(times_us: Sequence[int], now_us: int) -> tuple[int, int]:
+    """What a drawing covers: the last 30 days that have something, up to now; of an older entity all that it has; an hour at least."""
+    recent = [at for at in times_us if now_us - RECENT_US <= at <= now_us]
+    if not recent and times_us:
+        margin_us = max((max(times_us) - min(times_us)) // 50, HOUR_US // 2)
+        return min(times_us) - margin_us, max(times_us) + margin_us
+    since_us = min([*recent, now_us - HOUR_US])
+    return since_us - (now_us - since_us) // 50, now_us
 
 
 def time_line(alerts: Sequence[AlertRow], risk: Sequence[RiskPoint], since_us: int, until_us: int) -> TimeLine:
@@ -80,4 +92,4 @@ def _words(at_us: int) -> str:
 
 def _short(at_us: int, span_us: int) -> str:
     text = _words(at_us)
-    return text[5:16] if span_us > 86_400_000_000 else text[11:19]
+    return text[5:16] if span_us > 24 * HOUR_US else text[11:19]

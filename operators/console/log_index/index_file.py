@@ -5,6 +5,7 @@ It holds nothing that the logs do not hold. A file of another layout, or one tha
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -73,10 +74,24 @@ class IndexFile:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / FILE
+        self._turn = threading.Lock()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection that may write, with the tables there; None while another process writes. Raises OSError, sqlite3.Error."""
+    def writing(self, wait_s: float = -1) -> Iterator[sqlite3.Connection | None]:
+        """A connection that may write, with the tables there; None while another process writes. Raises OSError, sqlite3.Error.
+
+        wait_s: how long to wait for another thread of this process; then None too. Below 0: as long as it takes."""
+        if not self._turn.acquire(timeout=wait_s):
+            yield None
+            return
+        try:
+            with self._locked() as connection:
+                yield connection
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _locked(self) -> Iterator[sqlite3.Connection | None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self.folder / ".log-index.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -30,6 +30,7 @@ FRESH_S: Final = 0.25
 """A page does not look again at logs that were read so lately."""
 LATE_S: Final = 5.0
 """A page says that it may be behind if the last reading that came to its end is older than this."""
+_CODES_WAIT_S: Final = 0.5
 _log = logging.getLogger("vedette.console")
 
 
@@ -90,7 +91,7 @@ class StoreIndex:
     def keep_codes(self, event: str, codes: tuple[str, ...]) -> None:
         """Show the codes of an alert's reasons in lists from now on. Given up if the index is being written."""
         try:
-            with self._file.writing() as connection:
+            with self._file.writing(_CODES_WAIT_S) as connection:
                 if connection is not None:
                     connection.execute("UPDATE alerts SET codes = ? WHERE event = ?", (" ".join(codes), event))
         except (OSError, sqlite3.Error) as problem:

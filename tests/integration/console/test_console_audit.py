@@ -115,7 +115,7 @@ def test_the_state_of_the_logs_names_checkpoints_and_what_verification_found(con
     assert 'id="no-anchors"' in page.text
     csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
     assert vic.post("/audit/log", data={"csrf": csrf}).status_code == 303
-    verification = console.app._site.kept["audit"].verification
+    verification = console.app.site.kept["audit"].verification
     with verification._running:  # taken when the run has ended
         pass
     assert 'id="sound"' in vic.get("/audit/log").text

@@ -19,8 +19,14 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ana(world):
-    with served_console(world.store) as served, read_whole(served).client(served.session()) as client:
+def console(world):
+    with served_console(world.store) as served:
+        yield read_whole(served)
+
+
+@pytest.fixture(scope="module")
+def ana(console):
+    with console.client(console.session()) as client:
         yield client
 
 
@@ -43,6 +49,12 @@ def test_an_alert_shows_its_values_and_reasons(ana):
     assert "bob" in shown.text
     reasons = ana.get("/detections/reasons", params={"event": event})
     assert "<ol" in reasons.text or "There are no reasons" in reasons.text
+
+
+def test_the_list_has_codes_of_reasons_once_they_were_found(ana, console):
+    ana.get("/detections?verdict=any")
+    assert console.app.site.kept["detections"].ahead.wait(30)
+    assert "<code>" in ana.get("/detections?verdict=any").text
 
 
 def test_an_erased_person_vanishes_from_every_page(ana, world):

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from operators.console.log_index.alert_queries import AlertFilter
+from operators.console.log_index.index_file import IndexFile
 from operators.console.log_index.people import ERASED
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import RecordFilter
@@ -141,9 +142,11 @@ def test_another_layout_is_made_again(store):
 
 def test_one_process_writes_at_a_time(store):
     store.write(alert(0))
-    with store.file.writing():
+    with IndexFile(store.file.folder).writing():  # as another process has it open
         assert not store.look().is_writer
     assert store.look().is_writer
+    with store.file.writing(), store.file.writing(wait_s=0) as second:
+        assert second is None
 
 
 def test_the_last_label_is_shown_whether_it_comes_before_or_after_its_alert(store):
