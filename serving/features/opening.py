@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from serving.features.near.near_cache import NearCache
 from serving.features.near.near_store import ChangeSource, NearStore
@@ -25,6 +25,9 @@ from serving.features.stores.writing import OnlineWriter, open_writer
 from serving.features.warm import warm, warm_read
 from serving.resilience.breaker import Guard
 from serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from serving.features.stores.cluster.client import NodeLimits
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +109,11 @@ class OpenReader(PlanReader):
             await former.close()
 
     async def _open(self, online: OnlineStore) -> Store:
-        source = await _open_store(self._settings, online, self.near)
+        guard = self._guard
+        source = await _open_store(self._settings, online, self.near, self._node_limits)
         store: Store = source
-        if self._guard is not None:
-            store = GuardedStore(source, self._guard, self._timeout_s, late_s=self._late_s)
+        if guard is not None:
+            store = GuardedStore(source, guard, self._timeout_s, late_s=self._late_s)
         if self.near is not None:
             if isinstance(source, ChangeSource):
                 return NearStore(store, self.near, source)
@@ -117,6 +121,12 @@ class OpenReader(PlanReader):
                 "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES): a feature server does not tell its changes"
             )
         return store
+
+    def _node_limits(self) -> "NodeLimits | None":
+        """Each node of a cluster gets a breaker like that of the store."""
+        from serving.features.stores.cluster.client import NodeLimits
+
+        return None if self._guard is None else NodeLimits(self._guard.breaker.limits, self._timeout_s, self._late_s)
 
     async def _compile(self, definitions: Definitions, store: Store) -> None:
         plans: dict[str, Plan] = {}
@@ -180,7 +190,9 @@ async def open_features(
     return reader
 
 
-async def _open_store(settings: ServingSettings, online: OnlineStore, near: NearCache | None) -> Store:
+async def _open_store(
+    settings: ServingSettings, online: OnlineStore, near: NearCache | None, limits: Callable[[], "NodeLimits | None"]
+) -> Store:
     if settings.feature_server_url is not None:
         from serving.features.stores.feature_server import HttpStore
 
@@ -192,7 +204,7 @@ async def _open_store(settings: ServingSettings, online: OnlineStore, near: Near
 
         store: ClusterStore | RedisStore
         try:
-            store = ClusterStore(url, near) if is_cluster(url) else RedisStore(url, near)
+            store = ClusterStore(url, near, limits()) if is_cluster(url) else RedisStore(url, near)
         except ValueError as error:
             raise RegistryError(str(error)) from error
         await store.start()

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -17,52 +19,68 @@ from tests.fakes.redis_server import PROGRAM, RedisServer, free_port
 from tests.waiting import until
 
 MASTERS = 3
+PASSWORD = "s p@ce"
+"""Of the nodes that ask for one."""
+
+
+class ClusterNodeServer(RedisServer):
+    """A node. secret: the folder of a certificate; then it speaks TLS only, and asks for PASSWORD."""
+
+    def __init__(self, secret: Path | None = None) -> None:
+        self._bus, self._secret = free_port(), secret
+        super().__init__()
+
+    def command(self) -> list[str]:
+        own = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000"]
+        own += ["--cluster-port", str(self._bus), "--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"]
+        if self._secret is not None:
+            files = ["--tls-cert-file", f"{self._secret}/tls.crt", "--tls-key-file", f"{self._secret}/tls.key"]
+            own += ["--port", "0", "--tls-port", str(self.port), *files, "--tls-ca-cert-file", f"{self._secret}/tls.crt"]
+            own += ["--tls-auth-clients", "no", "--tls-cluster", "yes", "--requirepass", PASSWORD, "--masterauth", PASSWORD]
+        return [*super().command(), *own]
+
+    def client(self) -> redis.Redis:
+        if self._secret is None:
+            return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, password=PASSWORD, ssl=True, ssl_ca_certs=f"{self._secret}/tls.crt")
 
 
 class RedisClusterServers:
-    """Three masters, with `replicas` for each. Starts at once; `stop` when done."""
+    """Three masters, with `replicas` for each. Starts at once; `stop` when done. secret: see ClusterNodeServer."""
 
-    def __init__(self, replicas: int = 0) -> None:
-        self.nodes: list[RedisServer] = []
-        count = MASTERS * (1 + replicas)
-        for _ in range(count):
-            self.nodes.append(
-                RedisServer(
-                    *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000"),
-                    *(
-                        "--cluster-port",
-                        str(free_port()),
-                        "--cluster-require-full-coverage",
-                        "no",
-                        "--repl-diskless-sync-delay",
-                        "0",
-                    ),
-                )
-            )
+    def __init__(self, replicas: int = 0, secret: Path | None = None) -> None:
+        self.secret = secret
+        self.nodes = [ClusterNodeServer(secret) for _ in range(MASTERS * (1 + replicas))]
         places = [f"127.0.0.1:{node.port}" for node in self.nodes]
         options = ["--cluster-yes", *(["--cluster-replicas", str(replicas)] if replicas else [])]
+        login = [] if secret is None else ["--tls", "--cacert", f"{secret}/tls.crt", "-a", PASSWORD, "--no-auth-warning"]
         done = subprocess.run(
-            ["redis-cli", "--cluster", "create", *places, *options], capture_output=True, text=True, check=False
+            ["redis-cli", *login, "--cluster", "create", *places, *options], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         until(lambda: all(self.knows_all(node) for node in self.nodes), "the nodes do not agree")
 
-    def knows_all(self, node: RedisServer) -> bool:
+    def knows_all(self, node: ClusterNodeServer) -> bool:
         """Whether the node says that the cluster is well, and sees every replica in its place."""
-        with client_of(node) as client:
+        with node.client() as client:
             info = client.cluster("INFO")
             slots = client.execute_command("CLUSTER SLOTS")
         return info["cluster_state"] == "ok" and sum(len(entry) - 2 for entry in raw(slots)) == len(self.nodes)
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:MASTERS])}"
+        places = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:MASTERS])
+        return f"redis+cluster://{places}" if self.secret is None else f"rediss+cluster://:{quote(PASSWORD)}@{places}"
 
     def client(self) -> redis.RedisCluster:
         """A client that writes."""
-        return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+        if self.secret is None:
+            return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+        return redis.RedisCluster(
+            host="127.0.0.1", port=self.nodes[0].port, password=PASSWORD, ssl=True, ssl_ca_certs=f"{self.secret}/tls.crt"
+        )
 
-    def node_of(self, port: int) -> RedisServer:
+    def node_of(self, port: int) -> ClusterNodeServer:
         return next(node for node in self.nodes if node.port == port)
 
     def stop(self) -> None:

@@ -9,12 +9,14 @@ import redis
 from serving.features.near.near_cache import NearCache
 from serving.features.near.near_store import NearStore
 from serving.features.plan.feature_plan import PartlyRead
-from serving.features.stores.cluster.client import ClusterClient, KeyCommands
+from serving.features.stores.cluster.client import ClusterClient, KeyCommands, NodeLimits
 from serving.features.stores.cluster.slot_map import slot_of
 from serving.features.stores.cluster.store import ClusterStore
 from serving.features.stores.redis import RedisCommand
 from serving.features.stores.redis_wire import command
 from serving.ports import ReadOutcome
+from serving.resilience.breaker import BreakerLimits
+from tests.fakes.certificates import write_certificate
 from tests.fakes.redis_many.redis_cluster import RedisClusterServers, client_of
 from tests.fakes.redis_server import PROGRAM, free_port
 from tests.waiting import HANG_S, until_so
@@ -83,6 +85,26 @@ async def test_an_error_of_one_key_costs_that_key(store, servers):
     alone = await store.fetch(PREPARED, [[b"text"]], HANG_S)
     assert isinstance(alone, PartlyRead)
     assert alone.is_nothing
+
+
+async def test_tls_and_a_password_are_for_every_node(tmp_path, monkeypatch):
+    write_certificate(tmp_path)
+    servers = RedisClusterServers(secret=tmp_path)
+    try:
+        with servers.client() as client:
+            for key in KEYS[:30]:
+                client.hset(key, "f", key)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.crt"))
+        store = ClusterStore(servers.url)
+        await store.start()
+        assert await read(store, KEYS[:30]) == KEYS[:30]
+        await store.close()
+        wrong = ClusterStore(servers.url.replace("s%20", "x"))
+        await wrong.start()
+        assert await read(wrong) is ReadOutcome.NO_CONNECTION
+        await wrong.close()
+    finally:
+        servers.stop()
 
 
 async def test_no_cluster_at_the_start_is_no_error():
@@ -265,6 +287,30 @@ async def test_a_node_that_hangs_costs_its_keys_their_time_and_the_others_nothin
     await until_so(is_well)
 
 
+async def test_a_node_that_answers_too_late_is_left_alone_and_only_it(servers):
+    limits = BreakerLimits(slow_s=HANG_S, least_calls=3, cooldown_s=0.05, most_cooldown_s=0.05)
+    store = ClusterStore(servers.url, limits=NodeLimits(limits, 0.0))
+    await store.start()
+    await until_so(store.client._is_whole)
+    port, _ = next(iter((await masters_of(servers)).items()))
+    node, link = servers.node_of(port), store.client.links["127.0.0.1", port]
+    theirs = next(key for key in KEYS if store.client.slots[slot_of(key)] is link)
+    other = next(key for key in KEYS if store.client.slots[slot_of(key)] is not link)
+    node.pause()
+    try:
+        outcomes = [(await store.fetch(PREPARED, [[theirs]], 0.02)).outcome for _ in range(4)]
+        assert outcomes == [ReadOutcome.TIMED_OUT] * 3 + [ReadOutcome.NOT_ASKED]
+        assert await read(store, [other]) == [other]
+    finally:
+        node.resume()
+
+    async def is_well():
+        return await read(store) == KEYS
+
+    await until_so(is_well)
+    await store.close()
+
+
 async def test_a_node_that_dies_costs_its_keys_until_its_replica_takes_over(servers, store):
     masters = await masters_of(servers)
     dead = next(iter(masters))
@@ -293,7 +339,7 @@ async def test_a_node_that_dies_costs_its_keys_until_its_replica_takes_over(serv
 
         await until_so(is_back)
         assert PartlyRead in seen
-        assert dead not in {place[1] for place in store.client.links}
+        assert dead not in {shard.master[1] for shard in store.client.shards}
     finally:
         servers.node_of(dead).start()
 

@@ -16,10 +16,13 @@ from serving.features.stores.cluster.slot_map import SLOTS, NodePlace, Redirect,
 from serving.features.stores.redis_link import CONNECT_S, PAUSE_S, RedisLink
 from serving.features.stores.redis_wire import Address, RedisConnection, Replies, ReplyError, command, connect
 from serving.ports import ReadOutcome
+from serving.resilience.breaker import BreakerLimits, BreakerState, Guard
 from serving.resilience.retry import RetryBudget
 
 log = logging.getLogger(__name__)
 
+_KEPT_S: Final = 10.0
+"""How long a link stays that the map does not name: nodes do not hear of a moved slot at the same moment."""
 _HOPS: Final = 4
 """Redirections that one command follows."""
 _AGAIN_S: Final = 0.005
@@ -53,6 +56,15 @@ class _Unit:
         return len(self.wanted.commands) * (2 if self.is_asking else 1)
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """Of each node's breaker. least_s: a read that had less time than this says nothing. late_s: how late the loop has been lately."""
+
+    breaker: BreakerLimits
+    least_s: float
+    late_s: Callable[[], float] = lambda: 0.0
+
+
 Answer = list[Any] | ReadOutcome
 """The replies to the commands of one key, or why there are none."""
 
@@ -67,9 +79,14 @@ class ClusterClient:
         greet: Callable[[RedisConnection], Awaitable[None]] | None = None,
         pushed: Callable[[Any], None] | None = None,
         unsure: Callable[[], None] = lambda: None,
+        limits: NodeLimits | None = None,
     ) -> None:
-        """greet, pushed: see RedisLink. unsure: called when slots may have got another owner, or a connection is lost."""
+        """greet, pushed: see RedisLink. unsure: called when slots may have got another owner, or a connection is lost. limits: of the
+        breaker that each node gets; None for none."""
         self._endpoints, self._greet, self._pushed, self._unsure = endpoints, greet, pushed, unsure
+        self._limits = limits
+        self._guards: dict[RedisLink, Guard] = {}
+        self._wanted: set[NodePlace] = set()
         self.links: dict[NodePlace, RedisLink] = {}
         self.shards: tuple[Shard, ...] = ()
         self.slots: list[RedisLink | None] = [None] * SLOTS
@@ -151,9 +168,32 @@ class ClusterClient:
         if left_s <= 0:
             return ReadOutcome.TIMED_OUT
         raw, count = b"".join([unit.raw() for unit in units]), sum([unit.count() for unit in units])
-        replies = await connection.ask(raw, count, left_s)
-        self.retries.earn()
-        return await link.ask_again(raw, count, until_s) if replies is ReadOutcome.LOST else replies
+        return await self.ask(link, connection, raw, count, left_s)
+
+    async def ask(self, link: RedisLink, connection: RedisConnection, raw: bytes, count: int, timeout_s: float) -> Replies:
+        """Ask one node, unless its breaker is open. A node that answers too late too often is left alone, and only it."""
+        guard, limits, start_s = self._guards.get(link), self._limits, time.monotonic()
+        ticket = guard.ask(start_s) if guard is not None else None
+        if guard is not None and ticket is None:
+            return ReadOutcome.NOT_ASKED
+        try:
+            replies: Replies = await connection.ask(raw, count, timeout_s)
+            self.retries.earn()
+            if replies is ReadOutcome.LOST:
+                replies = await link.ask_again(raw, count, start_s + timeout_s)
+        except BaseException:
+            if guard is not None and ticket is not None:
+                guard.unused(ticket)
+            raise
+        if guard is not None and ticket is not None and limits is not None:
+            now_s = time.monotonic()
+            if type(replies) is list:
+                guard.succeeded(ticket, max(now_s - start_s - limits.late_s(), 0.0), now_s)
+            elif replies is ReadOutcome.TIMED_OUT and timeout_s >= limits.least_s and limits.late_s() <= timeout_s / 2:
+                guard.failed(ticket, now_s - start_s, now_s)
+            else:  # a lost connection is opened again, and a short time says nothing
+                guard.unused(ticket)
+        return replies
 
     def _sort(self, link: RedisLink, units: Sequence[_Unit], replies: Replies, answers: list[Answer]) -> list[_Unit]:
         """Note the answers of one node; gives the units that have to go elsewhere."""
@@ -223,6 +263,8 @@ class ClusterClient:
             lost=self._lost,
             retries=self.retries,
         )
+        if self._limits is not None:
+            self._guards[made] = Guard(made.name, self._limits.breaker, instead="its rows get defaults", changed=_log_change)
         made.connect()
         return made
 
@@ -302,10 +344,23 @@ class ClusterClient:
             for first, last in shard.ranges:
                 slots[first : last + 1] = [master] * (last + 1 - first)
         self.shards, self.slots, self._replicas = shards, slots, replicas
+        self._wanted = wanted
         for place in self.links.keys() - wanted:
-            task = asyncio.get_running_loop().create_task(self.links.pop(place).close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            asyncio.get_running_loop().call_later(_KEPT_S, self._close_unwanted, place, self.links[place])
+
+    def _close_unwanted(self, place: NodePlace, link: RedisLink) -> None:
+        if place in self._wanted or self.links.get(place) is not link or self._is_closed:
+            return
+        del self.links[place]
+        self._guards.pop(link, None)
+        task = asyncio.get_running_loop().create_task(link.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _log_change(guard: Guard, before: BreakerState) -> None:
+    if guard.breaker.state is BreakerState.OPEN and before is BreakerState.CLOSED:
+        log.warning("features: %s is not asked for now: %s; %s", guard.dependency, guard.breaker.why, guard.instead)
 
 
 def _host_of(link: RedisLink) -> str:

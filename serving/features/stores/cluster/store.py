@@ -12,7 +12,7 @@ from typing import Any
 from serving.features.near.near_cache import NearCache
 from serving.features.plan.feature_plan import Group, PartlyRead, Row, RowMemo
 from serving.features.stores.addresses import endpoints_of
-from serving.features.stores.cluster.client import Answer, ClusterClient, KeyCommands
+from serving.features.stores.cluster.client import Answer, ClusterClient, KeyCommands, NodeLimits
 from serving.features.stores.cluster.slot_map import name_in, slot_of
 from serving.features.stores.redis import (
     BOUND_S,
@@ -36,8 +36,10 @@ class ClusterStore:
 
     decodes = False
 
-    def __init__(self, url: str, near: NearCache | None = None) -> None:
-        """Read from the cluster at `url`. near: is told of every change of what was read. Raises ValueError if that is no address."""
+    def __init__(self, url: str, near: NearCache | None = None, limits: NodeLimits | None = None) -> None:
+        """Read from the cluster at `url`. near: is told of every change of what was read. limits: of each node's breaker.
+
+        Raises ValueError if that is no address."""
         endpoints = endpoints_of(url)
         if near is not None and endpoints.reads_replicas:
             log.warning(
@@ -55,6 +57,7 @@ class ClusterStore:
             greet=None if near is None else self._track,
             pushed=None if near is None else lambda push: tell(near, push),
             unsure=self._forget_all,
+            limits=limits,
         )
 
     async def start(self) -> None:
@@ -122,8 +125,7 @@ class ClusterStore:
         if link is None or link.connection is None:
             return None
         raw = b"%b$%d\r\n%b%b" % (group.head, len(key) + group.project_bytes, key, group.tail)
-        replies = await link.connection.ask(raw, 1, timeout_s)
-        self.client.retries.earn()
+        replies = await self.client.ask(link, link.connection, raw, 1, timeout_s)
         if type(replies) is not list or type(reply := replies[0]) is not list:
             return None
         return reply, microseconds(*reply[group.cells :])

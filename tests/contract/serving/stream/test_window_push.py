@@ -78,16 +78,22 @@ class Store:
         with quiet():
             self.feast.feast._get_provider().online_write_batch(self.feast.feast.config, table, data, None)
 
-    def cluster(self):
+    def many(self):
+        """A client of the cluster, or of the master of the sentinels; which keys of it are ours: those that end in this project's name."""
         import redis
 
-        host, port = endpoints_of(self.redis_url).hosts[0]
-        return redis.RedisCluster(host=host, port=port)
+        ends = endpoints_of(self.redis_url)
+        if is_cluster(self.redis_url):
+            host, port = ends.hosts[0]
+            client = redis.RedisCluster(host=host, port=port)
+            return client, client.keys("*vedette", target_nodes="primaries")
+        client = redis.Sentinel(ends.hosts).master_for(ends.master)
+        return client, client.keys("*vedette")
 
     def clear(self):
-        """The cluster is shared; what ends in this project's name is ours."""
-        client = self.cluster()
-        for key in client.keys("*vedette", target_nodes="primaries"):
+        """It is shared."""
+        client, keys = self.many()
+        for key in keys:
             client.delete(key)
 
     def everything(self):
@@ -95,19 +101,23 @@ class Store:
         if self.redis_url is not None:
             import redis
 
-            if is_cluster(self.redis_url):
-                client = self.cluster()
-                return {key: client.hgetall(key) for key in sorted(client.keys("*vedette", target_nodes="primaries"))}
+            if "+" in self.redis_url.partition("://")[0]:
+                client, keys = self.many()
+                return {key: client.hgetall(key) for key in sorted(keys)}
             client = redis.Redis.from_url(self.redis_url)
             return {key: client.hgetall(key) for key in sorted(client.keys())}
         with sqlite3.connect(self.folder / "feast" / "online.db") as connection:
             return sorted(connection.execute('SELECT * FROM "vedette_host_10s" ORDER BY entity_key, feature_name'))
 
 
-@pytest.fixture(params=["sqlite", "redis", "cluster"])
+@pytest.fixture(params=["sqlite", "redis", "cluster", "sentinels"])
 def stores(request, tmp_path):
     if request.param == "sqlite":
         return Store(tmp_path / "ours"), Store(tmp_path / "theirs")
+    if request.param == "sentinels":
+        ours = Store(tmp_path / "ours", request.getfixturevalue("redis_sentinels_url"))
+        ours.clear()
+        return ours, Store(tmp_path / "theirs", request.getfixturevalue("second_redis").url)
     if request.param == "cluster":  # what one Redis has is what the nodes of a cluster have together
         ours = Store(tmp_path / "ours", request.getfixturevalue("redis_cluster_url"))
         ours.clear()
