@@ -42,6 +42,7 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "benchmark.md": {ALL: "20 minutes, and installs packages; tests/integration/test_bench_*.py run its parts"},
     "faults.md": {ALL: "minutes each; tests/e2e/test_faults.py plays the faults in short"},
     "load-test.md": {ALL: "minutes, and a verdict on the speed of this machine; tests/integration/loadtests/test_locust.py runs locust"},
+    "use-the-console.md": {ALL: "a browser; tests/integration/console asks the console as one does"},
     "put-envoy-in-front.md": {
         ALL: "Kubernetes and a certificate; tests/integration/doors/test_envoy_front.py runs Envoy with the page's rules"
     },
