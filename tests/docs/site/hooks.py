@@ -3,6 +3,7 @@
 - The navigation follows the index pages (README.md of each folder): their links in their order, their bold lines as groups.
 - A link to a file outside of docs/ becomes a link to `extra.code_url`, or text where that is empty.
 - Lists are read as GitHub reads them: python-markdown wants an empty line before a list.
+- Abbreviations of the glossary say what they stand for.
 - The search of other languages is left out of the built site.
 
 mkdocs loads this file by its path, so it imports nothing of this repository."""
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -91,7 +93,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         line if is_code else _LINK.sub(lambda match: _link(match, source, config), line)
         for line, is_code in _told_apart(with_lists(markdown))
     ]
-    return "\n".join(out) + "\n"
+    return "\n".join([*out, "", *_abbreviations(Path(config.docs_dir))]) + "\n"
+
+
+@cache
+def _abbreviations(docs: Path) -> tuple[str, ...]:
+    """Of the glossary, as definitions that a page shows where the abbreviation stands in its text."""
+    text = (
+        (docs / "reference" / "glossary.md")
+        .read_text(encoding="utf-8")
+        .partition("\n## Abbreviations\n")[2]
+        .partition("\n## ")[0]
+    )
+    return tuple(f"*[{short}]: {words}" for short, words in re.findall(r"^\| ([A-Z]+) \| (.+) \|$", text, re.MULTILINE))
 
 
 def with_lists(markdown: str) -> str:

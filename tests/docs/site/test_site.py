@@ -85,6 +85,10 @@ def test_lists_are_read_as_on_git_hosts(said: str, read: str):
     assert hooks.with_lists(said) == read
 
 
+def test_abbreviations_of_the_glossary_are_explained_on_every_page():
+    assert "*[SOC]: Security operations centre: the people who watch for attacks" in hooks._abbreviations(build.ROOT / "docs")
+
+
 def test_the_navigation_has_every_page_of_an_index_once():
     nav = hooks.on_config(config()).nav
     assert nav is not None

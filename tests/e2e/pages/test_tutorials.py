@@ -1,9 +1,12 @@
 """The tutorials, followed to the letter; each shows what its commands print, and they must print that."""
 
+import shutil
+
 import pytest
 
 from tests.e2e.running.how_to import Reader
 from tests.e2e.running.vedette import Vedette
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -22,3 +25,32 @@ def test_first_drift(reader: Reader):
     reader.makes_files("first-drift.md")
     assert len(reader.follows("first-drift.md")) == 1
     assert "<html" in (reader.folder / "drift.html").read_text(encoding="utf-8")
+
+
+def test_first_alert(reader: Reader):
+    page = "first-alert.md"
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed; `make services` installs it")
+    assert len(reader.follows(page, then={"vedette console --link": labels_in_the_console})) == 3
+
+
+def labels_in_the_console(said: str) -> None:
+    """Sections 3 to 5 of the page: sign in, choose Detections, read the newest alert, say that it is an attack."""
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(said.rsplit(maxsplit=1)[-1])
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name="Detections").first.click()
+        first = page.locator("#alerts tbody tr").first
+        until(lambda: first.count() or page.reload(), "the console lists no alert", every_s=0.5)
+        page.keyboard.press("j")
+        page.keyboard.press("o")
+        expect(page.locator("#receipt-link")).to_be_visible()
+        page.get_by_role("link", name="All detections").click()
+        page.keyboard.press("j")
+        page.keyboard.press("t")
+        expect(first.locator(".label-state")).to_contain_text("attack")
+        browser.close()

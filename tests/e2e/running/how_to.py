@@ -32,6 +32,7 @@ _UNTIL_CTRL_C = "looks until Ctrl-C; played without --watch"
 NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
     "README.md": {". .venv/bin/activate": _ACTIVE},
     "serve-your-own-detector.md": {ALL: "the tutorial own-detector.md has the same commands, with rows to try them on; it is played"},
+    "first-alert.md": {"make up": _SERVER, ". .venv/bin/activate": _ACTIVE},
     "first-canary.md": {"python traffic.py": "until Ctrl-C; the test runs it beside"},
     "first-stream.md": {
         "make services": "installs packages",
@@ -188,10 +189,12 @@ class Reader:
         for name, text in files(path_of(page)).items():
             (self.folder / name).write_text(text, encoding="utf-8")
 
-    def follows(self, page: str, *, until: str = "vedette up") -> list[str]:
+    def follows(
+        self, page: str, *, until: str = "vedette up", then: Mapping[str, Callable[[str], object]] | None = None
+    ) -> list[str]:
         """Type a page's commands in order, up to the first that begins so; they must print what the page shows.
 
-        Gives what they printed there."""
+        then: what the reader does after a command, told what it printed. Gives what was printed where the page shows it."""
         printed = []
         for shown in outputs_shown(path_of(page)):
             heard = []
@@ -199,6 +202,8 @@ class Reader:
                 if command.startswith(until):
                     return printed
                 heard.append(self.hears(page, command))
+                if then is not None and command in then:
+                    then[command](heard[-1])
             if heard and shown.lines:
                 said = "\n".join(heard)
                 assert not (missing := shown.differs(said)), f"{page} shows {missing}, but this was said:\n{said[-6000:]}"
