@@ -104,6 +104,10 @@ class ConsoleApp:
             if not session.person.may(route.role):
                 _log.warning("%s may not %s %s: needs the role %s", session.person.name, route.method, route.path, route.role)
                 return self._problem_page(request, 403, f"This needs the role {route.role}, which you do not have.", page)
+            if session.person.tenant and not route.for_tenants:
+                return self._problem_page(
+                    request, 403, "This page shows all tenants, and your credentials belong to one.", page
+                )
             params = {name: str(value) for name, value in request.path_params.items()}
             visit = Visit(self.site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
             return await self._guarded(request, page, lambda: asyncio.to_thread(route.handler, visit))
@@ -133,7 +137,7 @@ class ConsoleApp:
         seen = cookies.get(self._seen, "").split(".")
         return {
             "page": page,
-            "pages": self._pages,
+            "pages": [one for one in self._pages if session is None or one.is_for(session.person)],
             "person": session.person if session else None,
             "csrf": session.csrf if session else "",
             "said": session.heard() if session else [],
@@ -194,8 +198,9 @@ class ConsoleApp:
         return form
 
     async def _home(self, request: Request) -> Response:
-        del request
-        return RedirectResponse(self.site.url(self._pages[0].path), status_code=303)
+        session = self._session(request)
+        first = next((one for one in self._pages if session is None or one.is_for(session.person)), self._pages[0])
+        return RedirectResponse(self.site.url(first.path), status_code=303)
 
     async def _health(self, request: Request) -> Response:
         del request
@@ -294,7 +299,7 @@ class ConsoleApp:
         key = request.query_params.get("key", "")[:MOST_KEY]
         if topic is None:
             return PlainTextResponse("no such topic\n", 404)
-        if not session.person.may(topic.role):
+        if not session.person.may(topic.role) or session.person.tenant:  # what is live is the same for all viewers
             return PlainTextResponse("not for you\n", 403)
         try:
             messages = self.hub.open(topic, key, session)

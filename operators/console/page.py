@@ -122,12 +122,15 @@ Handler = Callable[[Visit], Response]
 
 @dataclass(frozen=True, slots=True)
 class PageRoute:
-    """One address. path: may hold `{name}`; what stands there comes in `Visit.params`. role: who may ask. Forms are POST."""
+    """One address. path: may hold `{name}`; what stands there comes in `Visit.params`. role: who may ask. Forms are POST.
+
+    for_tenants: whether people of a tenant may ask too; then the handler shows them what is their tenant's and nothing else."""
 
     path: str
     handler: Handler
     method: Literal["GET", "POST"] = "GET"
     role: ConsoleRole = ConsoleRole.VIEWER
+    for_tenants: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +153,7 @@ class ConsolePage:
     routes: tuple[PageRoute, ...]
     topics: tuple[LiveTopic, ...] = ()
     scripts: tuple[str, ...] = ()
+
+    def is_for(self, person: SignedInPerson) -> bool:
+        """Whether it stands in this person's navigation."""
+        return not person.tenant or any(route.for_tenants for route in self.routes if route.path == self.path)

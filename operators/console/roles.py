@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from serving.access.policy import Globs
+
 PREFIX: Final = "console-"
+NO_ENTITIES: Final = Globs(())
 
 
 class ConsoleRole(StrEnum):
@@ -28,11 +31,15 @@ ALL_ROLES: Final = frozenset(ConsoleRole)
 
 @dataclass(frozen=True, slots=True)
 class SignedInPerson:
-    """A person with a session. name: under which their acts are recorded. how: `link`, `key` or `token`."""
+    """A person with a session. name: under which their acts are recorded. how: `link`, `key` or `token`.
+
+    tenant: whose records they may see; empty: everybody's. entities: of which entities a tenant's person may see the risk."""
 
     name: str
     roles: frozenset[ConsoleRole]
     how: str = "link"
+    tenant: str = ""
+    entities: Globs = NO_ENTITIES
 
     def may(self, role: ConsoleRole) -> bool:
         """Whether a page or an act that needs this role is theirs. Everybody who has a role may look."""

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from operators.console.roles import ALL_ROLES, SignedInPerson, roles_in
+from operators.console.roles import ALL_ROLES, NO_ENTITIES, SignedInPerson, roles_in
 from serving.access.authentication.authenticator import Refused
 from serving.access.credentials import Credentials
 from serving.access.followed_files import AccessFiles, follow
@@ -140,9 +140,15 @@ class SignIn:
         roles = roles_in(known.caller.roles)
         if not roles:
             raise SignInRefused("These credentials are good, but the access policy gives them no role of the console.")
-        if known.caller.tenant:
-            raise SignInRefused("These credentials belong to a tenant; the console shows all tenants.")
-        return SignedInPerson(known.caller.name, roles, known.caller.method), known.until_s - time.time()
+        tenant = known.caller.tenant
+        entities = NO_ENTITIES
+        if tenant:
+            of_policy = self._files.policy.tenants.get(tenant) if self._files is not None else None
+            if of_policy is None:
+                raise SignInRefused("These credentials belong to a tenant that the access policy does not have.")
+            entities = of_policy.entities
+        person = SignedInPerson(known.caller.name, roles, known.caller.method, tenant, entities)
+        return person, known.until_s - time.time()
 
 
 def _words(reason: RefusalReason) -> str:

@@ -156,7 +156,7 @@ def one(visit: Visit) -> Response:
         history=[
             {"label": word, "word": WORDS.get(word.verdict, word.verdict), "at": moment(word.time_us)} for word in history
         ],
-        risk=room.risks.of([name] if name and name != ERASED else []).by_entity.get(name),
+        risk=room.risks.of([name] if name != ERASED and scope_of(visit).sees_entity(name) else []).by_entity.get(name),
         may_label=visit.person.may(ConsoleRole.ANALYST),
         nonce=secrets.token_urlsafe(12),
     )
@@ -279,12 +279,12 @@ PAGE: Final = ConsolePage(
     title="Detections",
     path="/detections",
     routes=(
-        PageRoute("/detections", show),
-        PageRoute("/detections/new", new_alerts),
-        PageRoute("/detections/alert", one),
-        PageRoute("/detections/reasons", reasons),
-        PageRoute("/detections/entity", entity),
-        PageRoute("/detections/label", label, method="POST", role=ConsoleRole.ANALYST),
+        PageRoute("/detections", show, for_tenants=True),
+        PageRoute("/detections/new", new_alerts, for_tenants=True),
+        PageRoute("/detections/alert", one, for_tenants=True),
+        PageRoute("/detections/reasons", reasons, for_tenants=True),
+        PageRoute("/detections/entity", entity, for_tenants=True),
+        PageRoute("/detections/label", label, method="POST", role=ConsoleRole.ANALYST, for_tenants=True),
     ),
     topics=(LiveTopic("detections", watched),),
     scripts=("detections.js",),

@@ -132,7 +132,7 @@ class LabelWord:
 
 @dataclass(frozen=True, slots=True)
 class AlertPage:
-    """newer, older: whether there are alerts before and behind these. newest: the largest number in the index, whatever the filter."""
+    """newer, older: whether there are alerts before and behind these. newest: the largest number that may be seen, whatever the filter."""
 
     rows: tuple[AlertRow, ...]
     has_newer: bool
@@ -141,6 +141,7 @@ class AlertPage:
 
 
 _COLUMNS: Final = "a.*, s.stem AS stem"
+_ANY: Final = AlertFilter(verdict="")
 _FROM: Final = "alerts AS a JOIN segments AS s ON s.id = a.segment"
 
 
@@ -175,7 +176,10 @@ class AlertQueries:
             ).fetchall()
             rows = [_row(one) for one in found[:most]]
             is_cut = len(found) > most
-            newest = int(connection.execute("SELECT coalesce(max(id), 0) FROM alerts").fetchone()[0])
+            seen = self._condition(connection, _ANY, scope)
+            last = f"SELECT id FROM alerts WHERE {seen.sql} ORDER BY id DESC LIMIT 1"  # noqa: S608  # nosec B608  # as above
+            newest = connection.execute(last, seen.values).fetchone()
+            newest = int(newest[0]) if newest is not None else 0
         if before is not None:
             return AlertPage(tuple(reversed(rows)), has_newer=is_cut, has_older=True, newest=newest)
         return AlertPage(tuple(rows), has_newer=behind is not None, has_older=is_cut, newest=newest)

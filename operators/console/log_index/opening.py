@@ -42,6 +42,6 @@ def archive_of(settings: ServingSettings) -> ArchivePlace | None:
 
 
 def scope_of(visit: Visit) -> LogScope:
-    """What of the logs the person may see. People of a tenant get no session: the console shows all tenants."""
-    del visit
-    return LogScope()
+    """What of the logs the person may see: of a tenant's person, the records of the tenant's callers, and the risk of its entities."""
+    person = visit.person
+    return LogScope(frozenset({person.tenant}), may_see_entity=person.entities.match) if person.tenant else LogScope()
