@@ -20,8 +20,6 @@ import typer
 from operators.cli.console import Json, errors, print_json
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from operators.console.beside import ConsoleBeside
     from serving.models.bundle import Bundle
     from serving.models.store import BundleStore
@@ -83,7 +81,7 @@ def up(
     _stop_on_signals(stopping)  # Ray puts handlers of its own
     try:
         with ExitStack() as beside:
-            shown = beside.enter_context(_console(settings, running.http_port, console_port)) if has_console else None
+            shown = _console(beside, settings, running.http_port, console_port) if has_console else None
             ports = running.http_port, running.grpc_port
             _announce(settings, *ports, bundle, shown, time.monotonic() - started, as_json=as_json)
             if stream:
@@ -184,13 +182,19 @@ def _stop_on_signals(stopping: Event) -> None:
         signal.signal(number, lambda *_: stopping.set())
 
 
-def _console(settings: "ServingSettings", http_port: int, port: int) -> "AbstractContextManager[ConsoleBeside]":
+def _console(beside: ExitStack, settings: "ServingSettings", http_port: int, port: int) -> "ConsoleBeside | None":
+    """None: it cannot be opened, and serving goes on without it."""
     from operators.console.beside import console_beside
 
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104  # nosec B104  # asked, not listened on
     door = url_of(host, http_port, "https" if settings.tls_cert else "http")
     tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
-    return console_beside(settings.store_dir, port=port, access=settings.access, doors=[door], tls=tls)
+    made = console_beside(settings.store_dir, port=port, access=settings.access, doors=[door], tls=tls)
+    try:
+        return beside.enter_context(made)
+    except OSError as problem:
+        errors.print(f"there is no console: {problem}", markup=False)
+        return None
 
 
 def _announce(

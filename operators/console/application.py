@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
@@ -26,6 +27,8 @@ from operators.console.site import Site
 from operators.control.port import ControlError, NoSuchService
 
 HEALTH: Final = "/healthz"
+THREADS: Final = 32
+"""Pages and acts that may wait for the control plane at once."""
 MOST_FIELDS: Final = 200
 MOST_KEY: Final = 253
 _MOST_WORDS: Final = 500
@@ -83,6 +86,7 @@ class ConsoleApp:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         del app
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="console"))
         following = asyncio.create_task(self._sign_in.keep_current())
         try:
             yield

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from operators.console.sign_in import Links, keep_link_key, read_link_key
+from operators.console.sign_in import Links, keep_link_key
 
 if TYPE_CHECKING:
     from operators.console.server import ConsoleServer
@@ -79,22 +79,24 @@ def console_beside(
     with contextlib.ExitStack() as ends:
         ends.callback(listener.close)
         address = address_of(host, listener.getsockname()[1], is_tls=tls is not None)
-        links = keep_link_key(store_dir, address)
+        links = None if access is not None else keep_link_key(store_dir, address)
         arguments = ["--store-dir", str(store_dir), "--fd", str(listener.fileno())]
         arguments += [part for door in doors for part in ("--door", door)]
         arguments += ["--access", str(access)] if access is not None else []
         arguments += ["--tls", *map(str, tls)] if tls is not None else []
-        child = _Child(listener, arguments, lambda: keep_link_key(store_dir, address))
+        child = _Child(listener, arguments, links, lambda: keep_link_key(store_dir, address))
         ends.callback(child.stop)
-        link = None if access is not None else f"{address}/sign-in/{links.make()}"
+        link = None if links is None else f"{address}/sign-in/{links.make()}"
         yield ConsoleBeside(address, link, is_as_asked)
 
 
 class _Child:
     """Starts the console's process when somebody connects, and again if it died."""
 
-    def __init__(self, listener: socket.socket, arguments: Sequence[str], renew: Callable[[], object]) -> None:
-        self._listener, self._arguments, self._renew = listener, arguments, renew
+    def __init__(
+        self, listener: socket.socket, arguments: Sequence[str], links: Links | None, renew: Callable[[], Links]
+    ) -> None:
+        self._listener, self._arguments, self._links, self._renew = listener, arguments, links, renew
         self._stopped, self._stop = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
@@ -112,8 +114,8 @@ class _Child:
             ready, _, _ = select.select([self._stopped, self._listener.fileno()], [], [])
             if self._stopped in ready:
                 return
-            if has_run:  # used links are known to the process that died
-                self._renew()
+            if has_run and self._links is not None:  # used links are known to the process that died
+                self._links = self._renew()
             has_run = True
             self._serve()
 
@@ -128,14 +130,17 @@ class _Child:
             _log.error("the console cannot be started: %s", problem)
             select.select([self._stopped], [], [], _AGAIN_S)
             return
+        assert process.stdin is not None  # noqa: S101  # nosec B101  # it is a pipe
         ended = os.pidfd_open(process.pid)
         try:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already
+                process.stdin.write(f"{self._links.key if self._links else ''}\n".encode())
+                process.stdin.flush()
             ready, _, _ = select.select([self._stopped, ended], [], [])
             if ended in ready and self._stopped not in ready:
                 _log.error("the console has ended with %s; the next visit starts it again", process.wait())
                 select.select([self._stopped], [], [], _AGAIN_S)
                 return
-            assert process.stdin is not None  # noqa: S101  # nosec B101  # it is a pipe
             process.stdin.close()
             try:
                 process.wait(_STOP_S)
@@ -164,7 +169,8 @@ def main() -> None:
     from operators.control.folder import ControlFolder
 
     listener = socket.socket(fileno=given.fd)
-    links: Links | None = None if given.access is not None else read_link_key(given.store_dir)[1]
+    key = sys.stdin.readline().strip()
+    links = Links.of_key(key) if key else None
     options = ConsoleOptions(
         ControlFolder(given.store_dir),
         given.store_dir,

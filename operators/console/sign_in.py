@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from operators.console.roles import ALL_ROLES, NO_ENTITIES, SignedInPerson, roles_in
 from serving.access.authentication.authenticator import Refused
@@ -43,6 +43,16 @@ class Links:
     def __init__(self, key: bytes, *, wall_s: Callable[[], float] = time.time) -> None:
         self._key, self._wall_s = key, wall_s
         self._used: dict[str, float] = {}
+
+    @property
+    def key(self) -> str:
+        """The key as text, for the console's own process."""
+        return base64.b64encode(self._key).decode()
+
+    @classmethod
+    def of_key(cls, text: str) -> Self:
+        """Links of this key. Raises ValueError."""
+        return cls(base64.b64decode(text, validate=True))
 
     def make(self, *, lasts_s: float = LINK_LASTS_S) -> str:
         """The secret part of a new link."""
@@ -72,19 +82,19 @@ class Links:
 
 def keep_link_key(store_dir: Path, address: str) -> Links:
     """A new key for the links of a store's console, kept with its address where only this user reads it."""
-    key = secrets.token_bytes(32)
+    links = Links(secrets.token_bytes(32))
     path = link_file(store_dir)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"address": address, "key": base64.b64encode(key).decode()}, file)
-    return Links(key)
+        json.dump({"address": address, "key": links.key}, file)
+    return links
 
 
 def read_link_key(store_dir: Path) -> tuple[str, Links]:
     """The address of a store's console, and its links. Raises OSError, ValueError."""
     found: Mapping[str, Any] = json.loads(link_file(store_dir).read_text(encoding="utf-8"))
-    return str(found["address"]), Links(base64.b64decode(found["key"]))
+    return str(found["address"]), Links.of_key(found["key"])
 
 
 def owner_name() -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.responses import JSONResponse, Response
 
-from lifecycle.governance.approvals.note import ApprovalNote
+from lifecycle.governance.approvals.note import APPROVE, ApprovalNote
 from lifecycle.governance.approvals.people import PeopleFileError, Person
 from operators.console.page import PageProblem, Visit
 from operators.console.rollouts.view import approval_step
@@ -26,8 +26,8 @@ from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_o
 
 MOVES: Final = frozenset({"promote", "pause", "resume", "abort", "retry", "undo", "conclude"})
 """Verbs of SREs. promote-full and restart are left to the command line: both set evidence aside."""
-DECISIONS: Final = frozenset({"approve", "reject", "break-glass"})
-"""Verbs of approvers."""
+DECISIONS: Final = frozenset({"approve", "reject"})
+"""Verbs of approvers. break-glass and review are left to the command line."""
 HANDLED_WITHIN_S: Final = 5.0
 MOST_NOTE: Final = 8192
 _log = logging.getLogger("vedette.console")
@@ -74,9 +74,6 @@ def text_to_sign(visit: Visit) -> Response:
     subject, step = subject_of(record), approval_step(record)
     if subject is None or step is None:
         raise PageProblem("The rollout does not wait for an approval any more. Load the page again.", 409)
-    decision = visit.text("verb")
-    if decision not in ("approve", "break-glass"):
-        raise PageProblem("Only approvals are signed.")
     public = _public_key(visit.text("public"))
     owner = _owner(control, public)
     name = owner.key.name if owner is not None and owner.key is not None else visit.text("key_name", most=64)
@@ -87,7 +84,7 @@ def text_to_sign(visit: Visit) -> Response:
         raise PageProblem(f"The key cannot be used: {problem}") from problem
     evidence = seen_evidence(record)
     role = visit.text("role") or missing_role(control, record, by)
-    note = note_of(subject, decision, by, role or None, evidence=evidence, why=visit.text("why"))
+    note = note_of(subject, APPROVE, by, role or None, evidence=evidence, why=visit.text("why"))
     return JSONResponse(
         {
             "text": note.text(),

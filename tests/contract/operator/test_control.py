@@ -140,6 +140,17 @@ def test_every_change_of_the_spec_is_a_new_generation_and_a_verb_is_none(plane: 
     assert plane.control.read("ids").service.metadata.generation == first + 1
 
 
+def test_a_stamp_is_another_one_after_anything_of_a_service_was_written(plane: Plane):
+    plane.control.change("ids", lambda _: document())
+    stamps = [plane.control.stamps()["ids"]]
+    assert plane.person().stamps() == {"ids": stamps[0]}
+    plane.control.ask("ids", said("1"))
+    stamps.append(plane.control.stamps()["ids"])
+    plane.control.change("ids", lambda d: {**d, "spec": {**d["spec"], "paused": True}})
+    stamps.append(plane.control.stamps()["ids"])
+    assert len(set(stamps)) == 3
+
+
 def test_verbs_wait_in_the_order_they_were_said_each_once(plane: Plane):
     plane.control.change("ids", lambda _: document())
     plane.control.ask("ids", said("1"))

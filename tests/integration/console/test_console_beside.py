@@ -1,0 +1,59 @@
+"""The console beside `vedette up`: a port that is open, a process that comes with the first visit, again if it died, and ends with us."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from operators.console.beside import console_beside, open_port
+from tests.waiting import until
+
+
+def children() -> set[int]:
+    """Processes of this one that run a console."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline")
+            if command.exists() and b"operators.console.beside" in command.read_bytes():
+                found.add(int(pid))
+    return found
+
+
+def signed_in(link: str, address: str) -> int:
+    return httpx.post(link, headers={"origin": address}, timeout=60).status_code
+
+
+@pytest.fixture
+def made(tmp_path):
+    with console_beside(tmp_path, port=0) as console:
+        yield console
+    assert children() == set()
+
+
+def test_its_process_comes_with_the_first_visit_and_again_if_it_died(made):
+    assert children() == set()
+    assert signed_in(made.link, made.address) == 303
+    (first,) = children()
+    assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, os.getpid())
+    os.kill(first, signal.SIGKILL)
+    until(lambda: first not in children(), "the process is reaped")
+    assert signed_in(made.link, made.address) == 403, "used links and those of the process before count no more"
+    assert children() != {first}
+
+
+def test_a_taken_port_is_no_end(tmp_path):
+    with open_port("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with console_beside(tmp_path, port=port) as console:
+            assert not console.is_port_as_asked
+            assert re.search(r":(\d+)$", console.address)[1] != str(port)
+
+
+def test_with_an_access_policy_there_is_no_link_and_no_key(tmp_path):
+    with console_beside(tmp_path, port=0, access=tmp_path / "access.yaml") as console:
+        assert console.link is None
+    assert not (tmp_path / "console").exists()
