@@ -49,7 +49,9 @@ class MigrationPlan:
 
 
 def plan_of(store: Path, migrations: Sequence[Migration] = MIGRATIONS) -> MigrationPlan:
-    """What a store needs. Raises StoreLayoutError: it is newer, cannot be read, or its journal is of other migrations."""
+    """What a store needs. Raises StoreLayoutError: there is none, it is newer, cannot be read, or its journal is of other migrations."""
+    if not store.is_dir():
+        raise StoreLayoutError(f"{store}: there is no store; --store-dir or VEDETTE_STORE_DIR names its folder")
     newest, layout = len(migrations), read_layout(store)
     if layout > newest:
         raise StoreLayoutError(

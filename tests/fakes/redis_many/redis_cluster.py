@@ -19,6 +19,8 @@ from tests.fakes.redis_server import PROGRAM, RedisServer, free_port
 from tests.waiting import until
 
 MASTERS = 3
+HURRIED_MS, PATIENT_MS = 3000, 60_000
+"""When a node that says nothing is taken for dead: where tests kill some, and where none is killed, however busy the machine is."""
 PASSWORD = "s p@ce"
 """Of the nodes that ask for one."""
 
@@ -26,12 +28,12 @@ PASSWORD = "s p@ce"
 class ClusterNodeServer(RedisServer):
     """A node. secret: the folder of a certificate; then it speaks TLS only, and asks for PASSWORD."""
 
-    def __init__(self, secret: Path | None = None) -> None:
-        self._bus, self._secret = free_port(), secret
+    def __init__(self, secret: Path | None = None, down_ms: int = PATIENT_MS) -> None:
+        self._bus, self._secret, self._down_ms = free_port(), secret, down_ms
         super().__init__()
 
     def command(self) -> list[str]:
-        own = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000"]
+        own = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", str(self._down_ms)]
         own += ["--cluster-port", str(self._bus), "--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"]
         if self._secret is not None:
             files = ["--tls-cert-file", f"{self._secret}/tls.crt", "--tls-key-file", f"{self._secret}/tls.key"]
@@ -46,11 +48,12 @@ class ClusterNodeServer(RedisServer):
 
 
 class RedisClusterServers:
-    """Three masters, with `replicas` for each. Starts at once; `stop` when done. secret: see ClusterNodeServer."""
+    """Three masters, with `replicas` for each. Starts at once; `stop` when done. secret: see ClusterNodeServer. down_ms: when the others
+    take a silent node for dead."""
 
-    def __init__(self, replicas: int = 0, secret: Path | None = None) -> None:
+    def __init__(self, replicas: int = 0, secret: Path | None = None, down_ms: int = PATIENT_MS) -> None:
         self.secret = secret
-        self.nodes = [ClusterNodeServer(secret) for _ in range(MASTERS * (1 + replicas))]
+        self.nodes = [ClusterNodeServer(secret, down_ms) for _ in range(MASTERS * (1 + replicas))]
         places = [f"127.0.0.1:{node.port}" for node in self.nodes]
         options = ["--cluster-yes", *(["--cluster-replicas", str(replicas)] if replicas else [])]
         login = [] if secret is None else ["--tls", "--cacert", f"{secret}/tls.crt", "-a", PASSWORD, "--no-auth-warning"]
@@ -104,11 +107,11 @@ class SentinelServers:
 
     name = "features"
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, down_ms: int = PATIENT_MS) -> None:
         self.master, self.replica = RedisServer(), RedisServer()
         with client_of(self.replica) as client:
             client.replicaof("127.0.0.1", self.master.port)
-        self.sentinels = [SentinelServer(self.name, self.master.port, *options) for _ in range(3)]
+        self.sentinels = [SentinelServer(self.name, self.master.port, down_ms, *options) for _ in range(3)]
 
     def ready(self) -> "SentinelServers":
         """Once the sentinels know the replica and each other."""
@@ -134,11 +137,11 @@ class SentinelServers:
 class SentinelServer(RedisServer):
     """One sentinel."""
 
-    def __init__(self, name: str, master: int, *options: str) -> None:
+    def __init__(self, name: str, master: int, down_ms: int, *options: str) -> None:
         self._lines = [
             f"sentinel monitor {name} 127.0.0.1 {master} 2",
-            f"sentinel down-after-milliseconds {name} 1000",
-            f"sentinel failover-timeout {name} 3000",
+            f"sentinel down-after-milliseconds {name} {down_ms}",
+            f"sentinel failover-timeout {name} 10000",
             *options,
         ]
         super().__init__()

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from serving.features.near.near_cache import NearCache
-from serving.features.near.near_store import NearStore
+from serving.features.near.near_store import NearPrepared, NearStore
 from serving.features.plan.feature_plan import PartlyRead
 from serving.features.stores.cluster.client import ClusterClient, KeyCommands, NodeLimits
 from serving.features.stores.cluster.slot_map import slot_of
@@ -17,7 +17,7 @@ from serving.features.stores.redis_wire import command
 from serving.ports import ReadOutcome
 from serving.resilience.breaker import BreakerLimits
 from tests.fakes.certificates import write_certificate
-from tests.fakes.redis_many.redis_cluster import RedisClusterServers, client_of
+from tests.fakes.redis_many.redis_cluster import HURRIED_MS, RedisClusterServers, client_of
 from tests.fakes.redis_server import PROGRAM, free_port
 from tests.waiting import HANG_S, until_so
 
@@ -32,7 +32,7 @@ KEYS = [b"key:%d" % number for number in range(200)]
 
 @pytest.fixture(scope="module")
 def servers():
-    servers = RedisClusterServers(replicas=1)
+    servers = RedisClusterServers(replicas=1, down_ms=HURRIED_MS)
     with servers.client() as client:
         for key in KEYS:
             client.hset(key, "f", key)
@@ -189,8 +189,6 @@ async def test_a_slot_that_moves_under_reads_gives_no_wrong_value_and_no_failure
     prepared = PREPARED
     if cache is not None:
         store = NearStore(source, cache, source)
-        from serving.features.near.near_store import NearPrepared
-
         prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
     await source.start()
     tag = "moving" if is_kept else "going"
@@ -240,8 +238,6 @@ async def test_a_slot_that_moves_under_reads_gives_no_wrong_value_and_no_failure
 async def test_rows_in_memory_are_true_after_a_write_and_absent_ones_are_not_kept(servers):
     cache = NearCache(1_000_000)
     source = ClusterStore(servers.url, cache)
-    from serving.features.near.near_store import NearPrepared
-
     near = NearStore(source, cache, source)
     prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
     await source.start()
@@ -263,6 +259,55 @@ async def test_rows_in_memory_are_true_after_a_write_and_absent_ones_are_not_kep
         assert (await near.fetch(prepared, [[b"nothing"]], HANG_S))[0][0][0][0] is None
     assert cache.hits == hits
     await near.close()
+
+
+async def test_rows_in_memory_are_dropped_when_a_master_steps_down_though_it_lives_on(servers):
+    """It answers a PING, and would tell of nothing that its successor takes."""
+    cache = NearCache(1_000_000)
+    source = ClusterStore(servers.url, cache)
+    near = NearStore(source, cache, source)
+    prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
+    await source.start()
+    await until_so(source.is_following)
+
+    async def value():
+        found = await near.fetch(prepared, [[b"stepping"]], HANG_S)
+        return found[0][0][0][0] if type(found) is list else None
+
+    with servers.client() as client:
+        client.hset("stepping", "f", b"before")
+
+        async def is_hit():
+            hits = cache.hits
+            assert await value() == b"before"
+            return cache.hits > hits
+
+        await until_so(is_hit)
+        place = next(
+            s for s in source.client.shards if source.client.slots[slot_of(b"stepping")] is source.client.links[s.master]
+        )
+        successor = servers.node_of(replica_of(servers, place.master[1]))
+        with successor.client() as node:
+            node.execute_command("CLUSTER FAILOVER")
+            await until_so(lambda: node.execute_command("ROLE")[0] == b"master")
+            node.hset("stepping", "f", b"after")
+
+        async def is_new():
+            return await value() == b"after"
+
+        await until_so(is_new)
+        for _ in range(50):
+            assert await value() == b"after"
+    await near.close()
+
+
+def replica_of(servers, master):
+    for node in servers.nodes:
+        with node.client() as client:
+            role = client.execute_command("ROLE")
+        if role[0] == b"slave" and role[2] == master:
+            return node.port
+    raise AssertionError(f"{master} has no replica")
 
 
 async def test_a_node_that_hangs_costs_its_keys_their_time_and_the_others_nothing(servers, store):

@@ -6,7 +6,7 @@ from serving.features.stores.addresses import endpoints_of
 from serving.features.stores.redis import RedisCommand, RedisStore
 from serving.features.stores.sentinels import Sentinels
 from serving.ports import ReadOutcome
-from tests.fakes.redis_many.redis_cluster import SentinelServers, client_of
+from tests.fakes.redis_many.redis_cluster import HURRIED_MS, SentinelServers, client_of
 from tests.fakes.redis_server import PROGRAM, free_port
 from tests.waiting import HANG_S, until_so
 
@@ -19,7 +19,7 @@ PREPARED = (RedisCommand(b"*3\r\n$5\r\nHMGET\r\n", b"\r\n$1\r\nf\r\n", 0, 1),)
 
 @pytest.fixture(scope="module")
 def servers():
-    servers = SentinelServers("requirepass watch").ready_with("watch")
+    servers = SentinelServers("requirepass watch", down_ms=HURRIED_MS).ready_with("watch")
     yield servers
     servers.stop()
 

@@ -145,6 +145,11 @@ def test_a_newer_store_is_refused_and_left_alone(store):
     assert contents(store) == before
 
 
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(StoreLayoutError, match="there is no store"):
+        plan_of(tmp_path / "none")
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"layout": "one"}', b'{"layout": 0}', b"[" * 100_000])
 def test_a_layout_file_that_says_nothing_is_refused(store, raw):
     (store / FILE).write_bytes(raw)
