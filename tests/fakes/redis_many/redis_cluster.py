@@ -8,7 +8,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -83,6 +83,29 @@ class RedisClusterServers:
             host="127.0.0.1", port=self.nodes[0].port, password=PASSWORD, ssl=True, ssl_ca_certs=f"{self.secret}/tls.crt"
         )
 
+    def masters(self) -> dict[int, list[tuple[int, int]]]:
+        """The slots of each master, by its port, as the first node that answers has them."""
+        for node in self.nodes:
+            try:
+                with node.client() as client:
+                    entries = raw(client.execute_command("CLUSTER SLOTS"))
+            except redis.ConnectionError:
+                continue
+            found: dict[int, list[tuple[int, int]]] = {}
+            for first, last, master, *_ in entries:
+                found.setdefault(int(master[1]), []).append((first, last))
+            return found
+        raise AssertionError("no node answers")
+
+    def replica_of(self, master: int) -> int:
+        """The port of a replica of the master at this port."""
+        for node in self.nodes:
+            with node.client() as client:
+                role = client.execute_command("ROLE")
+            if role[0] == b"slave" and role[2] == master:
+                return node.port
+        raise AssertionError(f"{master} has no replica")
+
     def node_of(self, port: int) -> ClusterNodeServer:
         return next(node for node in self.nodes if node.port == port)
 
@@ -91,10 +114,10 @@ class RedisClusterServers:
             node.stop()
 
 
-def raw(slots: object) -> list[list[object]]:
+def raw(slots: Any) -> list[list[Any]]:
     """redis-py makes a dictionary of CLUSTER SLOTS; as the server says it: first, last, and a list for each node."""
     if not isinstance(slots, dict):
-        return list(slots)  # type: ignore[call-overload]
+        return list(slots)
     return [[*ends, entry["primary"], *entry["replicas"]] for ends, entry in slots.items()]
 
 

@@ -4,7 +4,6 @@ import asyncio
 import random
 
 import pytest
-import redis
 
 from serving.features.near.near_cache import NearCache
 from serving.features.near.near_store import NearPrepared, NearStore
@@ -145,7 +144,7 @@ async def migrate(servers, slot, store_reads):
     """Move a slot to another master as redis-cli does, key by key; after each act the reads go on."""
     clients = {node.port: client_of(node) for node in servers.nodes}
     ids = {port: client.execute_command("CLUSTER MYID").decode() for port, client in clients.items()}
-    shards = await masters_of(servers)
+    shards = servers.masters()
     source = next(port for port, ranges in shards.items() if any(first <= slot <= last for first, last in ranges))
     target = next(port for port in shards if port != source)
     clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
@@ -159,26 +158,6 @@ async def migrate(servers, slot, store_reads):
         await store_reads()
     for client in clients.values():
         client.close()
-
-
-async def masters_of(servers):
-    for node in servers.nodes:
-        try:
-            with client_of(node) as client:
-                entries = client.execute_command("CLUSTER SLOTS")
-        except redis.ConnectionError:
-            continue
-        found = {}
-        for first, last, master, *_ in plain(entries):
-            found.setdefault(int(master[1]), []).append((first, last))
-        return found
-    raise AssertionError("no node answers")
-
-
-def plain(entries):
-    from tests.fakes.redis_many.redis_cluster import raw
-
-    return raw(entries)
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["read from Redis", "rows kept"])
@@ -286,7 +265,7 @@ async def test_rows_in_memory_are_dropped_when_a_master_steps_down_though_it_liv
         place = next(
             s for s in source.client.shards if source.client.slots[slot_of(b"stepping")] is source.client.links[s.master]
         )
-        successor = servers.node_of(replica_of(servers, place.master[1]))
+        successor = servers.node_of(servers.replica_of(place.master[1]))
         with successor.client() as node:
             node.execute_command("CLUSTER FAILOVER")
             await until_so(lambda: node.execute_command("ROLE")[0] == b"master")
@@ -301,17 +280,8 @@ async def test_rows_in_memory_are_dropped_when_a_master_steps_down_though_it_liv
     await near.close()
 
 
-def replica_of(servers, master):
-    for node in servers.nodes:
-        with node.client() as client:
-            role = client.execute_command("ROLE")
-        if role[0] == b"slave" and role[2] == master:
-            return node.port
-    raise AssertionError(f"{master} has no replica")
-
-
 async def test_a_node_that_hangs_costs_its_keys_their_time_and_the_others_nothing(servers, store):
-    port, _ = next(iter((await masters_of(servers)).items()))
+    port, _ = next(iter(servers.masters().items()))
     node = servers.node_of(port)
     link = store.client.links["127.0.0.1", port]
     theirs = [key for key in KEYS if store.client.slots[slot_of(key)] is link]
@@ -337,7 +307,7 @@ async def test_a_node_that_answers_too_late_is_left_alone_and_only_it(servers):
     store = ClusterStore(servers.url, limits=NodeLimits(limits, 0.0))
     await store.start()
     await until_so(store.client._is_whole)
-    port, _ = next(iter((await masters_of(servers)).items()))
+    port, _ = next(iter(servers.masters().items()))
     node, link = servers.node_of(port), store.client.links["127.0.0.1", port]
     theirs = next(key for key in KEYS if store.client.slots[slot_of(key)] is link)
     other = next(key for key in KEYS if store.client.slots[slot_of(key)] is not link)
@@ -357,7 +327,7 @@ async def test_a_node_that_answers_too_late_is_left_alone_and_only_it(servers):
 
 
 async def test_a_node_that_dies_costs_its_keys_until_its_replica_takes_over(servers, store):
-    masters = await masters_of(servers)
+    masters = servers.masters()
     dead = next(iter(masters))
     theirs = [key for key in KEYS if store.client.slots[slot_of(key)] is store.client.links["127.0.0.1", dead]]
     others = [key for key in KEYS if key not in theirs]
