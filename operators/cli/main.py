@@ -14,6 +14,7 @@ from operators.cli.access import keys as access_keys
 from operators.cli.access import policy as access_policy
 from operators.cli.audit import app as audit
 from operators.cli.batch import batch
+from operators.cli.capacity import capacity
 from operators.cli.console import errors, is_expected, message_of
 from operators.cli.demo import app as demo
 from operators.cli.gate import gate
@@ -69,6 +70,7 @@ app.add_typer(rollout.app, name="rollout", rich_help_panel=_ROLLOUTS)
 app.add_typer(experiment.app, name="experiment", rich_help_panel=_ROLLOUTS)
 app.add_typer(scale.app, name="scale", rich_help_panel=_ROLLOUTS)
 app.add_typer(operator.app, name="operator", rich_help_panel=_ROLLOUTS)
+app.command(rich_help_panel=_ROLLOUTS)(capacity.capacity)
 app.add_typer(rules.app, name="rules", rich_help_panel=_RULES)
 app.add_typer(suppressions.app, name="suppressions", rich_help_panel=_RULES)
 app.command(rich_help_panel=_EVIDENCE)(explain.explain)

@@ -23,6 +23,7 @@ CORES: Final = (
     "operators/ports.py",
     "operators/rollout",
     "operators/autoscaling",
+    "operators/capacity",
 )
 
 

@@ -50,6 +50,7 @@ from serving.telemetry.tracing.message_names import MESSAGE_ATTRIBUTES, MESSAGE_
 from tests.docs import resources
 from tests.docs.glossary import nouns
 from tests.docs.pages import ROOT, generated_part
+from tests.docs.planned import capacity_tables
 from tests.docs.rooms import pages as room_pages
 from tests.docs.verbs import verbs
 
@@ -319,6 +320,10 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/reference/tracing.md", "attributes"): span_attributes,
     ("docs/reference/glossary.md", "nouns"): glossary,
     ("docs/reference/benchmarks.md", "targets"): targets,
+    ("docs/reference/capacity.md", "bites"): lambda: _table(*capacity_tables.bites_table()),
+    ("docs/reference/capacity.md", "plan"): lambda: _table(*capacity_tables.plan_table()),
+    ("docs/reference/capacity.md", "measured"): lambda: _table(*capacity_tables.measured_table()),
+    ("docs/reference/capacity.md", "assumptions"): capacity_tables.assumptions_text,
 }
 """(page, part) -> what should stand there."""
 

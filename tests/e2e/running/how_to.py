@@ -150,6 +150,12 @@ NOT_PLAYED: Mapping[str, Mapping[str, str]] = {
         "kubectl create secret generic vedette-sinks --from-file=soar-secret": _CLUSTER,
         "kubectl apply --server-side -k manifests/overlays/sinks": _CLUSTER,
     },
+    "plan-capacity.md": {
+        "make services": "installs packages",
+        "make bench ARGS=capacity": "six minutes; tests/unit/loadtests/test_bench_capacity.py judges its figures",
+        "vedette capacity --events-per-day 5e9 --p99 10ms --figures build/bench/capacity-figures.json": "the benchmark writes the file",
+        "vedette capacity --events-per-day 5e9 --p99 10ms": "ten seconds of simulation; the second command simulates a smaller plan",
+    },
     "scale.md": {
         "vedette up --max-replicas 4": _SERVER,
         "vedette scale simulate --html scaling.html": (

@@ -86,16 +86,26 @@ def write_archive(folder: Path, segments: int) -> int:
 
 def answers() -> tuple[pa.Table, pa.Array, str, pa.Array]:
     """RECORDS_A_SEGMENT answers of a detector of network flows, and their lines, cut where receipt and time will stand."""
-    rng = np.random.default_rng(17)
-    values = np.round(rng.lognormal(2.0, 1.5, (RECORDS_A_SEGMENT, FEATURES)), 2).astype(np.float32)
-    scores = rng.beta(1, 8, RECORDS_A_SEGMENT).astype(np.float32)
-    lines = [
-        encode_record(_record(number, values[number], scores[number])).rstrip(b"\n") for number in range(RECORDS_A_SEGMENT)
-    ]
+    lines = list(_lines(RECORDS_A_SEGMENT))
     tables = [table_of(lines[at : at + ROW_GROUP]) for at in range(0, RECORDS_A_SEGMENT, ROW_GROUP)]
     cut = [line.decode().replace(_RECEIPT, "|", 1).replace(str(_TIME_US), "|", 1).split("|", 2) for line in lines]
     before, middle, after = zip(*cut, strict=True)
     return pa.concat_tables(tables), pa.array(before), middle[0], pa.array(after)
+
+
+def differing_lines(count: int) -> Iterator[bytes]:
+    """Records of which each has its own inputs, features, scores, receipt and time, as lines without their ends."""
+    for number, line in enumerate(_lines(count)):
+        own = line.replace(_RECEIPT.encode(), receipt_of(0, number).encode(), 1)
+        yield own.replace(str(_TIME_US).encode(), str(BEGAN_US + number * US_A_RECORD).encode(), 1)
+
+
+def _lines(count: int) -> Iterator[bytes]:
+    rng = np.random.default_rng(17)
+    values = np.round(rng.lognormal(2.0, 1.5, (count, FEATURES)), 2).astype(np.float32)
+    scores = rng.beta(1, 8, count).astype(np.float32)
+    for number in range(count):
+        yield encode_record(_record(number, values[number], scores[number])).rstrip(b"\n")
 
 
 def receipt_of(segment: int, number: int) -> str:

@@ -1,0 +1,1 @@
+"""Benchmarks that capacity plans are made of."""

@@ -1,0 +1,243 @@
+"""Carries a plan out: simulated requests meet simulated replicas, and each half second is judged.
+
+A part of the plan is simulated: as many replicas as the budget of requests allows, with their share of the load. Requests are spread over
+replicas at random, so each replica meets a Poisson process of its own, and a part behaves as the whole does; only the size of the
+sample differs. Clients do not try again."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import simpy
+
+from operators.capacity.figures import PlanFigures
+from operators.capacity.plan import CapacityPlan
+from operators.capacity.simulation.scenarios import FaultTimes, SimScenario
+from operators.capacity.simulation.sim_replica import RefusalLimits, SimReplica
+
+WINDOW_S: Final = 0.5
+SETTLE_S: Final = 0.5
+"""After the arrivals are as planned again, for what waits to be worked off."""
+NOISE: Final = 1.1
+"""A p99 of half a second of simulated requests varies; over a window it may exceed the target by this."""
+MOST_REFUSED: Final = 0.001
+_BLOCK: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class SimWindow:
+    """Half a second: requests, those that were refused, lost with a replica and answered without features, and p50 and p99 in seconds."""
+
+    at_s: float
+    requests: int
+    refused: int
+    lost: int
+    degraded: int
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimOutcome:
+    """What became of the plan. worst_p99_s: of a window, the fault included. recovery_s: from the fault (or burst) to the first window
+    from which on all are within the target; None if there was none. broke: what first exceeded its bound where it had to be kept; empty if
+    the plan held."""
+
+    scenario: SimScenario
+    replicas: int
+    share: float
+    requests: int
+    refused: float
+    lost: float
+    degraded: float
+    p50_s: float
+    p99_s: float
+    worst_p99_s: float
+    recovery_s: float | None
+    broke: str
+    windows: tuple[SimWindow, ...]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the plan held."""
+        return not self.broke
+
+
+def simulate_plan(
+    plan: CapacityPlan,
+    figures: PlanFigures,
+    scenario: SimScenario,
+    *,
+    seed: int = 7,
+    budget: int = 100_000,
+    times: FaultTimes | None = None,
+) -> SimOutcome:
+    """Run one scenario. budget: about how many requests are simulated at most."""
+    run = _Run(plan, figures, scenario, seed, budget, times or FaultTimes())
+    run.go()
+    return run.outcome()
+
+
+class _Run:
+    """One run: the environment, the replicas, and what was seen in each window."""
+
+    def __init__(
+        self, plan: CapacityPlan, figures: PlanFigures, scenario: SimScenario, seed: int, budget: int, times: FaultTimes
+    ) -> None:
+        demand, placed = plan.demand, plan.sizes.serving
+        self.plan, self.scenario, self.times = plan, scenario, times
+        self.rng, self.env = np.random.default_rng(seed), simpy.Environment()
+        most = budget / max(demand.door_rate / max(placed.replicas, 1) * scenario.end_s, 1)
+        in_zone = max(1, min(placed.replicas // demand.zones, int(most / demand.zones)))
+        self.share = min(in_zone * demand.zones / max(placed.replicas, 1), 1.0)
+        self.rate = demand.door_rate * self.share
+        work = figures.door(demand.door).replica()
+        lost_with_node = max(1, round(min(placed.replicas_per_node, placed.replicas / max(placed.nodes, 1)) * self.share))
+        self.replicas = [
+            SimReplica(work, self.rng, zone=zone, node=at // lost_with_node, limits=RefusalLimits())
+            for zone in range(demand.zones)
+            for at in range(in_zone)
+        ]
+        self.delay_s = work.delay_s
+        self.shards = max(plan.sizes.store.shards, 1) if demand.door.endswith("/features") else 0
+        self.asked = list(self.replicas)
+        self.shard_is_lost = False
+        count = int(scenario.end_s / WINDOW_S + 0.5)
+        self.took: list[list[float]] = [[] for _ in range(count)]
+        self.refused, self.lost, self.degraded = [0] * count, [0] * count, [0] * count
+
+    def go(self) -> None:
+        self.env.process(self._arrivals())
+        if self.replicas[0].work.paused:
+            for replica in self.replicas:
+                self.env.process(self._pauses(replica))
+        if self.scenario.fault != "none":
+            self.env.process(self._fault())
+        self.env.run(until=self.scenario.end_s)
+
+    def _arrivals(self) -> Generator[Any, Any, None]:
+        """A Poisson process of the greatest rate, thinned to the rate of the moment (Lewis and Shedler 1979)."""
+        greatest = max(times for _, times in self.scenario.rates)
+        env, rng, rate_at = self.env, self.rng, self.scenario.rate
+        while self.rate * greatest > 0:
+            gaps = rng.exponential(1 / (self.rate * greatest), _BLOCK).tolist()
+            keeps, picks = (rng.random(_BLOCK) * greatest).tolist(), rng.random(_BLOCK).tolist()
+            shards = rng.random(_BLOCK).tolist()
+            for gap, keep, pick, shard in zip(gaps, keeps, picks, shards, strict=True):
+                yield env.timeout(gap)
+                if keep < rate_at(env.now):
+                    self._request(env.now, pick, shard)
+
+    def _request(self, now: float, pick: float, shard: float) -> None:
+        window = min(int(now / WINDOW_S), len(self.took) - 1)
+        if not self.asked:
+            self.lost[window] += 1
+            return
+        replica = self.asked[int(pick * len(self.asked))]
+        if not replica.is_alive:
+            self.lost[window] += 1
+            return
+        done = replica.take(now)
+        if done is None:
+            self.refused[window] += 1
+            return
+        delay_s = self.delay_s
+        if self.shard_is_lost and shard * self.shards < 1:
+            delay_s += self.times.feature_timeout_s
+            self.degraded[window] += 1
+        self.took[window].append(done - now + delay_s)
+
+    def _pauses(self, replica: SimReplica) -> Generator[Any, Any, None]:
+        work = replica.work
+        while True:
+            yield self.env.timeout(self.rng.exponential(1 / work.pause_per_s))
+            replica.stand_still(self.env.now, self.rng.exponential(work.pause_s))
+
+    def _fault(self) -> Generator[Any, Any, None]:
+        yield self.env.timeout(self.scenario.fault_s)
+        if self.scenario.fault == "shard":
+            self.shard_is_lost = self.shards > 0
+            yield self.env.timeout(self.times.failover_s)
+            self.shard_is_lost = False
+            return
+        last = self.replicas[-1]
+        for replica in self.replicas:
+            if replica.zone == last.zone and (self.scenario.fault == "zone" or replica.node == last.node):
+                replica.die()
+        yield self.env.timeout(self.times.detect_s)
+        self.asked = [replica for replica in self.replicas if replica.is_alive]
+
+    def outcome(self) -> SimOutcome:
+        windows = tuple(self._window(at) for at in range(len(self.took)))
+        total = max(sum(w.requests for w in windows), 1)
+        every = np.concatenate([np.asarray(took) for took in self.took]) if any(self.took) else np.zeros(1)
+        excused = self._excused()
+        target = self.plan.demand.p99_s
+        broke = next((words for w in windows if not excused[0] <= w.at_s < excused[1] and (words := _broken(w, target))), "")
+        return SimOutcome(
+            self.scenario, len(self.replicas), self.share, total, sum(self.refused) / total, sum(self.lost) / total,
+            sum(self.degraded) / total, float(np.quantile(every, 0.5)), float(np.quantile(every, 0.99)),
+            max((w.p99_s for w in windows), default=0.0), self._recovery_s(windows, target), broke, windows,
+        )  # fmt: skip
+
+    def _window(self, at: int) -> SimWindow:
+        took = np.asarray(self.took[at] or [0.0])
+        requests = len(self.took[at]) + self.refused[at] + self.lost[at]
+        p50, p99 = np.quantile(took, [0.5, 0.99])
+        return SimWindow(at * WINDOW_S, requests, self.refused[at], self.lost[at], self.degraded[at], float(p50), float(p99))
+
+    def _upset(self) -> tuple[float, float]:
+        """From when to when the plan does not have what it counts on."""
+        scenario, times = self.scenario, self.times
+        if scenario.is_beyond:
+            over = [since for since, factor in scenario.rates if factor > 1]
+            return over[0], next(since for since, factor in scenario.rates if since > over[0] and factor <= 1)
+        length = {"none": 0.0, "node": times.detect_s, "zone": times.detect_s, "shard": times.failover_s}[scenario.fault]
+        return scenario.fault_s, scenario.fault_s + length
+
+    def _excused(self) -> tuple[float, float]:
+        """Windows that begin within are not judged."""
+        begins, ends = self._upset()
+        return (begins - WINDOW_S + 1e-9, ends + SETTLE_S) if ends > begins else (0.0, 0.0)
+
+    def _recovery_s(self, windows: Sequence[SimWindow], target: float) -> float | None:
+        begins, ends = self._upset()
+        if ends <= begins:
+            return 0.0
+        since = [w.at_s for w in windows if _broken(w, target)]
+        if not since or since[-1] < begins:
+            return 0.0
+        return None if since[-1] >= windows[-1].at_s else since[-1] + WINDOW_S - begins
+
+
+def _broken(window: SimWindow, target_s: float) -> str:
+    """The first bound that a window exceeds, in words; empty if none."""
+    missing = window.refused + window.lost
+    if window.requests and missing / window.requests > MOST_REFUSED:
+        what = "refused" if window.refused >= window.lost else "lost"
+        return f"{missing / window.requests:.1%} {what} at {window.at_s:g} s"
+    if window.p99_s > target_s * NOISE:
+        return f"p99 {window.p99_s * 1000:.1f} ms at {window.at_s:g} s"
+    return ""
+
+
+def queue_latencies(
+    work_of: Sequence[float], gaps: Sequence[float], *, slots: int = 1, seed: int = 1
+) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Latencies of requests at one server, for checks against closed forms. work_of: busy_s and busy_scv. gaps: between arrivals."""
+    from operators.capacity.waiting import ReplicaWork
+
+    env, found = simpy.Environment(), list[float]()
+    replica = SimReplica(ReplicaWork(work_of[0], work_of[1]), np.random.default_rng(seed), slots=slots)
+
+    def arrivals() -> Generator[Any, Any, None]:
+        for gap in gaps:
+            yield env.timeout(gap)
+            done = replica.take(env.now)
+            if done is not None:
+                found.append(done - env.now)
+
+    env.process(arrivals())
+    env.run()
+    return np.asarray(found)

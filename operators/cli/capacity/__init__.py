@@ -1,0 +1,1 @@
+"""`vedette capacity`: what a number of events a day takes."""

@@ -1,0 +1,61 @@
+import pytest
+
+from loadtests.bench.benchmarks.planning import capacity, costs
+from loadtests.bench.load.open_load import OpenSample
+from operators.capacity.waiting import ReplicaWork, quantile_s
+from tests.docs.pages import ROOT
+
+WORK = ReplicaWork(200e-6, 0.25, 0.0004, 10, 0.001)
+
+
+def sample(rate: float, *, busy: float = 0.1, p99_ms: float = 2.0) -> capacity._Sample:
+    return capacity._Sample(OpenSample(0.5, p99_ms, 4.0, rate, 1000, 0, 0.05, 0.1), rate, busy)
+
+
+@pytest.mark.parametrize(
+    ("each_us", "cores", "expected"),
+    [
+        pytest.param(100, 2, 2000, id="what is asked for, if the machine can bear it"),
+        pytest.param(500, 2, 1200, id="a replica is at most 60 % busy"),
+        pytest.param(290, 1, 2000, id="one core is enough for 290 us"),
+        pytest.param(20_000, 2, 100, id="never less than 100"),
+    ],
+)
+def test_the_rate_that_is_predicted(monkeypatch: pytest.MonkeyPatch, each_us: float, cores: int, expected: float):
+    monkeypatch.setattr(capacity.os, "cpu_count", lambda: cores)
+    found = capacity.goal_of([sample(rate, busy=0.05 + rate * each_us / 1e6) for rate in (250.0, 500.0)])
+    assert found == expected
+
+
+@pytest.mark.parametrize(("off", "is_met"), [(1.0, True), (1.29, True), (0.72, True), (1.35, False), (0.6, False)])
+def test_a_prediction_is_met_within_three_tenths(off: float, is_met: bool):
+    there = [sample(2000, p99_ms=quantile_s(WORK, 2000) * 1000 * off)]
+    lower = [[sample(2000 * share) for share in capacity.SHARES]]
+    rows = {row.name: row for row in capacity.rows(2000, WORK, lower, there)}
+    assert rows["capacity/off by/2,000 a second/p99"].is_met is is_met
+
+
+def test_other_doors_have_the_queue_with_a_service_by_their_processor_time():
+    wire = dict.fromkeys(("http/features", "grpc"), (300.0, 900.0))
+    found = capacity._doors(WORK, [WORK], {"http/features": [200e-6], "grpc": [100e-6]}, wire)
+    assert found["grpc"].busy_s.value == pytest.approx(WORK.busy_s / 2)
+    assert found["grpc"].delay_s.value == WORK.delay_s
+
+
+def test_bounds_of_pauses_are_those_of_a_replica_that_is_not_always_paused():
+    works = [WORK, ReplicaWork(200e-6, 0.25, 0.0, 200.0, 0.002), ReplicaWork(200e-6, 0.25, 0.0, 1.0, 0.4)]
+    found = capacity._doors(WORK, works, {"http/features": [200e-6]}, {"http/features": (300.0, 900.0)})
+    assert found["http/features"].replica("high").paused <= 0.5
+
+
+def test_a_metric_is_the_sum_of_its_series():
+    page = '# HELP a b\nvedette_requests_total{door="http"} 3\nvedette_requests_total{door="grpc"} 4\nvedette_requests_total_more 9\n'
+    assert costs.value_of(page, "vedette_requests_total") == 7
+
+
+def test_a_streamed_event_costs_what_was_published(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)  # the ledger is named from there
+    found = costs.event_work()
+    assert 0 < found.cpu_s.low <= found.cpu_s.high < 0.01
+    assert 20 < found.event_bytes.value < 2000
+    assert 100 < found.verdict_bytes.value < 5000
