@@ -34,7 +34,7 @@ class Bite:
 LIMITS: Final = (
     ResourceLimit(
         "one Redis", 1, "primaries", lambda s, _: max(s.store.shards_by_rate, s.store.shards_by_memory),
-        "use Redis Cluster, or keep rows near (VEDETTE_FEATURE_NEAR_CACHE_BYTES)", "a primary answers on one core",
+        "Redis Cluster (redis+cluster://), or rows kept near (VEDETTE_FEATURE_NEAR_CACHE_BYTES)", "a primary answers on one core",
     ),
     ResourceLimit(
         "Redis Cluster", 1000, "nodes", lambda s, _: s.store.nodes,

@@ -102,7 +102,7 @@ class _Run:
         self.delay_s = work.delay_s
         self.shards = max(plan.sizes.store.shards, 1) if demand.door.endswith("/features") else 0
         self.asked = list(self.replicas)
-        self.shard_is_lost = False
+        self.shard_is_lost = self.shard_stalls = False
         count = int(scenario.end_s / WINDOW_S + 0.5)
         self.took: list[list[float]] = [[] for _ in range(count)]
         self.refused, self.lost, self.degraded = [0] * count, [0] * count, [0] * count
@@ -144,7 +144,7 @@ class _Run:
             return
         delay_s = self.delay_s
         if self.shard_is_lost and shard * self.shards < 1:
-            delay_s += self.times.feature_timeout_s
+            delay_s += self.times.feature_timeout_s if self.shard_stalls else 0.0
             self.degraded[window] += 1
         self.took[window].append(done - now + delay_s)
 
@@ -157,8 +157,11 @@ class _Run:
     def _fault(self) -> Generator[Any, Any, None]:
         yield self.env.timeout(self.scenario.fault_s)
         if self.scenario.fault == "shard":
-            self.shard_is_lost = self.shards > 0
-            yield self.env.timeout(self.times.failover_s)
+            self.shard_is_lost = self.shard_stalls = self.shards > 0
+            stalled_s = min(self.times.stalled_s, self.times.failover_s)
+            yield self.env.timeout(stalled_s)
+            self.shard_stalls = False
+            yield self.env.timeout(self.times.failover_s - stalled_s)
             self.shard_is_lost = False
             return
         last = self.replicas[-1]
@@ -193,7 +196,7 @@ class _Run:
         if scenario.is_beyond:
             over = [since for since, factor in scenario.rates if factor > 1]
             return over[0], next(since for since, factor in scenario.rates if since > over[0] and factor <= 1)
-        length = {"none": 0.0, "node": times.detect_s, "zone": times.detect_s, "shard": times.failover_s}[scenario.fault]
+        length = {"none": 0.0, "node": times.detect_s, "zone": times.detect_s, "shard": times.stalled_s}[scenario.fault]
         return scenario.fault_s, scenario.fault_s + length
 
     def _excused(self) -> tuple[float, float]:

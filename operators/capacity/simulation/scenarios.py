@@ -11,11 +11,13 @@ Fault = Literal["none", "node", "zone", "shard"]
 @dataclass(frozen=True, slots=True)
 class FaultTimes:
     """How long things take; assumptions. detect_s: until nobody asks a lost replica. failover_s: until a Redis replica answers for a lost
-    primary. feature_timeout_s: how long a read waits for one that does not answer (VEDETTE_FEATURE_TIMEOUT_S)."""
+    primary. feature_timeout_s: how long a read waits for one that does not answer (VEDETTE_FEATURE_TIMEOUT_S). stalled_s: until it is not
+    asked any more, and its entities are answered at once without their features."""
 
     detect_s: float = 2.0
     failover_s: float = 2.0
     feature_timeout_s: float = 0.05
+    stalled_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
