@@ -22,7 +22,7 @@ from operators.console.audit.log_state import StoreVerification, newest_checkpoi
 from operators.console.audit.proofs import ShownReceipt, anchored_notes, shown_receipt
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.moments import moment
-from operators.console.log_index.opening import scope_of, settings_of, store_index
+from operators.console.log_index.opening import scope_of, settings_of, store_index, with_index
 from operators.console.log_index.people import ERASED
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import KINDS, RecordRow
@@ -253,11 +253,11 @@ PAGE: Final = ConsolePage(
     path="/audit",
     routes=(
         PageRoute("/audit", show, for_tenants=True),
-        PageRoute("/audit/record", record, for_tenants=True),
-        PageRoute("/audit/receipt", receipt, for_tenants=True),
-        PageRoute("/audit/receipt/proof", proof, for_tenants=True),
+        PageRoute("/audit/record", with_index(record), for_tenants=True),
+        PageRoute("/audit/receipt", with_index(receipt), for_tenants=True),
+        PageRoute("/audit/receipt/proof", with_index(proof), for_tenants=True),
         PageRoute("/audit/lineage", lineage),
-        PageRoute("/audit/log", log_state),
+        PageRoute("/audit/log", with_index(log_state)),
         PageRoute("/audit/log", verify, method="POST"),
     ),
 )

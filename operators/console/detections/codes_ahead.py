@@ -2,6 +2,7 @@
 
 The codes are kept in the index, so an alert is explained once. What cannot be explained is not tried again while this process runs."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,10 +15,11 @@ MOST_WAITING: Final = 25
 PAUSE_S: Final = 0.1
 """Between two, so that pages and replicas of this machine are not kept waiting."""
 _MOST_TRIED: Final = 10_000
+_log = logging.getLogger("vedette.console")
 
 
 class CodesAhead:
-    """explain: finds and keeps the codes of one alert; it raises nothing."""
+    """explain: finds and keeps the codes of one alert."""
 
     def __init__(self, explain: Callable[[AlertRow], None], *, pause_s: float = PAUSE_S) -> None:
         self._explain, self._pause_s = explain, pause_s
@@ -52,5 +54,8 @@ class CodesAhead:
                 if len(self._tried) >= _MOST_TRIED:
                     self._tried.clear()
                 self._tried.add(row.event)
-            self._explain(row)
+            try:
+                self._explain(row)
+            except Exception as problem:  # whatever a model or its bundle does, the others are explained
+                _log.warning("the reasons of %s were not found: %s", row.event, problem)
             pause.wait(self._pause_s)

@@ -20,7 +20,7 @@ from operators.console.log_index.alert_queries import MOST_COUNTED, AlertFilter,
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.indexed_lines import VERDICTS_SHOWN
 from operators.console.log_index.moments import moment
-from operators.console.log_index.opening import scope_of, settings_of, store_index
+from operators.console.log_index.opening import scope_of, settings_of, store_index, with_index
 from operators.console.log_index.people import ERASED, People
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.store_index import StoreIndex
@@ -280,11 +280,11 @@ PAGE: Final = ConsolePage(
     path="/detections",
     routes=(
         PageRoute("/detections", show, for_tenants=True),
-        PageRoute("/detections/new", new_alerts, for_tenants=True),
-        PageRoute("/detections/alert", one, for_tenants=True),
-        PageRoute("/detections/reasons", reasons, for_tenants=True),
-        PageRoute("/detections/entity", entity, for_tenants=True),
-        PageRoute("/detections/label", label, method="POST", role=ConsoleRole.ANALYST, for_tenants=True),
+        PageRoute("/detections/new", with_index(new_alerts), for_tenants=True),
+        PageRoute("/detections/alert", with_index(one), for_tenants=True),
+        PageRoute("/detections/reasons", with_index(reasons), for_tenants=True),
+        PageRoute("/detections/entity", with_index(entity), for_tenants=True),
+        PageRoute("/detections/label", with_index(label), method="POST", role=ConsoleRole.ANALYST, for_tenants=True),
     ),
     topics=(LiveTopic("detections", watched),),
     scripts=("detections.js",),

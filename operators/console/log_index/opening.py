@@ -3,10 +3,13 @@
 import threading
 from typing import Final
 
+from starlette.responses import Response
+
 from lifecycle.governance.archive.place import ArchivePlace
+from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.index_scope import LogScope
 from operators.console.log_index.store_index import StoreIndex, index_of
-from operators.console.page import PageProblem, Visit
+from operators.console.page import Handler, PageProblem, Visit
 from operators.console.site import Site
 from serving.settings import ServingSettings
 
@@ -24,8 +27,22 @@ def store_index(site: Site) -> StoreIndex:
     with _making:
         found = index_of(site.kept, store)
         if found is None:
-            found = site.kept["log-index"] = StoreIndex(store, lambda: archive_of(settings_of(site)))
+            found = StoreIndex(store, lambda: archive_of(settings_of(site)))
+            found.prepare()
+            site.kept["log-index"] = found
         return found
+
+
+def with_index(handler: Handler) -> Handler:
+    """The handler of a page; if the index cannot be read now, a page says so and that it may be asked again."""
+
+    def guarded(visit: Visit) -> Response:
+        try:
+            return handler(visit)
+        except IndexUnavailable as problem:
+            raise PageProblem(str(problem), 503) from problem
+
+    return guarded
 
 
 def settings_of(site: Site) -> ServingSettings:

@@ -30,7 +30,7 @@ FRESH_S: Final = 0.25
 """A page does not look again at logs that were read so lately."""
 LATE_S: Final = 5.0
 """A page says that it may be behind if the last reading that came to its end is older than this."""
-_CODES_WAIT_S: Final = 0.5
+_SHORT_WAIT_S: Final = 0.5
 _log = logging.getLogger("vedette.console")
 
 
@@ -67,6 +67,14 @@ class StoreIndex:
         self._problem = ""
         self._read_s = -LATE_S
 
+    def prepare(self) -> None:
+        """Make the file if it is not there, so that it can be read at once. A store that cannot be written says so at the first look."""
+        try:
+            with self._file.writing(_SHORT_WAIT_S):
+                pass
+        except (OSError, sqlite3.Error) as problem:
+            _log.warning("%s: %s", self._file.path, problem)
+
     def refresh(self, wait_s: float = WAIT_S, *, fresh_s: float = FRESH_S) -> IndexState:
         """Read what is new, in the index's own thread; wait for it so long at most. fresh_s: unless it was read so lately."""
         now_s = time.monotonic()
@@ -91,7 +99,7 @@ class StoreIndex:
     def keep_codes(self, event: str, codes: tuple[str, ...]) -> None:
         """Show the codes of an alert's reasons in lists from now on. Given up if the index is being written."""
         try:
-            with self._file.writing(_CODES_WAIT_S) as connection:
+            with self._file.writing(_SHORT_WAIT_S) as connection:
                 if connection is not None:
                     connection.execute("UPDATE alerts SET codes = ? WHERE event = ?", (" ".join(codes), event))
         except (OSError, sqlite3.Error) as problem:

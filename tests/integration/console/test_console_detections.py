@@ -222,6 +222,17 @@ def test_a_damaged_segment_is_named_and_the_rest_is_shown(tmp_path):
         assert "1 line is not a record" in page.text
 
 
+def test_a_store_that_cannot_be_written_has_a_page_that_says_so(tmp_path):
+    world = LogWorld(tmp_path / "store")
+    world.write(alert(0), is_open=True)
+    with served_console(world.store) as served, served.client(served.session()) as client:
+        (world.store / "console" / "log-index.db").mkdir()  # as a file that nobody can open
+        for path in ("/detections", "/detections/alert?event=r-0", "/audit", "/audit/log", "/audit/receipt?id=r-0"):
+            page = client.get(path)
+            assert page.status_code == 503
+            assert "log-index.db" in page.text
+
+
 def test_an_empty_store_says_what_to_do(tmp_path):
     (tmp_path / "store").mkdir()
     with served_console(tmp_path / "store") as served, read_whole(served).client(served.session()) as client:
