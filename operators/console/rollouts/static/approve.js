@@ -68,7 +68,7 @@ if (form !== null && globalThis.crypto?.subtle !== undefined) {
         await prepare();
       } else {
         await sign();
-        form.requestSubmit(approve);
+        setTimeout(() => form.requestSubmit(approve));  // within the event that it was prevented in, it would be ignored
       }
     } catch (error) {
       problem.textContent = error.message;
