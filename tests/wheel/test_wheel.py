@@ -143,7 +143,16 @@ def test_an_extra_installs_into_an_empty_environment_and_its_part_starts(
 
     run(uv, "venv", "--quiet", "--python", chosen, "env")
     bin_of = tmp_path / "env" / "bin"
-    run(uv, "pip", "install", "--quiet", "--python", str(bin_of / "python"), f"vedette[{extra}] @ file://{wheel}")
+    run(
+        uv,
+        "pip",
+        "install",
+        "--system-certs",
+        "--quiet",
+        "--python",
+        str(bin_of / "python"),
+        f"vedette[{extra}] @ file://{wheel}",
+    )
     program = f"import sys, {module} as part; print('%d.%d' % sys.version_info[:2], part.__file__)"
     said, place = run(str(bin_of / "python"), "-c", program).split()
     assert said == version

@@ -109,8 +109,7 @@ class Replayer:
                 self._refuse("it is the hit of a correlation, which is counted over the events of a stream")
                 on_progress(1)
                 continue
-            if record.refusal is not None:
-                self._refuse("it is about a bundle that was not loaded, and answered nobody")
+            if record.refusal is not None:  # nobody was answered, so nothing is to be replayed
                 on_progress(1)
                 continue
             revision = self._book.revision(record)

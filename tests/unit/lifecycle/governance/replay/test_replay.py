@@ -15,7 +15,10 @@ from serving.audit.encoding import encode_record
 from serving.audit.record import SuppressedRow
 from serving.errors import Unavailable
 from serving.loading.kept_revisions import kept_revision, revision_file
+from serving.loading.loader import Wanted
+from serving.loading.refused_bundles import RefusedBundles
 from serving.models.build import build_bundle
+from serving.models.errors import UntrustedBundle
 from serving.models.store import BundleStore
 from serving.spec import RevisionSpec, SuppressionSpec
 from tests.fakes.serving.features import FakeFeatureReader
@@ -193,6 +196,15 @@ async def test_no_record_is_no_proof(tmp_path):
     assert not replayed(world, []).is_same
     assert dataclasses.asdict(replayed(world, []))["differences"] == []
     assert BundleStore(world.store.root).entries()
+
+
+async def test_a_bundle_that_was_refused_answered_nobody_and_is_passed_over(tmp_path):
+    world = await answered(tmp_path)
+    refused = Wanted("threat", "2", RevisionSpec(bundle="sha256:" + "0" * 64))
+    RefusedBundles(world.audit, identity="r", now_us=lambda: 1)(refused, UntrustedBundle("no signature"), "no signature")
+    assert world.audit.records[-1].source == "refused"
+    report = replayed(world)
+    assert (dict(report.outcomes), report.is_same) == ({"identical": 61}, True)
 
 
 async def test_verdicts_that_rules_raised_are_raised_again(tmp_path):
