@@ -18,7 +18,7 @@ import msgspec
 from lifecycle.store_layout.migration import MIGRATIONS, Migration
 from serving.folder_sync import sync_folder
 from serving.replica.siblings import living
-from serving.store_layout import FILE, JOURNAL, LAYOUT, StoreLayout, StoreLayoutError, read_layout, replace_file
+from serving.store_layout import FILE, JOURNAL, StoreLayout, StoreLayoutError, read_layout, replace_file
 
 _LOCK: Final = ".migrating.lock"
 
@@ -108,17 +108,23 @@ def migrate(
         return plan
 
 
-def prepare(store: Path, version: str) -> None:
-    """Before a store is served: a new or safely migrated one gets the newest layout. Raises StoreLayoutError: what to run first."""
+def prepare(store: Path, version: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Before a store is served: one that is new, or where only the number is missing, gets the newest layout.
+
+    Raises StoreLayoutError: what to run first."""
+    is_new = not store.exists() or not any(store.iterdir())
     store.mkdir(parents=True, exist_ok=True)
-    plan = plan_of(store)
+    if is_new:
+        write_layout(store, len(migrations), version)
+        return
+    plan = plan_of(store, migrations)
     if not plan.migrations and not plan.is_unfinished:
         return
     if plan.is_safe:
-        migrate(store, version=version)
+        migrate(store, version=version, migrations=migrations)
         return
     raise StoreLayoutError(
-        f"{store} has layout {plan.layout}, this version serves layout {LAYOUT}; make a backup, see what would be done with "
+        f"{store} has layout {plan.layout}, this version serves layout {plan.target}; make a backup, see what would be done with "
         f"`vedette store migrate --dry-run --store-dir {store}`, then run it without --dry-run"
     )
 

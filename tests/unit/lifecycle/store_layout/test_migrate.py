@@ -134,6 +134,15 @@ def test_a_store_from_before_layouts_is_registered_and_nothing_else_changes(stor
 def test_a_new_store_has_the_newest_layout(tmp_path):
     prepare(tmp_path / "new", "0.1.0")
     assert read_layout(tmp_path / "new") == LAYOUT
+    prepare(tmp_path / "later", "9", TRIAL)
+    assert read_layout(tmp_path / "later") == len(TRIAL), "there is nothing to migrate"
+
+
+def test_serving_a_store_that_needs_steps_says_what_to_run_and_changes_nothing(store):
+    before = contents(store)
+    with pytest.raises(StoreLayoutError, match=r"backup.*vedette store migrate --dry-run"):
+        prepare(store, "9", TRIAL)
+    assert contents(store) == before
 
 
 def test_a_newer_store_is_refused_and_left_alone(store):

@@ -13,11 +13,10 @@ from operators.rollout.evidence import Observation
 from operators.rollout.facts import Desired
 from operators.rollout.status import Phase
 from tests import quick_yaml as yaml
+from tests.contract.earlier.crd_fields import fields_of, required_in
 from tests.contract.operator.installed import GROUP, PLURALS, http
-from tests.earlier.crd_fields import fields_of, required_in
-from tests.fakes.apiserver.fixtures import api_server, namespace
 
-__all__ = ["api_server", "http", "namespace"]
+__all__ = ["http"]
 DATA = Path(__file__).parent / "data" / "resources"
 DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(DATA.glob("*.yaml"))}
 UNDER_WAY = json.loads((DATA / "modelservice-under-way.json").read_text())
