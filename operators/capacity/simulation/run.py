@@ -1,9 +1,10 @@
-"""Carries a plan out: simulated requests meet simulated replicas, and each half second is judged.
+"""Carries a plan out: simulated requests meet simulated replicas, and what is before and after a fault is judged.
 
 A part of the plan is simulated: as many replicas as the budget of requests allows, with their share of the load. Requests are spread over
 replicas at random, so each replica meets a Poisson process of its own, and a part behaves as the whole does; only the size of the
 sample differs. Clients do not try again."""
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +21,10 @@ WINDOW_S: Final = 0.5
 SETTLE_S: Final = 0.5
 """After the arrivals are as planned again, for what waits to be worked off."""
 NOISE: Final = 1.1
-"""A p99 of half a second of simulated requests varies; over a window it may exceed the target by this."""
+"""A p99 of a few seconds of simulated requests varies; it may exceed the target by this."""
 MOST_REFUSED: Final = 0.001
+_LEAST_OF_ONE_ZONE: Final = 6
+"""Replicas that stand for a plan of one zone, so that a node is a part of them."""
 _BLOCK: Final = 8192
 
 
@@ -40,9 +43,9 @@ class SimWindow:
 
 @dataclass(frozen=True, slots=True)
 class SimOutcome:
-    """What became of the plan. worst_p99_s: of a window, the fault included. recovery_s: from the fault (or burst) to the first window
-    from which on all are within the target; None if there was none. broke: what first exceeded its bound where it had to be kept; empty if
-    the plan held."""
+    """What became of the plan. worst_p99_s: of a window, the fault included. recovery_s: from the fault (or burst) to the first half
+    second from which on all that follows is as planned; None if there was none. broke: what first exceeded its bound where it had to be
+    kept; empty if the plan held."""
 
     scenario: SimScenario
     replicas: int
@@ -89,7 +92,8 @@ class _Run:
         self.plan, self.scenario, self.times = plan, scenario, times
         self.rng, self.env = np.random.default_rng(seed), simpy.Environment()
         most = budget / max(demand.door_rate / max(placed.replicas, 1) * scenario.end_s, 1)
-        in_zone = max(1, min(placed.replicas // demand.zones, int(most / demand.zones)))
+        least = 1 if demand.zones > 1 else _LEAST_OF_ONE_ZONE
+        in_zone = max(1, min(placed.replicas // demand.zones, max(int(most / demand.zones), least)))
         self.share = min(in_zone * demand.zones / max(placed.replicas, 1), 1.0)
         self.rate = demand.door_rate * self.share
         work = figures.door(demand.door).replica()
@@ -172,17 +176,24 @@ class _Run:
         self.asked = [replica for replica in self.replicas if replica.is_alive]
 
     def outcome(self) -> SimOutcome:
+        """What was seen."""
+        total, target = sum(self._count(0, len(self.took))), self.plan.demand.p99_s
+        broke = next((words for name, first, end in self._phases() if (words := self._broken(first, end, target, name))), "")
+        p50, p99 = np.quantile(self._all(0, len(self.took)), [0.5, 0.99])
         windows = tuple(self._window(at) for at in range(len(self.took)))
-        total = max(sum(w.requests for w in windows), 1)
-        every = np.concatenate([np.asarray(took) for took in self.took]) if any(self.took) else np.zeros(1)
-        excused = self._excused()
-        target = self.plan.demand.p99_s
-        broke = next((words for w in windows if not excused[0] <= w.at_s < excused[1] and (words := _broken(w, target))), "")
+        refused, lost, degraded = (sum(counts) / max(total, 1) for counts in (self.refused, self.lost, self.degraded))
         return SimOutcome(
-            self.scenario, len(self.replicas), self.share, total, sum(self.refused) / total, sum(self.lost) / total,
-            sum(self.degraded) / total, float(np.quantile(every, 0.5)), float(np.quantile(every, 0.99)),
-            max((w.p99_s for w in windows), default=0.0), self._recovery_s(windows, target), broke, windows,
+            self.scenario, len(self.replicas), self.share, total, refused, lost, degraded, float(p50), float(p99),
+            max((w.p99_s for w in windows), default=0.0), self._recovery_s(target), broke, windows,
         )  # fmt: skip
+
+    def _all(self, first: int, end: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        found = [np.asarray(took) for took in self.took[first:end] if took]
+        return np.concatenate(found) if found else np.zeros(1)
+
+    def _count(self, first: int, end: int) -> tuple[int, int, int]:
+        """Answered, refused and lost in these windows."""
+        return sum(map(len, self.took[first:end])), sum(self.refused[first:end]), sum(self.lost[first:end])
 
     def _window(self, at: int) -> SimWindow:
         took = np.asarray(self.took[at] or [0.0])
@@ -199,30 +210,35 @@ class _Run:
         length = {"none": 0.0, "node": times.detect_s, "zone": times.detect_s, "shard": times.stalled_s}[scenario.fault]
         return scenario.fault_s, scenario.fault_s + length
 
-    def _excused(self) -> tuple[float, float]:
-        """Windows that begin within are not judged."""
-        begins, ends = self._upset()
-        return (begins - WINDOW_S + 1e-9, ends + SETTLE_S) if ends > begins else (0.0, 0.0)
+    def _phases(self) -> list[tuple[str, int, int]]:
+        """Windows in which the plan must hold: name, first, end. A phase is judged as a whole: one long pause of a replica takes more than
+        a hundredth of half a second of the few that are simulated, and of none of what the many of the plan answer."""
+        (begins, ends), count = self._upset(), len(self.took)
+        if ends <= begins:
+            return [("", 0, count)]
+        what = "the burst" if self.scenario.is_beyond else "the fault"
+        after = min(math.ceil((ends + SETTLE_S) / WINDOW_S), count - 1)
+        return [(f" before {what}", 0, int(begins / WINDOW_S)), (f" after {what}", after, count)]
 
-    def _recovery_s(self, windows: Sequence[SimWindow], target: float) -> float | None:
-        begins, ends = self._upset()
+    def _broken(self, first: int, end: int, target_s: float, when: str) -> str:
+        """The first bound that is exceeded in these windows, in words; empty if none."""
+        answered, refused, lost = self._count(first, end)
+        missing = (refused + lost) / max(answered + refused + lost, 1)
+        if missing > MOST_REFUSED:
+            return f"{missing:.1%} {'refused' if refused >= lost else 'lost'}{when}"
+        p99_s = float(np.quantile(self._all(first, end), 0.99))
+        return f"p99 {p99_s * 1000:.1f} ms{when}" if p99_s > target_s * NOISE else ""
+
+    def _recovery_s(self, target: float) -> float | None:
+        """From the fault to the first window from which on all that follows is as planned."""
+        (begins, ends), count = self._upset(), len(self.took)
         if ends <= begins:
             return 0.0
-        since = [w.at_s for w in windows if _broken(w, target)]
-        if not since or since[-1] < begins:
-            return 0.0
-        return None if since[-1] >= windows[-1].at_s else since[-1] + WINDOW_S - begins
-
-
-def _broken(window: SimWindow, target_s: float) -> str:
-    """The first bound that a window exceeds, in words; empty if none."""
-    missing = window.refused + window.lost
-    if window.requests and missing / window.requests > MOST_REFUSED:
-        what = "refused" if window.refused >= window.lost else "lost"
-        return f"{missing / window.requests:.1%} {what} at {window.at_s:g} s"
-    if window.p99_s > target_s * NOISE:
-        return f"p99 {window.p99_s * 1000:.1f} ms at {window.at_s:g} s"
-    return ""
+        fault = int(begins / WINDOW_S)
+        for at in range(fault, count):
+            if not self._broken(at, count, target, ""):
+                return max(at * WINDOW_S - begins, 0.0)
+        return None
 
 
 def queue_latencies(

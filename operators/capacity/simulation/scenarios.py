@@ -53,11 +53,11 @@ def day(peak_factor: float, burst_factor: float, length_s: float, profile: Seque
 
 
 def scenarios(
-    peak_factor: float, burst_factor: float, length_s: float, profile: Sequence[float] = ()
+    peak_factor: float, burst_factor: float, length_s: float, profile: Sequence[float] = (), *, zones: int = 3
 ) -> tuple[SimScenario, ...]:
-    """All of them, each `length_s` long. At the fault the planned peak is under way."""
+    """All that a plan of so many zones is made for, each `length_s` long. At the fault the planned peak is under way."""
     third = length_s / 3
-    return (
+    every = (
         day(peak_factor, burst_factor, length_s, profile),
         SimScenario("peak", ((0.0, 1.0),), end_s=length_s),
         SimScenario("burst of twice the peak", ((0.0, 1.0), (third, 2.0), (third + 1.0, 1.0)), end_s=length_s, is_beyond=True),
@@ -65,6 +65,7 @@ def scenarios(
         SimScenario("zone lost", ((0.0, 1.0),), "zone", third, length_s),
         SimScenario("Redis primary lost", ((0.0, 1.0),), "shard", third, length_s),
     )
+    return tuple(one for one in every if one.fault != "zone" or zones > 1)
 
 
 SHORTEST_S: Final = 9.0

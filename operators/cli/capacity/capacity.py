@@ -137,7 +137,7 @@ def _outcomes(
 
     demand: CapacityDemand = planned.demand
     found = []
-    chosen = scenarios(demand.peak_factor, demand.burst_factor, length_s, hours)
+    chosen = scenarios(demand.peak_factor, demand.burst_factor, length_s, hours, zones=demand.zones)
     with progress() as display:
         task = display.add_task("simulating", total=len(chosen))
         for scenario in chosen:

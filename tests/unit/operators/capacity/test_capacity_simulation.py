@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,21 @@ def test_a_plan_holds_what_it_is_made_for(planned: CapacityPlan, scenario: SimSc
     assert found.recovery_s is not None
     assert (found.lost > 0) == (scenario.fault in {"node", "zone"})
     assert (found.degraded > 0) == (scenario.fault == "shard")
+
+
+@pytest.mark.parametrize("events", [1e6, 5e8])
+def test_a_plan_of_one_zone_holds_without_a_node_and_is_asked_for_no_zone(events: float):
+    chosen = {one.fault: one for one in scenarios(2.0, 1.25, 9.0, zones=1)}
+    assert "zone" not in chosen
+    demand = replace(DEMAND, events_per_day=events, zones=1)
+    found = simulate_plan(plan(demand, FIGURES, default_assumptions()), FIGURES, chosen["node"], budget=3000)
+    assert found.is_held, found.broke
+
+
+def test_a_plan_without_requests_at_the_door_is_held_by_nobody():
+    demand = replace(DEMAND, stream_share=1.0)
+    found = simulate_plan(plan(demand, FIGURES, default_assumptions()), FIGURES, scenarios(2.0, 1.25, 9.0)[1])
+    assert (found.is_held, found.lost, found.p99_s) == (True, 0.0, 0.0)
 
 
 def test_a_plan_that_is_too_small_breaks_and_says_what_first(planned: CapacityPlan):
