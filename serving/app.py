@@ -213,8 +213,7 @@ def _open_gate(
         return None, tuple
     files = AccessFiles(settings.access)
     files.start()
-    networks = settings.trusted_networks
-    proxies = TrustedProxies(networks, settings.proxy_header) if networks else None
+    proxies = TrustedProxies(settings.trusted_networks, settings.proxy_header) if settings.trusted_proxies.strip() else None
     gate = Gate(files.policy, files.keys, random=secrets.token_bytes, proxies=proxies)
     stack.callback(asyncio.get_running_loop().create_task(follow(gate, files)).cancel)
     metrics.watch(gate.metrics)
