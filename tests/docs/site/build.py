@@ -5,6 +5,7 @@ build takes seconds. --serve shows the site on loopback and builds again when a 
 anything is refused: people read it where there is no internet, and nobody else should learn what they read."""
 
 import argparse
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -120,6 +121,19 @@ def build() -> list[str]:
     return wrong
 
 
+def is_current() -> bool:
+    """Whether the last good build was of what is there now."""
+    return SITE.is_dir() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest()
+
+
+def built_once() -> list[str]:
+    """Build it if something has changed; one process at a time. What is wrong with it, in words."""
+    STAMP.parent.mkdir(exist_ok=True)
+    with STAMP.with_suffix(".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return [] if is_current() else build()
+
+
 def main() -> int:
     """Build or serve; 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -133,9 +147,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.serve:
         return _mkdocs("serve", "--dev-addr", f"127.0.0.1:{asked.port}").returncode
-    if asked.if_changed and SITE.is_dir() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == digest():
-        return 0
-    wrong = build()
+    wrong = built_once() if asked.if_changed else build()
     for fault in wrong:
         print(fault)
     if not wrong and not asked.if_changed:

@@ -25,8 +25,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The site as somebody serves it on loopback."""
-    if not (build.SITE.is_dir() and build.STAMP.is_file() and build.STAMP.read_text(encoding="utf-8") == build.digest()):
-        assert build.build() == []
+    assert build.built_once() == []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(build.SITE))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
