@@ -139,7 +139,7 @@ def receipt(visit: Visit) -> Response:
         has_anchors=bool(anchors),
         with_anchors=with_anchors,
         moment=moment,
-        http_status=200 if shown.proof is not None else 404,
+        http_status=200 if shown.is_known else 404,
     )
 
 
@@ -160,7 +160,7 @@ def _shown(visit: Visit, room: AuditRoom, wanted: str, anchors: str) -> tuple[Sh
     rows = room.index.records.of_receipt(wanted, scope_of(visit))
     if not rows:
         problem = "no record that is known here has this receipt; a record is in the log within a second of its answer"
-        return ShownReceipt(wanted, problem=problem), ""
+        return ShownReceipt(wanted, problem=problem, is_known=False), ""
     try:
         archive = room.index.archive()
     except ArchiveError as cause:

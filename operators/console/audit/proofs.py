@@ -46,12 +46,13 @@ class ProvedRecord:
 
 @dataclass(frozen=True, slots=True)
 class ShownReceipt:
-    """A receipt's proof. problem: why there is none, or why it does not hold; empty if it does."""
+    """A receipt's proof. problem: why there is none, or why it does not hold; empty if it does. is_known: whether a record has it."""
 
     receipt: str
     proof: ReceiptProof | None = None
     records: tuple[ProvedRecord, ...] = ()
     problem: str = ""
+    is_known: bool = True
 
     @property
     def is_proved(self) -> bool:
