@@ -35,6 +35,11 @@ def test_a_prediction_is_met_within_three_tenths(off: float, is_met: bool):
     assert rows["capacity/off by/2,000 a second/p99"].is_met is is_met
 
 
+def test_a_round_that_says_nothing_is_left_out_of_the_bounds():
+    told = [sample(rate, busy=0.3 - rate / 1e5) for rate in (500.0, 1000.0, 1500.0)]
+    assert list(capacity._fits([told])) == []
+
+
 def test_other_doors_have_the_queue_with_a_service_by_their_processor_time():
     wire = dict.fromkeys(("http/features", "grpc"), (300.0, 900.0))
     found = capacity._doors(WORK, [WORK], {"http/features": [200e-6], "grpc": [100e-6]}, wire)

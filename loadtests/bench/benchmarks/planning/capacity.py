@@ -81,10 +81,10 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
                 f"capacity round {index + 1}/{rounds}: {goal:,.0f}/s, p99 {there[-1].load.p99_ms:.2f} ms, busy {there[-1].busy:.0%}"
             )
         try:
-            works = [fit([sample.of_queue for sample in one]) for one in lower]
             work = fit([_median([one[at] for one in lower]) for at in range(len(SHARES))])
         except CapacityError as problem:
             raise BenchError(str(problem)) from problem
+        works = [work, *_fits(lower)]
         figures = _figures(up, Path(name), work, works, machine, is_quick=quick, rounds=rounds, duration_s=min(duration_s, 3.0))
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
@@ -116,6 +116,15 @@ def rows(goal: float, work: ReplicaWork, lower: Sequence[Sequence[_Sample]], the
         rate = goal * share
         yield row(f"capacity/fitted/{rate:,.0f} a second/p99", [quantile_s(work, rate) * 1000], "ms")
         yield row(f"capacity/measured/{rate:,.0f} a second/p99", [one[at].load.p99_ms for one in lower], "ms")
+
+
+def _fits(lower: Sequence[Sequence[_Sample]]) -> Iterator[ReplicaWork]:
+    """The queue of each round alone, for the bounds. A round that says nothing is left out."""
+    for one in lower:
+        try:
+            yield fit([sample.of_queue for sample in one])
+        except CapacityError as problem:
+            say(f"capacity: a round is left out of the bounds: {problem}")
 
 
 def _ask(up: Featured, rate: float, duration_s: float) -> _Sample:

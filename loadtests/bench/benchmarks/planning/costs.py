@@ -25,7 +25,7 @@ from operators.capacity.figures import EventWork, MeasuredFigure, RecordWork, Re
 CLIENTS: Final = 32
 BATCH_ROWS: Final = 1000
 READS: Final = 20
-DIFFERING: Final = 20_000
+DIFFERING: Final = 8_000
 """Records that show what the archive makes of them."""
 STREAM_FIGURE: Final = "stream/worker/exactly_once/cpu"
 _GRPC_HEADERS: Final = 120
