@@ -47,6 +47,9 @@ def test_an_alert_shows_its_values_and_reasons(ana):
     event = re.search(r'data-event="([^"]+)"', page.text)[1]
     shown = ana.get("/detections/alert", params={"event": event})
     assert "bob" in shown.text
+    card = re.search(r'id="card-link" href="([^"]+)"', shown.text)[1]
+    assert ana.get(card).status_code == 200
+    assert ana.get(f"/audit/lineage?of={event.partition('#')[0]}").status_code == 200
     reasons = ana.get("/detections/reasons", params={"event": event})
     assert "<ol" in reasons.text or "There are no reasons" in reasons.text
 
