@@ -91,7 +91,7 @@ def test_everything_else_is_closed(policies, source, target, port):
     assert not allows(policies, source, target, port)
 
 
-MONITOR, LABELS, PREDICTOR = (ours(c) for c in ("monitor", "labels", "predictor"))
+MONITOR, LABELS, CONSOLE, PREDICTOR = (ours(c) for c in ("monitor", "labels", "console", "predictor"))
 HERE_OPERATOR = ours("operator")
 API_SERVER = Peer({}, {"kubernetes.io/metadata.name": "kube-system"})
 
@@ -99,7 +99,7 @@ API_SERVER = Peer({}, {"kubernetes.io/metadata.name": "kube-system"})
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
     """The programs beside what serves, in one namespace with closed networks."""
-    bases = ["overlays/kserve", *(f"base/{b}" for b in ("monitor", "labels", "sinks", "operator"))]
+    bases = ["overlays/kserve", *(f"base/{b}" for b in ("monitor", "labels", "console", "sinks", "operator"))]
     made = composed(tmp_path_factory.mktemp("others"), bases, ["network-policy"])
     return [r for r in made if r["kind"] == "NetworkPolicy"]
 
@@ -113,6 +113,8 @@ def others(tmp_path_factory):
         pytest.param(PROMETHEUS, PREDICTOR, 8080, id="Prometheus scrapes a pod of KServe"),
         pytest.param(API_SERVER, HERE_OPERATOR, 9443, id="the API server asks the webhook"),
         pytest.param(HERE_OPERATOR, API_SERVER, 6443, id="the operator asks the API server"),
+        pytest.param(GATEWAY, CONSOLE, 8090, id="a gateway reaches the console"),
+        pytest.param(CONSOLE, API_SERVER, 6443, id="the console asks the API server"),
         pytest.param(NEIGHBOUR, LABELS, 8095, id="a client of the namespace labels"),
         pytest.param(GATEWAY, LABELS, 8095, id="a namespace of clients labels"),
         pytest.param(OUR_OPERATOR, LABELS, 8095, id="our operator asks for labels"),
@@ -127,7 +129,7 @@ def test_the_other_programs_are_open_to_whom_they_must(others, source, target, p
 
 
 @pytest.mark.parametrize("port", [8080, 8090, 8095, 9105, 9106, 22])
-@pytest.mark.parametrize("target", [MONITOR, LABELS, SINKS, HERE_OPERATOR, PREDICTOR])
+@pytest.mark.parametrize("target", [MONITOR, LABELS, CONSOLE, SINKS, HERE_OPERATOR, PREDICTOR])
 def test_a_stranger_reaches_none_of_the_other_programs(others, target, port):
     assert not allows(others, STRANGER, target, port)
 
