@@ -103,14 +103,14 @@ def bites_of(
 
 
 def bites_section(scales: Sequence[tuple[float, Sequence[Bite]]]) -> Section:
-    """What bites at each factor: every resource over its limit, in the order in which it is reached; else the one that is used most."""
+    """What bites at each factor: every resource over its limit, in the order in which it is reached, and then the next one."""
     rows = []
     for factor, found in scales:
-        over = sorted((b for b in found if b.used > 1), key=lambda b: b.reached_at) or [found[0]]
-        for bite in over:
+        over = sorted((b for b in found if b.used > 1), key=lambda b: b.reached_at)
+        for bite in (*over, *[b for b in found if b.used <= 1][:1]):
             one = bite.resource
             reached = "never" if bite.reached_at == float("inf") else f"{bite.reached_at:.2g}"
-            change = one.change if bite.used > 1 else "nothing yet"
+            change = one.change if bite.used > 1 else f"nothing yet; then {one.change}"
             rows.append(
                 (f"{factor:g}x", one.name, f"{bite.used:.0%}", f"{one.limit:,g} {one.unit}", reached, change, one.source)
             )
