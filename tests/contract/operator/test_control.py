@@ -193,6 +193,22 @@ def test_in_a_cluster_who_is_the_user_the_server_knows(api: ApiServer):
     assert "soc-leads" in bob.groups()
 
 
+def test_in_a_cluster_a_person_s_token_alone_says_who_acts(api: ApiServer):
+    token = api.access.issue(User("bob", ("soc-leads", "system:authenticated")))
+    bob = connect(kubeconfig=api.kubeconfig(), namespace="default").as_bearer(token)
+    assert bob.who() == "bob"
+    with pytest.raises(ControlError, match="forbidden"):
+        bob.names()
+
+
+def test_a_token_that_is_wrong_is_not_made_good_by_the_certificate_or_token_of_the_kubeconfig(
+    api_server: Handle, namespace: str
+):
+    control = connect(kubeconfig=api_server.kubeconfig(namespace=namespace))
+    with pytest.raises(ControlError):
+        control.as_bearer("wrong").who()
+
+
 def test_in_a_cluster_what_somebody_may_not_is_refused_in_the_server_s_words(api: ApiServer):
     token = api.access.issue(User("eve", ()))
     with pytest.raises(ControlError, match="forbidden"):
