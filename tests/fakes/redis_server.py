@@ -17,12 +17,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+STARTED: list["RedisServer"] = []
+"""All of this process, for who has to end them whatever happens."""
+
+
 class RedisServer:
     """Starts at once; `stop` when done."""
 
     def __init__(self, *options: str) -> None:
         self.port, self._options = free_port(), options
         self._folder = tempfile.TemporaryDirectory()
+        STARTED.append(self)
         self.start()
 
     @property

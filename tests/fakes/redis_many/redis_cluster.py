@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests import run_servers
-from tests.fakes.redis_server import PROGRAM, RedisServer, free_port
+from tests.fakes.redis_server import PROGRAM, STARTED, RedisServer, free_port
 from tests.waiting import until
 
 MASTERS = 3
@@ -203,8 +203,8 @@ def shared_sentinels() -> str:
 def _serve(kind: str, alive: str) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     run_servers.end_with_the_run(alive)
+    atexit.register(lambda: [server.stop() for server in STARTED])  # the run may end while they start
     servers = RedisClusterServers() if kind == "cluster" else SentinelServers().ready()
-    atexit.register(servers.stop)
     print(servers.url, flush=True)
     while True:
         signal.pause()
