@@ -40,6 +40,8 @@ _ASSETS: Final = {
 _OTHER = re.compile(r"^\s*(?:[a-z][a-z+.-]*:)?//", re.IGNORECASE)
 _CSS = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:[a-z]+:)?//[^"')\s]+)""", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[\w./@-]+")
+_STYLES = re.compile(r"<style.*?</style>", re.DOTALL)
+_SCRIPTS = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _NAMES_ONLY = re.compile(r"^https?://(?:www\.w3\.org|localhost|127\.0\.0\.1)\b")
 
@@ -56,8 +58,14 @@ class _Assets(HTMLParser):
         given = dict(attrs)
         if tag == "link" and given.get("rel") in {"canonical", "next", "prev"}:
             return  # says where a page is; nothing is loaded
-        self.found += [value for name in _ASSETS.get(tag, ()) if _OTHER.match(value := given.get(name) or "")]
+        asked = [one for name in _ASSETS.get(tag, ()) for one in (given.get(name) or "").split(",")]  # a srcset names several
+        self.found += [one for one in asked if _OTHER.match(one)]
         self.found += _CSS.findall(given.get("style") or "")
+
+
+def _addresses(script: str) -> list[str]:
+    """Addresses in a script, comments and those that are never asked aside."""
+    return [a for a in _ADDRESS.findall(_COMMENT.sub("", script)) if not a.startswith(NEVER_ASKED) and not _NAMES_ONLY.match(a)]
 
 
 def foreign(site: Path) -> Iterator[str]:
@@ -68,17 +76,14 @@ def foreign(site: Path) -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
         found: list[str] = []
         if path.suffix == ".js":
-            found = [
-                a
-                for a in _ADDRESS.findall(_COMMENT.sub("", text))
-                if not a.startswith(NEVER_ASKED) and not _NAMES_ONLY.match(a)
-            ]
+            found = _addresses(text)
         elif path.suffix == ".css":
             found = _CSS.findall(text)
         else:
             page = _Assets()
             page.feed(text)
-            found = page.found + [a for style in re.findall(r"<style.*?</style>", text, re.DOTALL) for a in _CSS.findall(style)]
+            found = page.found + [a for style in _STYLES.findall(text) for a in _CSS.findall(style)]
+            found += [a for script in _SCRIPTS.findall(text) for a in _addresses(script)]
         yield from (f"{path.relative_to(site)} asks another host for {address}" for address in found)
 
 

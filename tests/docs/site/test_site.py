@@ -30,6 +30,8 @@ def linked(text: str, source: str = "how-to/README.md", **extra: str) -> str:
         pytest.param("a.html", '<script src="https://cdn.example.com/x.js"></script>', True, id="a script elsewhere"),
         pytest.param("a.html", '<link rel="stylesheet" href="//fonts.example.com/css">', True, id="a style of the same scheme"),
         pytest.param("a.html", '<img alt="" srcset="https://example.com/a.png 2x">', True, id="a picture for fine screens"),
+        pytest.param("a.html", '<img alt="" srcset="a.png 1x, https://example.com/a.png 2x">', True, id="a second picture"),
+        pytest.param("a.html", "<script>fetch('https://count.example.com/')</script>", True, id="a script within a page"),
         pytest.param("a.html", '<p style="background:url(https://example.com/a.png)">', True, id="a style within an element"),
         pytest.param("a.html", "<style>@import 'https://example.com/a.css';</style>", True, id="a style within a page"),
         pytest.param("a.css", "@font-face{src:url(https://fonts.example.com/a.woff2)}", True, id="a font"),
