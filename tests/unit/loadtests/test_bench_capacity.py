@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from loadtests.bench.benchmarks.planning import capacity, costs
+from loadtests.bench.benchmarks.records import sql
 from loadtests.bench.load.open_load import OpenSample
 from operators.capacity.waiting import ReplicaWork, quantile_s
 from tests.docs.pages import ROOT
@@ -64,3 +67,19 @@ def test_a_streamed_event_costs_what_was_published(monkeypatch: pytest.MonkeyPat
     assert 0 < found.cpu_s.low <= found.cpu_s.high < 0.01
     assert 20 < found.event_bytes.value < 2000
     assert 100 < found.verdict_bytes.value < 5000
+
+
+def test_a_record_is_archived_in_a_part_of_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(costs, "DIFFERING", 300)
+    lines = list(sql.differing_lines(100))
+    (tmp_path / "segment-1-log-000001.jsonl").write_bytes(b"\n".join(lines[:1] * 200) + b"\n")
+    (tmp_path / "segment-1-log-000001.hashes").write_bytes(b"x" * 200 * 32)
+    found = costs.record_work(tmp_path)
+    assert found.live_bytes.value == len(lines[0]) + 1 + 32
+    assert 0 < found.archived_bytes.low < found.archived_bytes.high < len(lines[0])
+
+
+def test_records_that_differ_have_their_own_receipts_and_times():
+    first, second = sql.differing_lines(2)
+    assert first != second
+    assert sql.receipt_of(0, 1).encode() in second
