@@ -45,8 +45,9 @@ def busy_s_of(samples: Sequence[RateSample]) -> float:
 
 
 def fit(samples: Sequence[RateSample]) -> ReplicaWork:
-    """The work whose queue has the nearest p50 and p99, by the squares of their logarithms. Raises CapacityError as `busy_s_of`, or if a
-    latency is not above 0."""
+    """The work whose queue has the nearest p50 and p99, by the distance of their logarithms: one load that a stall upset says little.
+
+    Raises CapacityError as `busy_s_of`, or if a latency is not above 0."""
     from scipy.optimize import minimize  # a second to import; a plan needs no fit
 
     busy_s = busy_s_of(samples)
@@ -73,6 +74,6 @@ def _distance(logs: NDArray[np.float64], busy_s: float, samples: Sequence[RateSa
         measured = (sample.p50_s, sample.p99_s)
         horizon_s = _HORIZON * max(measured)
         for one, expected in zip(quantiles_s(work, sample.rate, QUANTILES, horizon_s), measured, strict=True):
-            total += math.log(min(one, horizon_s) / expected) ** 2
+            total += abs(math.log(min(one, horizon_s) / expected))
     excess = max(-float(logs[1]), 0.0) + max(float(logs[2]) - math.log(_MOST_PAUSED), 0.0)
     return total + excess  # outside the range of a value it changes nothing else

@@ -19,7 +19,7 @@ def sample(rate: float, *, busy: float = 0.1, p99_ms: float = 2.0) -> capacity._
     ("each_us", "cores", "expected"),
     [
         pytest.param(100, 2, 2000, id="what is asked for, if the machine can bear it"),
-        pytest.param(500, 2, 1200, id="a replica is at most 60 % busy"),
+        pytest.param(500, 2, 1500, id="a replica is at most 75 % busy"),
         pytest.param(290, 1, 2000, id="one core is enough for 290 us"),
         pytest.param(20_000, 2, 100, id="never less than 100"),
     ],

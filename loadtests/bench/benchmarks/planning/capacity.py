@@ -2,7 +2,7 @@
 
 A replica as it ships (prediction log on), with features from Redis, is asked by the exact open-loop generator at a quarter, a half and
 three quarters of the rate. The queue whose latencies are nearest to these (`operators.capacity.fitting`) predicts p99 at the rate,
-which is then measured in the same rounds. Where the replica would be busier than 60 % at 2,000 a second, or the machine busier than
+which is then measured in the same rounds. Where the replica would be busier than 75 % at 2,000 a second, or the machine busier than
 80 % with generator and Redis on it, the highest rate below that is taken, and its name says so. `off by` is the distance of the
 measured p99 from the predicted, as a share of the predicted.
 
@@ -44,7 +44,7 @@ FILE: Final = FOLDER / "capacity-figures.json"
 RATE: Final = 2000.0
 SHARES: Final = (0.25, 0.5, 0.75)
 CLIENTS: Final = 32
-MOST_BUSY: Final = 0.6
+MOST_BUSY: Final = 0.75
 MOST_OF_MACHINE: Final = 0.8
 GENERATOR_S: Final = 60e-6
 """Processor time of the generator for a request, on a busy machine."""
