@@ -1,6 +1,7 @@
 """Tutorials that are followed on a server which other pages use too."""
 
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,4 +28,5 @@ def first_canary(reader: Reader, page: str) -> None:
     traffic = reader.folder / "traffic.py"
     traffic.write_text(reader.addressed(traffic.read_text(encoding="utf-8")), encoding="utf-8")
     with beside(reader, traffic.name):
-        assert len(reader.follows(page)) == 4
+        assert len(reader.follows(page)) == 5
+    reader.waits("vedette rollout get flows --json", lambda said: json.loads(said)["status"]["phase"] == "Healthy")
