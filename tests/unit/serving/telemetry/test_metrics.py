@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.access.followed_files import AccessFiles
+from serving.access.forwarded import TrustedProxies
 from serving.access.gate import Gate
 from serving.audit.health import AuditHealth
 from serving.audit.keys.keyring import Keyring
@@ -125,6 +126,7 @@ def test_every_declared_metric_is_scraped_and_nothing_else(metrics, guarded, tmp
         metrics.watch(source.metrics)
     metrics.watch(unprotected().metrics)
     metrics.watch(NearCache(1).metrics)
+    metrics.watch(TrustedProxies(()).metrics)
     metrics.watch(AuditHealth(Keyring(tmp_path / "audit.pem")).metrics)
     metrics.watch(ExplanationThread().metrics)
     metrics.watch(StreamCounts().metrics)
