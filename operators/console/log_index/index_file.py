@@ -107,14 +107,24 @@ class IndexFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that reads one state of the index. Raises IndexUnavailable."""
+        """A connection that reads one state of the index; an empty one where the file is only just being made. Raises IndexUnavailable."""
         try:
-            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+            with closing(self._for_reading()) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")
                 yield connection
         except sqlite3.Error as problem:
             raise IndexUnavailable(f"{self.path}: cannot be read ({problem}); it is made again from the logs") from problem
+
+    def _for_reading(self) -> sqlite3.Connection:
+        if self.path.exists():
+            connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+            if connection.execute("PRAGMA user_version").fetchone()[0]:
+                return connection
+            connection.close()
+        empty = sqlite3.connect(":memory:", isolation_level=None)
+        empty.executescript(_TABLES)
+        return empty
 
     def remove(self) -> None:
         """Remove the file; the next writer makes it again."""

@@ -71,7 +71,7 @@ async def pod_pages(kube: Kube, namespace: str) -> tuple[ReplicaPage, ...]:
             async with places:
                 return ReplicaPage(name, await kube.pod_text(namespace, pod["metadata"]["name"], metrics_port(pod), "metrics"))
         except KubeError as problem:
-            way_out = "name addresses with --metrics, or ask for the right to get pods/proxy"
+            way_out = "name addresses (--metrics, --door), or ask for the right to get pods/proxy"
             return ReplicaPage(name, problem=f"{name}: {problem.server_message or problem}; {way_out}")
 
     return tuple(await asyncio.gather(*map(page, pods)))
