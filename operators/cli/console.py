@@ -1,6 +1,7 @@
 """What the verbs of the command line share: tables and progress for people, JSON for programs, errors in one message."""
 
 import errno
+import io
 import json
 import math
 import sys
@@ -71,7 +72,9 @@ def plain(words: object) -> str:
 
 
 def page() -> Console:
-    """Where results are drawn: stdout, wide where it is not a terminal."""
+    """Where results are drawn: stdout, wide where it is not a terminal. What its encoding does not have becomes a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
 
 

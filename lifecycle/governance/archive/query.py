@@ -51,10 +51,11 @@ COLUMNS: Final = {
     "triage": "VARCHAR[]",
     "correlation": "JSON",
     "feature_sources": "VARCHAR[]",
+    "refusal": "JSON",
     "segment": "VARCHAR",
 }
 """Columns of `records` and their types. segment: LOG/NUMBER, the record's segment."""
-_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed", "correlation")
+_IN_LINE: Final = ("inputs", "features", "event_times_us", "outputs", "suppressed", "correlation", "refusal")
 _ARRAYS: Final = {"scores": "FLOAT[]", "degraded": "BOOLEAN[]", "row_numbers": "BIGINT[]"}
 _OF_FILE: Final = r"regexp_replace(filename, '^.*segment-\d{16}-(.+)-0*(\d+)\.[a-z]+$', '\1/\2')"
 _ACTS: Final = {
