@@ -17,6 +17,8 @@ LG_K: Final = 11
 """A sketch has 2^11 rows: relative standard error of a union 0.693 / sqrt(2048) = 1.5 %, about 2 kB."""
 _PARTS: Final = 60
 UNKNOWN: Final = -1
+BEFORE_ALL: Final = -(2**63)
+"""A second before all others."""
 
 DistinctValue = bytes | int | float | bool
 
@@ -127,15 +129,15 @@ class ExactDistinct:
             if second > cut and (before is None or before <= cut):
                 self.counts[window] += 1
 
-    def at(self, second: int, windows: Sequence[int]) -> list[int]:
+    def at(self, second: int, windows: Sequence[int], *, gone: int = BEFORE_ALL, horizon: int = BEFORE_ALL) -> list[int]:
         """The counts as of an earlier second that undo still reaches: of the values that came last in each window until then, and of those
-        that came again since."""
+        that came again since. gone: nothing at or before this second counts. horizon: no change of a second up to this one is undone."""
         then: dict[DistinctValue, int | None] = {}
-        for later in sorted((s for s in self.undo if s > second), reverse=True):
+        for later in sorted((s for s in self.undo if s > second and s > horizon), reverse=True):
             then.update(self.undo[later])
         found = []
-        per_second = [(s, n) for s, n in self.per_second.items() if n and s <= second]
-        again = [at for at in then.values() if at is not None and at <= second]
+        per_second = [(s, n) for s, n in self.per_second.items() if n and gone < s <= second]
+        again = [at for at in then.values() if at is not None and gone < at <= second]
         for window in windows:
             cut = second - window
             found.append(sum([n for s, n in per_second if s > cut]) + sum([at > cut for at in again]))

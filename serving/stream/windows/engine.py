@@ -69,15 +69,21 @@ class WindowEngine:
                 found.append(NO_ROW)
                 if ties[place] == place:
                     for each in waiting:
-                        other = entities.get(keys[each])
-                        found[each] = NO_ROW if other is None else counting.row(other, seconds[each], horizon)
+                        found[each] = self._read(entities.get(keys[each]), seconds[each], horizon)
                     waiting.clear()
                 continue
-            found.append(NO_ROW if entity is None else counting.row(entity, second, horizon))
+            found.append(self._read(entity, second, horizon))
         if counted.any():
             self.newest_us = max(self.newest_us, int(at_us[counted].max()))
             self._forget()
         return self._rows(found)
+
+    def _read(self, entity: EntityWindows | None, second: int, horizon: int) -> tuple[int, bytes, bool]:
+        """The row that an event reads, whether or not it was counted. An entity that counts for nothing any more has none, also while it is
+        still here: a state that was restored does not have it."""
+        if entity is None or entity.newest + self.plan.lives_s < horizon:
+            return NO_ROW
+        return self.counting.row(entity, second, horizon)
 
     def is_over(self, newest: int) -> bool:
         """Whether an entity whose newest tick this is counts for nothing any more."""

@@ -109,7 +109,7 @@ class EntityCounting:
             if entity.row is NO_ROW:
                 entity.row = self._newest_row(entity)
             return entity.row
-        return self._row_at(entity, second, is_promised=second >= horizon)
+        return self._row_at(entity, second, horizon)
 
     def is_sketched(self, entity: EntityWindows) -> bool:
         """Whether the entity has a sketch."""
@@ -212,20 +212,29 @@ class EntityCounting:
         found = [measure.counts if isinstance(measure, ExactDistinct) else measure.at(tick) for measure in entity.distinct]
         return self._row(entity, len(entity.ticks), entity.lows, found)
 
-    def _row_at(self, entity: EntityWindows, second: int, *, is_promised: bool) -> tuple[int, bytes, bool]:
-        """The row of an earlier second, for an event that comes late. is_promised: not before the horizon, so that counts are exact."""
-        ticks = entity.ticks
+    def _row_at(self, entity: EntityWindows, second: int, horizon: int) -> tuple[int, bytes, bool]:
+        """The row of an earlier second, for an event that comes late. From the horizon on it is exact. Before it, where nothing is counted
+        any more, it is of what every state still has, whatever this one has not trimmed yet: so a restored state answers alike."""
+        ticks, seconds = entity.ticks, self._seconds
         end = bisect_right(ticks, second)
-        if not end:
+        if second >= horizon:
+            if not end:
+                return NO_ROW
+            tick = ticks[end - 1]
+            lows = [bisect_right(ticks, tick - length, 0, end) for length in seconds]
+            found = [m.then(end - 1, tick, seconds) if isinstance(m, ExactDistinct) else m.at(tick) for m in entity.distinct]
+            return self._row(entity, end, lows, found)
+        gone = self.cut(entity, horizon)
+        first = bisect_right(ticks, gone)
+        if end <= first:
             return NO_ROW
-        tick, seconds = ticks[end - 1], self._seconds
+        tick = ticks[end - 1]
+        lows = [bisect_right(ticks, tick - length, first, end) for length in seconds]
         found = [
-            (m.then(end - 1, tick, seconds) if is_promised else m.at(tick, seconds))
-            if isinstance(m, ExactDistinct)
-            else m.at(tick)
+            m.at(tick, seconds, gone=gone, horizon=horizon) if isinstance(m, ExactDistinct) else m.at(tick)
             for m in entity.distinct
         ]
-        return self._row(entity, end, [bisect_right(ticks, tick - length, 0, end) for length in seconds], found)
+        return self._row(entity, end, lows, found)
 
     def _row(self, entity: EntityWindows, end: int, lows: list[int], found: Sequence[Sequence[int]]) -> tuple[int, bytes, bool]:
         """The row of the ticks before place `end`. lows: the place of each window's first tick. found: distinct counts by column."""
