@@ -242,9 +242,9 @@ def costs(
 
     def monthly(name: str, amount: Callable[[CapacitySizes], float], price: str, words: str) -> PlannedFigure:
         one = getattr(prices, price)
-        middle = amount(v) * (one.low + one.high) / 2
+        amounts = [amount(each) for each in (v, low, high)]  # by rounding, the low bounds may take a node more
         return PlannedFigure(
-            f"cost/{name}", middle, amount(low) * one.low, amount(high) * one.high, "USD/month",
+            f"cost/{name}", amounts[0] * (one.low + one.high) / 2, min(amounts) * one.low, max(amounts) * one.high, "USD/month",
             f"{words} x {one.low:g} to {one.high:g} USD", (f"prices.{price}",),
         )  # fmt: skip
 

@@ -78,14 +78,14 @@ def sizes(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatfo
     door = certain.door(demand.door)
     placed = serving_sizes(demand.door_rate, demand, door, certain, platform)
     has_features = demand.door.endswith("/features")
-    store = _store(demand, certain, platform, demand.peak_rate if has_features else demand.stream_rate)
+    reads = demand.peak_rate if has_features else demand.stream_rate
+    store = _store(demand, certain, platform, reads)
     stream = _stream(demand, certain, platform)
     record = _records(demand, certain)
     batch_rows_s = demand.events_per_day * demand.batch_share / (demand.batch_hours * 3600)
     batch_cores = batch_rows_s * certain.row_s.value / platform.worker_busy
     per_request = door.request_bytes.value + door.answer_bytes.value
-    per_request += certain.redis.reply_bytes.value if has_features else 0.0
-    network = demand.door_rate * per_request + stream.in_bytes_s
+    network = demand.door_rate * per_request + reads * certain.redis.reply_bytes.value + stream.in_bytes_s
     cores = (
         placed.nodes * platform.node_cores + stream.workers + batch_cores + store.nodes + stream.brokers * platform.broker_cores
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.capacity.assumptions import DEFAULTS, default_assumptions, parse_assumptions
+from operators.capacity.assumptions import DEFAULTS, PriceRange, default_assumptions, parse_assumptions
 from operators.capacity.demand import CapacityDemand, peak_of
 from operators.capacity.errors import CapacityError
 from operators.capacity.figures import REFERENCE, MeasuredFigure, PlanFigures, parse_figures
@@ -14,7 +14,7 @@ from operators.capacity.limits import LIMITS, bites
 from operators.capacity.plan import plan
 from operators.capacity.sizes import sizes, spread
 from operators.capacity.waiting import within
-from tests.unit.operators.capacity.figures_of import door, plan_figures
+from tests.unit.operators.capacity.figures_of import door, figure, plan_figures
 
 FIGURES, ASSUMED = plan_figures(), default_assumptions()
 PLATFORM = ASSUMED.platform
@@ -80,6 +80,28 @@ def test_each_line_lies_within_its_bounds(one: float):
         assert math.isfinite(line.high)
         assert line.formula
         assert line.inputs or line.name.startswith("peak")
+
+
+def test_one_price_and_fuller_nodes_by_the_lower_bounds_leave_each_cost_within_its_bounds():
+    """With the lower bounds a replica takes more of a node, and by rounding there may be more nodes."""
+    wide = msgspec.structs.replace(door(1e-3), busy_s=figure(1e-3, 0.5), cpu_s=figure(1.2e-3, 0.0))
+    found = sizes(replace(DEMAND, events_per_day=3.21e9), plan_figures(doors={"http/features": wide}), PLATFORM, "low")
+    one = msgspec.structs.replace(ASSUMED.prices, core_hour=PriceRange(0.05, 0.05))
+    planned = plan(
+        replace(DEMAND, events_per_day=3.21e9),
+        plan_figures(doors={"http/features": wide}),
+        msgspec.structs.replace(ASSUMED, prices=one),
+    )
+    assert found.serving.nodes > planned.sizes.serving.nodes
+    for line in planned.lines:
+        assert line.low <= line.value <= line.high, line
+
+
+def test_the_network_carries_the_features_of_events_too():
+    found, door_of, redis, event = sizes(DEMAND, FIGURES, PLATFORM), FIGURES.door(DEMAND.door), FIGURES.redis, FIGURES.stream
+    requests = DEMAND.door_rate * (door_of.request_bytes.value + door_of.answer_bytes.value)
+    events_s = DEMAND.stream_rate * (event.event_bytes.value + event.verdict_bytes.value)
+    assert found.network_bytes_s == pytest.approx(requests + events_s + DEMAND.peak_rate * redis.reply_bytes.value)
 
 
 def test_upper_bounds_that_no_replica_can_answer_with_leave_no_bound_above():
