@@ -74,7 +74,7 @@ def parse_assumptions(text: str, where: str) -> CapacityAssumptions:
     """The assumptions of a file. Raises CapacityError, which names the file and the field."""
     try:
         return msgspec.convert(yaml.safe_load(text), CapacityAssumptions)
-    except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as problem:
+    except (yaml.YAMLError, msgspec.ValidationError, ValueError, OverflowError, RecursionError) as problem:
         words = " ".join(str(problem).split())
         raise CapacityError(f"{where}: {words}; copy and change the defaults in docs/reference/capacity.md") from problem
 

@@ -16,6 +16,7 @@ VERSION: Final = 1
 REFERENCE: Final = Path(__file__).with_name("reference_figures.json")
 """Figures that a plan is made of where no others are given; the file says where they were measured."""
 Bound = Literal["value", "low", "high"]
+_BOUNDS: Final[tuple[Bound, ...]] = ("low", "value", "high")
 
 
 class MeasuredFigure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +67,8 @@ class DoorWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answer_bytes: MeasuredFigure
 
     def __post_init__(self) -> None:
-        self.replica("high")  # what cannot be served is refused where the file is read
+        for bound in _BOUNDS:  # what cannot be served is refused where the file is read
+            self.replica(bound)
 
     def replica(self, bound: Bound = "value") -> ReplicaWork:
         """As the queue takes it. Raises ValueError."""

@@ -79,14 +79,14 @@ def capacity(
         raise CommandError(f"--p99 {problem}") from problem
     if simulate_s and not SHORTEST_S <= simulate_s <= 3600:
         raise CommandError(f"--simulate-s is {simulate_s:g}, expected 0, or {SHORTEST_S:g} to 3600")
-    hours = [] if profile is None else _profile(profile)
+    hours = None if profile is None else _profile(profile)
     demand = CapacityDemand(
-        events_per_day, p99_s, door, peak_of(hours) if hours else peak_factor, burst_factor, zones, stream_share, batch_share,
+        events_per_day, p99_s, door, peak_factor if hours is None else peak_of(hours), burst_factor, zones, stream_share, batch_share,
         batch_hours, entities, hot_days, years,
     )  # fmt: skip
     measured, assumed = read_inputs(figures, assumptions)
     planned = plan(demand, measured, assumed)
-    outcomes = _outcomes(planned, measured, simulate_s, hours, budget, seed) if simulate_s else ()
+    outcomes = _outcomes(planned, measured, simulate_s, hours or (), budget, seed) if simulate_s else ()
     document = capacity_page(planned, measured, assumed, outcomes, FACTORS)
     write_files(document, markdown, html)
     if as_json:

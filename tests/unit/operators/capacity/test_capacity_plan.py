@@ -180,6 +180,12 @@ def test_a_file_of_figures_that_is_none_is_refused_with_its_field(text: bytes, w
         parse_figures(text, "f.json")
 
 
+def test_a_door_that_takes_no_time_by_a_bound_is_refused():
+    idle = {**msgspec.to_builtins(door(1e-4)), "busy_s": {"value": 1e-4, "low": 0.0, "high": 2e-4}}
+    with pytest.raises(CapacityError, match=r"f\.json: .*busy_s is above 0"):
+        parse_figures(_changed(doors={"http": idle}), "f.json")
+
+
 def test_a_door_that_would_always_stand_still_is_refused():
     still = {**msgspec.to_builtins(door(1e-4)), "pause_s": {"value": 1.0, "low": 1.0, "high": 1.0}}
     text = _changed(doors={"http": still})
@@ -196,6 +202,8 @@ def test_a_door_that_would_always_stand_still_is_refused():
         ("low: 0.025, high: 0.06", "low: 2, high: 1", "low 2 and high 1"),
         ("node_cores:", "cores:", "unknown field"),
         ("platform:", "platform: [", "a.yaml"),
+        ("kafka_days: 3 ", "kafka_days: 2026-13-01 ", "a.yaml: month"),
+        ("broker_partitions: 4000 ", f"broker_partitions: 4{'0' * 400} ", "a.yaml: "),
     ],
 )
 def test_a_file_of_assumptions_that_is_none_is_refused_with_its_field(old: str, new: str, words: str):

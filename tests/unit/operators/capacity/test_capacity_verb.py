@@ -51,6 +51,13 @@ def test_a_profile_gives_the_peak(slow: list[str], tmp_path: Path):
     assert record["demand"]["peak_factor"] == 12.5
 
 
+def test_a_profile_without_numbers_is_not_a_day_of_the_usual_peak(slow: list[str], tmp_path: Path):
+    hours = tmp_path / "hours.txt"
+    hours.write_text("\n", encoding="utf-8")
+    found = CliRunner().invoke(app, [*ASK, *slow, "--simulate-s", "0", "--profile", str(hours)])
+    assert "--profile has 0 numbers" in str(found.exception)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
