@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 STEPS_A_SERVICE: Final = 8
 """Lattice points in a mean service."""
 MOST_STEPS: Final = 4096
-"""A target beyond so many lattice points is judged at the last of them: then it is the bound on the busy share that decides."""
+"""Lattice points at most: what is beyond the last of them is computed with longer steps."""
+_LONGER_STEPS: Final = (1, 4, 16, 64)
 _HORIZON_STEPS: Final = 512
 _DIGITS: Final = 9
 """How small the error of the inversion is, as a power of ten."""
@@ -62,17 +63,24 @@ class ReplicaWork:
         return self.busy_s * (1 - math.sqrt(self.busy_scv))
 
 
-def within(work: ReplicaWork, rate: float, target_s: float) -> float:
-    """Share of requests that are answered within the target at this rate (1/s); 0 where the queue grows without end."""
+def within(work: ReplicaWork, rate: float, target_s: float, enough: float = 1.0) -> float:
+    """Share of requests that are answered within the target at this rate (1/s); 0 where the queue grows without end.
+
+    enough: a share above which nobody asks how much more it is."""
     if work.busy(rate) >= 1:
         return 0.0
-    step = work.busy_s / STEPS_A_SERVICE
-    place = min(_left(work, target_s) / step, MOST_STEPS) - 0.5  # a share counts what is less than half a step beyond its own
-    if place < 0:
-        return 0.0
-    below, part = int(place), place % 1
-    shares = _times(work, rate, step, below + 1)
-    return float(shares[below] + (shares[below + 1] - shares[below]) * part)
+    left, found = _left(work, target_s), 0.0
+    for longer in _LONGER_STEPS:
+        step = work.busy_s / STEPS_A_SERVICE * longer
+        place = min(left / step, MOST_STEPS) - 0.5  # a share counts what is less than half a step beyond its own
+        if place < 0:
+            break
+        below, part = int(place), place % 1
+        shares = _times(work, rate, step, below + 1)
+        found = max(found, float(shares[below] + (shares[below + 1] - shares[below]) * part))
+        if left <= step * MOST_STEPS or found >= enough:
+            break
+    return found
 
 
 def quantile_s(work: ReplicaWork, rate: float, quantile: float = 0.99) -> float:
@@ -80,13 +88,13 @@ def quantile_s(work: ReplicaWork, rate: float, quantile: float = 0.99) -> float:
     if work.busy(rate) >= 1:
         return math.inf
     step = work.busy_s / STEPS_A_SERVICE
-    for coarser in (1, 4, 16, 64):
-        shares = _times(work, rate, step * coarser, MOST_STEPS)
+    for longer in _LONGER_STEPS:
+        shares = _times(work, rate, step * longer, MOST_STEPS)
         at = int(np.searchsorted(shares, quantile))
         if at < len(shares):
             before = float(shares[at - 1]) if at else 0.0
             part = (quantile - before) / max(float(shares[at]) - before, 1e-12)
-            return work.delay_s + (at - 0.5 + part) * step * coarser / (1 - work.paused)
+            return work.delay_s + (at - 0.5 + part) * step * longer / (1 - work.paused)
     return math.inf
 
 
@@ -94,13 +102,13 @@ def quantile_s(work: ReplicaWork, rate: float, quantile: float = 0.99) -> float:
 def highest_rate(work: ReplicaWork, target_s: float, quantile: float = 0.99, *, most_busy: float = MOST_BUSY) -> float:
     """Requests a second that one replica answers within the target at this quantile; 0 if not even a request alone is."""
     low, high = 0.0, max((most_busy - work.paused) / work.busy_s, 0.0)
-    if high == 0 or within(work, 0.0, target_s) < quantile:
+    if high == 0 or within(work, 0.0, target_s, quantile) < quantile:
         return 0.0
-    if within(work, high, target_s) >= quantile:
+    if within(work, high, target_s, quantile) >= quantile:
         return high
     for _ in range(24):
         middle = (low + high) / 2
-        low, high = (middle, high) if within(work, middle, target_s) >= quantile else (low, middle)
+        low, high = (middle, high) if within(work, middle, target_s, quantile) >= quantile else (low, middle)
     return low
 
 

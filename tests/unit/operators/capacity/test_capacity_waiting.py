@@ -41,6 +41,16 @@ def test_pauses_are_waited_for_by_those_that_come_meanwhile():
     assert quantile_s(paused, 0.0, 0.99) == pytest.approx(0.01 * math.log(0.05 / 0.01) / 0.95, rel=0.1)
 
 
+def test_a_target_of_thousands_of_services_is_judged_by_the_pauses_that_long():
+    """Of exponential pauses alone a request finds more than t waiting with probability p exp(-(1 - p) t / mean) (M/M/1)."""
+    rare = ReplicaWork(140e-6, 0.25, 0.0, 0.1, 0.2)
+    for target_s in (0.05, 0.1, 0.5, 2.0):
+        beyond = rare.paused * math.exp(-((1 - rare.paused) ** 2) * target_s / rare.pause_s)
+        assert within(rare, 0.0, target_s) == pytest.approx(1 - beyond, abs=3e-4)
+    assert within(rare, 500, quantile_s(rare, 500)) == pytest.approx(0.99, abs=1e-3)
+    assert highest_rate(rare, 1.0) > 500
+
+
 @pytest.mark.parametrize("rate", [0.0, 2000.0, 4000.0])
 def test_the_mean_of_the_distribution_is_that_of_pollaczek_and_khinchine(rate: float):
     quantiles = [quantile_s(REAL, rate, (q + 0.5) / 40) for q in range(40)]
