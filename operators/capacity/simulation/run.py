@@ -113,9 +113,6 @@ class _Run:
 
     def go(self) -> None:
         self.env.process(self._arrivals())
-        if self.replicas[0].work.paused:
-            for replica in self.replicas:
-                self.env.process(self._pauses(replica))
         if self.scenario.fault != "none":
             self.env.process(self._fault())
         self.env.run(until=self.scenario.end_s)
@@ -151,12 +148,6 @@ class _Run:
             delay_s += self.times.feature_timeout_s if self.shard_stalls else 0.0
             self.degraded[window] += 1
         self.took[window].append(done - now + delay_s)
-
-    def _pauses(self, replica: SimReplica) -> Generator[Any, Any, None]:
-        work = replica.work
-        while True:
-            yield self.env.timeout(self.rng.exponential(1 / work.pause_per_s))
-            replica.stand_still(self.env.now, self.rng.exponential(work.pause_s))
 
     def _fault(self) -> Generator[Any, Any, None]:
         yield self.env.timeout(self.scenario.fault_s)

@@ -1,6 +1,7 @@
 """A replica as a server in simulated time: a queue, service times, pauses, and early refusals like those of the data plane."""
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -29,8 +30,8 @@ class SimReplica:
     """One replica. slots: servers of its one queue; 1 for an event loop."""
 
     __slots__ = (
-        "_at", "_fixed_s", "_free", "_limits", "_random_s", "_rng", "_services", "_strained_since", "_under_way", "is_alive", "node",
-        "work", "zone",
+        "_at", "_fixed_s", "_free", "_limits", "_pause_at", "_random_s", "_rng", "_services", "_strained_since", "_under_way",
+        "is_alive", "node", "work", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -51,22 +52,33 @@ class SimReplica:
         self._services: list[float] = []
         self._at = 0
         self._strained_since: float | None = None
+        self._pause_at = self._next_pause(0.0)
 
     def take(self, now: float) -> float | None:
         """Take a request; returns when it is answered, or None if it is refused."""
         under_way = self._under_way
         while under_way and under_way[0] <= now:
             under_way.popleft()
+        while self._pause_at <= now:  # nobody was there when it began
+            self._stand_still()
         if self._limits is not None and self._refuses(now, self._limits):
             return None
         done = max(heapq.heappop(self._free), now) + self._service_s()
+        while self._pause_at <= done:
+            done += self._stand_still()
         heapq.heappush(self._free, done)
         under_way.append(done)
         return done
 
-    def stand_still(self, now: float, length_s: float) -> None:
-        """A pause: nobody is served for so long."""
-        self._free = [max(free, now) + length_s for free in self._free]
+    def _stand_still(self) -> float:
+        """The next pause: nobody is served for so long, and who is being served waits too."""
+        length_s = float(self._rng.exponential(self.work.pause_s))
+        self._free = [max(free, self._pause_at) + length_s for free in self._free]
+        self._pause_at = self._next_pause(self._pause_at)
+        return length_s
+
+    def _next_pause(self, after: float) -> float:
+        return after + float(self._rng.exponential(1 / self.work.pause_per_s)) if self.work.paused else math.inf
 
     def die(self) -> None:
         """What is under way is lost."""

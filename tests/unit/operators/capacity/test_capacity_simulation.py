@@ -52,6 +52,13 @@ def test_the_queue_that_plans_are_made_of_is_the_one_that_is_simulated():
     assert np.quantile(found, 0.99) == pytest.approx(quantile_s(work, 3500), rel=0.1)
 
 
+def test_a_pause_puts_off_the_request_that_is_being_served():
+    """Work of a second with pauses for half of the time takes two: the mean of a delay busy period (Kleinrock 1975, 5.8)."""
+    rng = np.random.default_rng(1)
+    took = [SimReplica(ReplicaWork(1.0, 0.0, 0.0, 10.0, 0.05), rng).take(0.0) for _ in range(400)]
+    assert np.mean([done for done in took if done is not None]) == pytest.approx(2.0, rel=0.1)
+
+
 def test_a_burst_is_worked_off_and_lasting_overload_is_refused():
     limits = RefusalLimits(max_wait_s=0.015, strained_s=0.1, always=32)
     replica = SimReplica(ReplicaWork(0.001, 0.0), np.random.default_rng(1), limits=limits)
