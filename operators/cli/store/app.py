@@ -31,12 +31,13 @@ def migrate(
     root = settings.store_dir.resolve()
     plan = plan_of(root)
     steps = [step.words() for each in plan.migrations for step in each.steps][plan.done :]
-    if not dry_run:
+    is_current = not plan.migrations and not plan.is_unfinished
+    if not dry_run and not is_current:
         if steps:
             subject = f"store/layout-{plan.target}"
             record_act(settings, "store.migrate", subject, f"from layout {plan.layout} to {plan.target}", {"steps": steps})
         plan = migrate(root, version=importlib.metadata.version("vedette"), told=errors.print)
-    is_current = not plan.migrations and not plan.is_unfinished
+        is_current = not plan.migrations and not plan.is_unfinished  # somebody else may have done it meanwhile
     if as_json:
         print_json(
             {

@@ -219,6 +219,17 @@ def test_there_is_a_way_from_every_layout_to_this_versions():
     assert [each.source for each in MIGRATIONS] == list(range(LAYOUT))
 
 
+def test_a_store_that_needs_nothing_is_not_written_to(store):
+    from typer.testing import CliRunner
+
+    prepare(store, "0.1.0")
+    (store / ".migrating.lock").unlink()
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    done = CliRunner().invoke(app, ["store", "migrate", "--store-dir", str(store)])
+    assert "nothing to do" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
+
+
 def test_the_verb_says_what_it_will_do_does_it_and_is_then_done(store):
     from typer.testing import CliRunner
 
