@@ -31,6 +31,11 @@ class Bite:
     reached_at: float
 
 
+def _nodes(sizes: CapacitySizes, platform: CapacityPlatform) -> float:
+    """Those that requests, events and their records are spread over: of replicas, and of stream workers."""
+    return max(sizes.serving.nodes + sizes.stream.workers / platform.node_cores, 1)
+
+
 LIMITS: Final = (
     ResourceLimit(
         "one Redis", 1, "primaries", lambda s, _: max(s.store.shards_by_rate, s.store.shards_by_memory),
@@ -62,12 +67,12 @@ LIMITS: Final = (
     ),
     ResourceLimit(
         "network of a node", 1, "nodes' links",
-        lambda s, p: s.network_bytes_s * 8 / max(s.serving.nodes + s.stream.workers / p.node_cores, 1) / (p.node_network_gbit_s * 1e9),
+        lambda s, p: s.network_bytes_s * 8 / _nodes(s, p) / (p.node_network_gbit_s * 1e9),
         "nodes with more network, or fewer replicas on a node", "node_network_gbit_s of the assumptions",
     ),
     ResourceLimit(
         "disk of a node's log", 1, "nodes' disks",
-        lambda s, p: s.record.hot_bytes / max(s.serving.nodes, 1) / (p.node_disk_gb * 1e9),
+        lambda s, p: s.record.hot_bytes / _nodes(s, p) / (p.node_disk_gb * 1e9),
         "archive sooner (--hot-days), or larger disks", "node_disk_gb of the assumptions",
     ),
 )  # fmt: skip

@@ -226,6 +226,14 @@ def test_what_bites_is_reached_where_it_says():
     assert all(bite.used < 1 for bite in bites(small, FIGURES, PLATFORM))
 
 
+def test_the_log_of_events_alone_lies_on_the_nodes_of_the_workers():
+    demand = replace(DEMAND, events_per_day=5e11, stream_share=1)
+    found = sizes(demand, FIGURES, PLATFORM)
+    disk = next(bite for bite in bites(demand, FIGURES, PLATFORM) if bite.resource.name == "disk of a node's log")
+    nodes = found.stream.workers / PLATFORM.node_cores
+    assert disk.used == pytest.approx(found.record.hot_bytes / nodes / (PLATFORM.node_disk_gb * 1e9))
+
+
 def test_the_most_used_resource_comes_first_and_each_is_judged():
     found = bites(DEMAND, FIGURES, PLATFORM, 10)
     assert [b.used for b in found] == sorted((b.used for b in found), reverse=True)
