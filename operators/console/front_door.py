@@ -46,20 +46,23 @@ class OwnOrigins:
 
     @classmethod
     def of(cls, names: Iterable[str], port: int, *, is_tls: bool = False) -> "OwnOrigins":
-        """The names with this port, and without it where it is the scheme's own. A name that holds a port stays as it is.
+        """The names with this port. A name that holds a port stays as it is. Browsers leave out the port that is the scheme's own, so such
+        a name counts without it too; over TLS every name does, because the port of a proxy is not known here.
 
         >>> sorted(OwnOrigins.of(["localhost", "::1"], 8090).hosts)
         ['[::1]:8090', 'localhost:8090']
+        >>> sorted(OwnOrigins.of(["soc.example:443"], 8090, is_tls=True).hosts)
+        ['soc.example', 'soc.example:443']
         """
         own = 443 if is_tls else 80
         found = set()
         for name in names:
             host = f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name
             if ":" in host.rpartition("]")[2]:
-                found.add(host.lower())
+                found |= {host.lower(), host.lower().removesuffix(f":{own}")}
                 continue
             found.add(f"{host}:{port}".lower())
-            if port == own:
+            if port == own or is_tls:
                 found.add(host.lower())
         return cls(frozenset(found), is_tls)
 

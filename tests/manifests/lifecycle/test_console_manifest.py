@@ -6,6 +6,8 @@ import typer.main
 
 from operators.cli.main import app
 from operators.console.application import HEALTH
+from operators.console.front_door import OwnOrigins
+from operators.console.log_index.index_writer import MOST_ALERTS, MOST_ANSWERS
 from operators.console.roles import ConsoleRole, roles_in
 from serving.access.policy_file import parse_policy
 from tests import quick_yaml as yaml
@@ -86,3 +88,19 @@ def test_its_access_policy_gives_every_role_of_the_console(documents, tmp_path):
     (policy,) = [r["data"]["access.yaml"] for r in documents if r["metadata"]["name"] == "vedette-console-access"]
     parsed = parse_policy(policy, tmp_path / "access.yaml")
     assert roles_in(frozenset(parsed.roles)) == set(ConsoleRole)
+
+
+def test_browsers_reach_it_under_its_name_without_the_port_that_they_leave_out(documents):
+    (name,) = [r["data"]["name"] for r in documents if r["kind"] == "ConfigMap" and "name" in r["data"]]
+    origins = OwnOrigins.of([name], 8090, is_tls=True)
+    host = name.removesuffix(":443")
+    assert origins.is_own(host)
+    assert origins.is_origin(f"https://{host}")
+    assert not origins.is_origin(f"http://{host}")
+
+
+def test_its_volume_holds_the_index_at_its_bounds(pod):
+    (store,) = [v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "store"]
+    assert int(store.removesuffix("Gi")) * 2**30 > 1.5 * 300 * (MOST_ANSWERS + MOST_ALERTS), (
+        "300 bytes a row, and what is not yet in it"
+    )
