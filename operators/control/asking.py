@@ -16,11 +16,19 @@ HANDLED_WITHIN_S: Final = 10.0
 _POLL_S: Final = 0.2
 
 
-def request_of(control: Control, verb: str, why: str, args: dict[str, str] | None = None, by: str | None = None) -> VerbRequest:
-    """A request by this person, now. by: the user as the control plane knows them if None."""
+def request_of(
+    control: Control,
+    verb: str,
+    why: str,
+    args: dict[str, str] | None = None,
+    by: str | None = None,
+    *,
+    request_id: str | None = None,
+) -> VerbRequest:
+    """A request by this person, now. by: the user as the control plane knows them if None. request_id: a new one if None."""
     return VerbRequest.model_validate(
         {
-            "id": secrets.token_hex(8), "verb": verb, "by": by or control.who(), "why": why,
+            "id": request_id or secrets.token_hex(8), "verb": verb, "by": by or control.who(), "why": why,
             "at": datetime.now(UTC), "args": args or {},
         }
     )  # fmt: skip

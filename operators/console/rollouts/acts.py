@@ -4,6 +4,7 @@ Approvals may be signed in the browser: the key stays there. The server gives th
 file of people signed it, where that file can be read; the loop or the operator judges it again."""
 
 import logging
+from hashlib import sha256
 from typing import Final
 
 from starlette.responses import JSONResponse, Response
@@ -21,7 +22,7 @@ from operators.control.asking import (
     subject_of,
     wait_until_handled,
 )
-from operators.control.port import Control
+from operators.control.port import Control, ControlError
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of
 
 MOVES: Final = frozenset({"promote", "pause", "resume", "abort", "retry", "undo", "conclude"})
@@ -62,7 +63,7 @@ def decide(visit: Visit) -> Response:
         _log.info("%s sends a note of %s", visit.person.name, by)
     else:
         role = visit.text("role") or missing_role(control, record, by) or ""
-    groups = control.groups() if visit.person.how != "key" else ()
+    groups = control.groups() if _is_known_to_control(visit) else ()
     args |= ({"role": role} if role else {}) | ({"groups": ",".join(groups)} if groups else {})
     return _send(visit, verb, why, args, by)
 
@@ -101,11 +102,21 @@ def _send(visit: Visit, verb: str, why: str, args: dict[str, str], by: str | Non
     """Leave the request, wait a moment for its outcome, and say it."""
     control, who = visit.acting()
     name = visit.params["name"]
-    request = request_of(control, verb, why, args, by or who)
-    earlier = control.read(name).status.moves
-    control.ask(name, request)
-    _log.info("%s: %s %s (request %s)", visit.person.name, verb, name, request.id)
-    handled = wait_until_handled(control, name, request, within_s=HANDLED_WITHIN_S)
+    request = request_of(control, verb, why, args, by or who, request_id=_request_id(visit, verb))
+    before = control.read(name)
+    if request.id in before.status.handled:
+        return visit.back_to(
+            _path(visit), f"{verb} was sent already under the name {request.by}; the history says what came of it."
+        )
+    earlier = before.status.moves
+    if all(one.id != request.id for one in before.waiting):
+        control.ask(name, request)
+        _log.info("%s: %s %s (request %s)", visit.person.name, verb, name, request.id)
+    try:
+        handled = wait_until_handled(control, name, request, within_s=HANDLED_WITHIN_S)
+    except ControlError as problem:
+        said = f"{verb} was sent under the name {request.by}. Whether it was carried out cannot be read now: {problem}"
+        return visit.back_to(_path(visit), said, is_problem=True)
     if handled is None:
         caution = control.caution() or "It has not been handled yet; this page shows when it is."
         return visit.back_to(_path(visit), f"{verb} was sent under the name {request.by}. {caution}")
@@ -113,6 +124,18 @@ def _send(visit: Visit, verb: str, why: str, args: dict[str, str], by: str | Non
     if refused is not None:
         return visit.back_to(_path(visit), f"{verb} was refused: {refused}", is_problem=True)
     return visit.back_to(_path(visit), f"{verb} was carried out under the name {request.by}.")
+
+
+def _request_id(visit: Visit, verb: str) -> str | None:
+    """One for each button of a page that was shown: a button that is pressed twice is one request. None: the form names no page."""
+    nonce = visit.text("nonce", most=64)
+    said = f"{visit.session.id} {nonce} {verb} {visit.params['name']}"
+    return sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16] if nonce else None
+
+
+def _is_known_to_control(visit: Visit) -> bool:
+    """Whether the groups that the control plane knows are those of this person, and not of whoever runs the console."""
+    return visit.person.how == "link" or visit.site.acting_by is not None
 
 
 def _seen(visit: Visit) -> dict[str, str]:

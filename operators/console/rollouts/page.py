@@ -1,5 +1,6 @@
 """The page Rollouts: the list of services, one service with its evidence, and what people do to it."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -11,9 +12,8 @@ from operators.console.roles import ConsoleRole
 from operators.console.rollouts.acts import act, decide, text_to_sign
 from operators.console.rollouts.chart import evidence_chart
 from operators.console.rollouts.overview import index_of, is_phase, list_page
-from operators.console.rollouts.view import acts_now, approval_step, service_values, standing_words
+from operators.console.rollouts.view import acts_now, approval_step, seen_now, service_values, standing_words
 from operators.console.site import Site
-from operators.control.asking import expected_step
 from operators.control.port import ControlError, Record
 from operators.control.words import thresholds
 
@@ -38,7 +38,8 @@ def show_service(visit: Visit) -> Response:
         approval=approval_step(record),
         is_starter=record.status.started_by == _acting_name(visit),
         standing=standing_words(record),
-        expected=expected_step(record),
+        expected=seen_now(record),
+        nonce=secrets.token_urlsafe(12),
         may_move=visit.person.may(ConsoleRole.SRE),
         may_approve=visit.person.may(ConsoleRole.APPROVER),
         caution=control.caution(),

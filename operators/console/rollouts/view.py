@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from operators.console.rollouts.overview import KINDS
+from operators.control.asking import expected_step
 from operators.control.port import Record
 from operators.control.words import UNDER_WAY, move_words, short, split_of, step_words, thresholds, unobserved
 from operators.rollout.spec import Analysis, ApprovalStep
@@ -20,7 +21,7 @@ SHOWN_FINISHED: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing a person may do here. verb: of the request. role words are on the button; is_danger: it is asked again."""
+    """One thing a person may do here. verb: of the request. words: on the button. is_danger: it is coloured as such."""
 
     verb: str
     words: str
@@ -80,6 +81,14 @@ def standing_words(record: Record) -> str:
     status = record.status
     revision = status.candidate.digest if status.candidate is not None else ""
     return f"{status.phase} {status.step_index} {revision} {status.paused_by or ''} {status.attempt}"
+
+
+def seen_now(record: Record) -> dict[str, str]:
+    """The revision, and the step if there is one, that a person sees: an act is refused at another one, so that it never counts twice."""
+    status = record.status
+    shown = status.candidate or status.stable
+    of_step = expected_step(record)
+    return of_step or ({} if shown is None or status.experiment is not None else {"revision": shown.digest})
 
 
 def acts_now(record: Record) -> tuple[Act, ...]:

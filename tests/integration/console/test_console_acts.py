@@ -11,6 +11,7 @@ from lifecycle.governance.approvals.judge import ApprovalClaim, proven
 from operators.console.roles import ConsoleRole
 from operators.control.asking import subject_of
 from operators.control.folder import ControlFolder, people_file
+from operators.control.port import Unreachable
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
 from tests import quick_yaml as yaml
 from tests.fakes.approvers import ROLES, signer
@@ -126,6 +127,59 @@ def test_an_act_needs_a_reason(console, people):
         answer = client.post("/rollouts/flows/act", data={"csrf": session.csrf, "verb": "abort", "why": "  "})
         assert "Say why" in client.get(answer.headers["location"]).text
     assert ControlFolder(console.store_dir).waiting("flows") == ()
+
+
+def test_a_button_that_is_pressed_twice_is_one_request(console, people):
+    session = console.session("ana", frozenset({ConsoleRole.SRE}))
+    with console.client(session) as client:
+        seen = dict(re.findall(r'name="(revision|step|nonce)" value="([^"]+)"', client.get("/rollouts/flows").text))
+        for verb in ("pause", "pause", "abort"):
+            client.post("/rollouts/flows/act", data={"csrf": session.csrf, "verb": verb, "why": "the pager rang", **seen})
+    assert [one.verb for one in ControlFolder(console.store_dir).waiting("flows")] == ["pause", "abort"]
+
+
+def test_an_undo_names_the_revision_that_is_taken_back_so_that_it_never_goes_back_twice(console, people):
+    session = console.session("ana", frozenset({ConsoleRole.SRE}))
+    with console.client(session) as client:
+        seen = dict(re.findall(r'name="(revision|step)" value="([^"]+)"', client.get("/rollouts/mail").text))
+    assert seen == {"revision": ControlFolder(console.store_dir).read("mail").status.stable.digest}
+
+
+@pytest.mark.parametrize(("name", "form"), [("flows", "act-form"), ("dns", "decide-form")])
+def test_the_enter_key_in_the_reason_presses_no_button(console, name, form):
+    with console.client(console.session()) as client:
+        page = client.get(f"/rollouts/{name}").text
+    first = re.search("<button[^>]*>", page[page.index(f'id="{form}"') :])[0]
+    assert "disabled" in first, "browsers press the first button of a form, and none if that is disabled"
+
+
+def test_an_act_that_was_sent_is_said_to_be_sent_though_its_outcome_cannot_be_read(tmp_path):
+    put_service(tmp_path, "flows", status=under_way())
+
+    class Leaving(ControlFolder):
+        def caution(self):
+            if self.waiting("flows"):
+                raise Unreachable("the cluster does not answer")
+            return None
+
+    with served_console(tmp_path, control=Leaving(tmp_path)) as console:
+        session = console.session("ana")
+        with console.client(session) as client:
+            answer = client.post("/rollouts/flows/act", data={"csrf": session.csrf, "verb": "abort", "why": "errors are up"})
+        ((said, is_problem),) = session.heard()
+    assert (answer.status_code, is_problem) == (303, True)
+    assert "abort was sent under the name ana" in said
+    assert len(ControlFolder(tmp_path).waiting("flows")) == 1
+
+
+@pytest.mark.parametrize("how", ["token", "key"])
+def test_who_signs_in_with_credentials_has_no_groups_of_the_consoles_own_user(console, people, how):
+    session = console.session("token:corp:ana", APPROVER, how)
+    with console.client(session) as client:
+        form = {"csrf": session.csrf, "verb": "approve", "why": "looked at it"}
+        assert client.post("/rollouts/dns/decide", data=form).status_code == 303
+    (left,) = ControlFolder(console.store_dir).waiting("dns")
+    assert "groups" not in left.args
 
 
 def test_roles_and_names_come_from_the_access_policy(tmp_path):
