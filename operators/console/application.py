@@ -108,10 +108,9 @@ class ConsoleApp:
             if not session.person.may(route.role):
                 _log.warning("%s may not %s %s: needs the role %s", session.person.name, route.method, route.path, route.role)
                 return self._problem_page(request, 403, f"This needs the role {route.role}, which you do not have.", page)
-            if session.person.tenant and not route.for_tenants:
-                return self._problem_page(
-                    request, 403, "This page shows all tenants, and your credentials belong to one.", page
-                )
+            if not session.person.sees_all and not route.for_tenants:
+                words = "This page shows all tenants and models, and your credentials are for one tenant or some models."
+                return self._problem_page(request, 403, words, page)
             params = {name: str(value) for name, value in request.path_params.items()}
             visit = Visit(self.site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
             return await self._guarded(request, page, lambda: asyncio.to_thread(route.handler, visit))
@@ -303,7 +302,7 @@ class ConsoleApp:
         key = request.query_params.get("key", "")[:MOST_KEY]
         if topic is None:
             return PlainTextResponse("no such topic\n", 404)
-        if not session.person.may(topic.role) or session.person.tenant:  # what is live is the same for all viewers
+        if not session.person.may(topic.role) or not session.person.sees_all:  # what is live is the same for all viewers
             return PlainTextResponse("not for you\n", 403)
         try:
             messages = self.hub.open(topic, key, session)

@@ -124,7 +124,8 @@ Handler = Callable[[Visit], Response]
 class PageRoute:
     """One address. path: may hold `{name}`; what stands there comes in `Visit.params`. role: who may ask. Forms are POST.
 
-    for_tenants: whether people of a tenant may ask too; then the handler shows them what is their tenant's and nothing else."""
+    for_tenants: whether people of a tenant, or narrowed to some models, may ask too; then the handler shows them what is theirs and nothing
+    else."""
 
     path: str
     handler: Handler
@@ -156,4 +157,4 @@ class ConsolePage:
 
     def is_for(self, person: SignedInPerson) -> bool:
         """Whether it stands in this person's navigation."""
-        return not person.tenant or any(route.for_tenants for route in self.routes if route.path == self.path)
+        return person.sees_all or any(route.for_tenants for route in self.routes if route.path == self.path)

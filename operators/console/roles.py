@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from serving.access.policy import Globs
+from serving.access.policy import ANY, Globs
 
 PREFIX: Final = "console-"
 NO_ENTITIES: Final = Globs(())
@@ -33,13 +33,25 @@ ALL_ROLES: Final = frozenset(ConsoleRole)
 class SignedInPerson:
     """A person with a session. name: under which their acts are recorded. how: `link`, `key` or `token`.
 
-    tenant: whose records they may see; empty: everybody's. entities: of which entities a tenant's person may see the risk."""
+    tenant: whose records they may see; empty: everybody's. entities: of which entities a tenant's person may see the risk. models: of which
+    models they may see records."""
 
     name: str
     roles: frozenset[ConsoleRole]
     how: str = "link"
     tenant: str = ""
     entities: Globs = NO_ENTITIES
+    models: Globs = ANY
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether they may see some models only."""
+        return "*" not in self.models.patterns
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether they may see what speaks of all tenants and all models."""
+        return not self.tenant and not self.is_narrowed
 
     def may(self, role: ConsoleRole) -> bool:
         """Whether a page or an act that needs this role is theirs. Everybody who has a role may look."""

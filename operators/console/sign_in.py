@@ -141,10 +141,11 @@ class SignIn:
             raise SignInRefused("This console knows no keys or tokens. Sign in with a link.")
         credentials = Credentials(b"Bearer " + given.encode("utf-8", "surrogateescape"), address=address)
         try:
-            known = self._gate.authenticator.recall(credentials)
-            if known is None:
-                asked = self._gate.authenticator.verify(credentials)
-                known = await asked if inspect.isawaitable(asked) else asked
+            self._gate.authenticator.recall(credentials)  # refuses what was wrong just now
+            asked = self._gate.authenticator.verify(
+                credentials
+            )  # else a session would end with what is remembered of an earlier one
+            known = await asked if inspect.isawaitable(asked) else asked
         except Refused as refused:
             raise SignInRefused(_words(refused.reason)) from None
         roles = roles_in(known.caller.roles)
@@ -157,7 +158,7 @@ class SignIn:
             if of_policy is None:
                 raise SignInRefused("These credentials belong to a tenant that the access policy does not have.")
             entities = of_policy.entities
-        person = SignedInPerson(known.caller.name, roles, known.caller.method, tenant, entities)
+        person = SignedInPerson(known.caller.name, roles, known.caller.method, tenant, entities, known.rights.models)
         return person, known.until_s - time.time()
 
 

@@ -184,6 +184,11 @@ class Rights:
             self._grants = []  # the tenant has left the policy
         self._decided: dict[tuple[Verb, str | None], bool] = {}
 
+    @property
+    def models(self) -> Globs:
+        """The models that the caller is narrowed to; ANY if it is not."""
+        return self._models
+
     def may(self, verb: Verb, model: str | None = None) -> bool:
         """Whether the verb is allowed, on this model if one is given. Without one: on any model at all."""
         key = (verb, model)

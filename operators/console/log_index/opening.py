@@ -59,6 +59,10 @@ def archive_of(settings: ServingSettings) -> ArchivePlace | None:
 
 
 def scope_of(visit: Visit) -> LogScope:
-    """What of the logs the person may see: of a tenant's person, the records of the tenant's callers, and the risk of its entities."""
+    """What of the logs the person may see: of a tenant's person, the records of the tenant's callers, and the risk of its entities; of one
+    who is narrowed to models, the records of these."""
     person = visit.person
-    return LogScope(frozenset({person.tenant}), may_see_entity=person.entities.match) if person.tenant else LogScope()
+    may_see_model = person.models.match if person.is_narrowed else None
+    if not person.tenant:
+        return LogScope(may_see_model=may_see_model)
+    return LogScope(frozenset({person.tenant}), may_see_model, person.entities.match)
