@@ -42,7 +42,8 @@ class ReplicaSampler:
         self._before: MetricsScrape | None = None
         self._looks: deque[PlaneFigures] = deque(maxlen=_MOST_LOOKS)
         self._newest: PlaneFigures | None = None
-        self._looking = threading.Lock()
+        self._looking, self._starting = threading.Lock(), threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @property
     def seen(self) -> Sampled:
@@ -53,29 +54,34 @@ class ReplicaSampler:
         """Ask the replicas, unless that was done just now. Blocks; several threads may call it."""
         with self._looking:
             now = self._now()
-            if self._newest is None or (now - self._newest.at).total_seconds() >= _FRESH_S:
-                self._take(now)
+            if (
+                self._newest is None or not 0 <= (now - self._newest.at).total_seconds() < _FRESH_S
+            ):  # below 0: a clock was set back
+                self._take()
         return self.seen
 
     def soon(self, within_s: float) -> Sampled:
         """What is known after a look, or before it if it takes longer."""
-        thread = threading.Thread(target=self.look, name="service-look", daemon=True)
-        thread.start()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self.look, name="service-look", daemon=True)
+                self._thread.start()
+            thread = self._thread
         thread.join(within_s)
         return self.seen
 
-    def _take(self, now: datetime) -> None:
+    def _take(self) -> None:
         try:
             pages = self._pages()
         except ControlError as problem:
             pages = (ReplicaPage("", problem=str(problem)),)
         scrape = read_scrape(pages, self._now())
-        if self._before is not None and scrape.at - self._before.at > timedelta(seconds=_FORGET_AFTER_S):
+        since = timedelta(0) if self._before is None else scrape.at - self._before.at
+        if not timedelta(0) <= since <= timedelta(seconds=_FORGET_AFTER_S):
             self._before = None
             self._looks.clear()
         found = figures_between(self._before, scrape)
-        if self._before is None or scrape.at > self._before.at:
-            self._before = scrape
+        self._before = scrape
         self._newest = found
         busiest = sorted(found.models, key=lambda name: -(found.models[name].requests_per_s or 0.0))[:_MOST_MODELS]
         self._looks.append(replace(found, models={name: found.models[name] for name in sorted(busiest)}))

@@ -135,7 +135,7 @@ class Watcher:
             pages = (ReplicaPage("", problem=str(problem)),)
         scrape = read_scrape(pages, self._now())
         found = figures_between(self._before, scrape)
-        if self._before is None or scrape.at > self._before.at:
+        if self._before is None or scrape.at != self._before.at:  # earlier: the clock was set back
             self._before = scrape
         return found
 

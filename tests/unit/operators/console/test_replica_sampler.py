@@ -71,6 +71,33 @@ def test_after_a_pause_the_past_is_forgotten():
     assert seen.newest.over_s is None
 
 
+def test_a_clock_that_is_set_back_stops_nothing():
+    clock, count = Clock(), [0]
+
+    def pages():
+        count[0] += 100
+        return (ReplicaPage("x", page("r", count[0])),)
+
+    sampler = ReplicaSampler(pages, clock)
+    sampler.look()
+    clock.on(-3600)
+    assert sampler.look().newest.at == clock.now
+    clock.on(2)
+    assert sampler.look().newest.requests_per_s == 50
+
+
+def test_however_many_pages_wait_for_a_slow_look_it_is_one_thread():
+    going = threading.Event()
+    sampler = ReplicaSampler(lambda: (going.wait(), ())[1], Clock())
+    before = threading.active_count()
+    try:
+        for _ in range(20):
+            sampler.soon(0.001)
+        assert threading.active_count() <= before + 1
+    finally:
+        going.set()
+
+
 def test_a_control_plane_that_is_away_is_a_state():
     def away():
         raise Unreachable("the cluster does not answer")
