@@ -27,6 +27,8 @@ from serving.audit.signed_note import NoteError
 
 BATCH: Final = 2_000
 """Lines of one transaction."""
+BATCH_BYTES: Final = 16 * 1024 * 1024
+"""No more lines come into one transaction after so many bytes: lines of batches of rows have megabytes."""
 ARCHIVE_EVERY_S: Final = 30.0
 _LONGEST_LINE: Final = 64 * 1024 * 1024
 _LABEL: Final = msgspec.json.Decoder(LabelLine)
@@ -163,7 +165,7 @@ class _Look:
         return newest is not None and newest.is_final and newest.time_us < oldest_us
 
     def _take_lines(self, log: str, files: SegmentFiles, one: _Known, lines: _Lines, *, is_live: bool) -> None:
-        while batch := list(itertools.islice(lines, BATCH)):
+        while batch := _batch_of(lines):
             start = one.read
             with self._transaction():
                 self._put(log, one, batch, is_live=is_live)
@@ -189,7 +191,7 @@ class _Look:
                         self._writer.add_label(one.id, label)
                 else:
                     self._writer.add_act(one.id, number, decode_act(line, log), line)
-            except (ValueError, NoteError, RecursionError):
+            except (ValueError, NoteError, OverflowError, RecursionError):
                 one.broken += 1
         if found:
             self._writer.add_answers(one.id, found)
@@ -288,6 +290,17 @@ class _Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _batch_of(lines: _Lines) -> list[tuple[int, int, bytes | None]]:
+    """Lines of one transaction; empty: there are no more."""
+    batch, size = [], 0
+    for one in itertools.islice(lines, BATCH):
+        batch.append(one)
+        size += len(one[2] or b"")
+        if size >= BATCH_BYTES:
+            break
+    return batch
 
 
 def _lines_of(path: Path, start: int, number: int) -> _Lines:

@@ -64,6 +64,7 @@ class StoreIndex:
         self._asked = self._answered = 0
         self._is_running = False
         self._progress = (0, 0)
+        self._is_writer = True
         self._problem = ""
         self._read_s = -LATE_S
 
@@ -89,7 +90,10 @@ class StoreIndex:
                 threading.Thread(target=self._run, name="vedette-log-index", daemon=True).start()
             while self._answered < wanted and (left_s := until_s - time.monotonic()) > 0:
                 self._turn.wait(left_s)
-            is_current = self._answered >= wanted or time.monotonic() - self._read_s < LATE_S
+            has_read = (
+                self._answered >= wanted and self._is_writer
+            )  # else another process reads, and how far it is, is not known
+            is_current = has_read or time.monotonic() - self._read_s < LATE_S
             return IndexState(is_current and not self._problem, *self._progress, self._problem)
 
     def people(self) -> People:
@@ -127,9 +131,10 @@ class StoreIndex:
         while True:
             with self._turn:
                 wanted = self._asked
-            problem = ""
+            problem, is_writer = "", True
             try:
                 found = self._following.catch_up()
+                is_writer = found.is_writer
                 if found.changed and self._keys:
                     self._keys = {place: keys for place, keys in self._keys.items() if keys.names}  # a bundle may have come
             except (OSError, sqlite3.Error, ArchiveError, NoteError) as cause:
@@ -139,8 +144,8 @@ class StoreIndex:
                 problem = "The logs cannot be followed; the console's log says why."
                 _log.exception("the index of the logs failed")
             with self._turn:
-                self._answered, self._problem, self._progress = wanted, problem, (0, 0)
-                self._read_s = self._read_s if problem else time.monotonic()
+                self._answered, self._problem, self._progress, self._is_writer = wanted, problem, (0, 0), is_writer
+                self._read_s = time.monotonic() if is_writer and not problem else self._read_s
                 self._turn.notify_all()
                 if self._asked == wanted:
                     self._is_running = False

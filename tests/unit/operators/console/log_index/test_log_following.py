@@ -3,11 +3,13 @@
 import msgspec
 import pytest
 
+from operators.console.log_index import index_follower
 from operators.console.log_index.alert_queries import AlertFilter
 from operators.console.log_index.index_file import IndexFile
 from operators.console.log_index.people import ERASED
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import RecordFilter
+from operators.console.log_index.store_index import StoreIndex
 from serving.audit.tombstones import remove_segment
 from tests.fakes.labelled import START_US, record
 from tests.unit.lifecycle.governance.archive.test_archive import archive_all
@@ -230,3 +232,31 @@ def test_records_are_found_by_actor_kind_service_receipt_and_time(store):
     assert found(action="roll%") == []
     assert found(since_us=START_US + 2_500_000) == ["r-0"]
     assert found(until_us=START_US + 1) == ["r-0"]
+
+
+def test_a_record_whose_row_has_no_possible_number_is_broken_and_holds_up_no_other(store):
+    store.write(alert(0, row_numbers=[7], verdicts=("alert",)), alert(1), is_open=False)
+    (path,) = store.world.folder.glob("segment-*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"row_numbers":[7]', b'"row_numbers":[99999999999999999999]'))
+    store.look()
+    assert store.events() == ["r-1"]
+    assert [one.broken for one in store.records.segments()] == [1]
+
+
+def test_large_lines_come_into_memory_a_few_at_a_time(store, monkeypatch):
+    store.write(*map(alert, range(10)), is_open=False)
+    monkeypatch.setattr(index_follower, "BATCH_BYTES", 1)
+    told = []
+    monkeypatch.setattr(store.following, "_advance", lambda done, of: told.append(done))
+    store.look()
+    assert len(told) == 10
+    assert len(store.events()) == 10
+
+
+def test_while_another_process_reads_the_log_the_pages_say_that_it_is_being_read(store):
+    store.write(alert(0))
+    index = StoreIndex(store.store, lambda: None)
+    with IndexFile(store.store / "console").writing() as other:
+        assert other is not None
+        assert not index.refresh(5.0).is_current
+    assert index.refresh(5.0, fresh_s=0.0).is_current
