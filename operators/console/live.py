@@ -15,7 +15,8 @@ from operators.console.site import Site
 
 MOST_STREAMS: Final = 200
 """Of all viewers."""
-MOST_OF_SESSION: Final = 6
+MOST_OF_SESSION: Final = 4
+"""A browser has six connections to a console over HTTP/1.1: two are left for pages and acts, however many windows are open."""
 MOST_WATCHERS: Final = 64
 """Pairs of topic and key that are looked at."""
 HEARTBEAT_S: Final = 15.0
@@ -54,7 +55,7 @@ class LiveStream:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._something.wait()
             except TimeoutError:
-                yield ": still here\n\n"
+                yield "event: here\ndata: {}\n\n"  # a script sees no comment, and must know when these end
                 continue
             self._something.clear()
             due, self._due = self._due, {}
@@ -118,14 +119,19 @@ class LiveHub:
 
     def open(self, topic: LiveTopic, key: str, session: Session) -> AsyncIterator[str]:
         """Messages for one viewer, until it leaves or its session ends. Raises TooManyStreams."""
-        place = topic.name, key
-        is_crowded = self._streams >= MOST_STREAMS or self._of_session.get(session.id, 0) >= MOST_OF_SESSION
-        if is_crowded or (place not in self._watchers and len(self._watchers) >= MOST_WATCHERS):
+        if self._is_crowded((topic.name, key), session):
             raise TooManyStreams
         return self._messages(topic, key, session)
 
+    def _is_crowded(self, place: tuple[str, str], session: Session) -> bool:
+        is_full = self._streams >= MOST_STREAMS or self._of_session.get(session.id, 0) >= MOST_OF_SESSION
+        return is_full or (place not in self._watchers and len(self._watchers) >= MOST_WATCHERS)
+
     async def _messages(self, topic: LiveTopic, key: str, session: Session) -> AsyncIterator[str]:
         viewer, place = LiveStream(), (topic.name, key)
+        if self._is_crowded(place, session):  # others that were asked for at the same moment have begun
+            yield "retry: 30000\n\n"
+            return
         self._streams += 1
         self._of_session[session.id] = self._of_session.get(session.id, 0) + 1
         try:

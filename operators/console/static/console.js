@@ -25,13 +25,17 @@ function replaceParts(parts) {
   document.dispatchEvent(new CustomEvent("vedette:parts", { detail: Object.keys(parts) }));
 }
 
+const SILENT_MS = 40_000;  // the server sends something each 15 s
+
 function listen(live) {
   const query = new URLSearchParams({ topic: live.dataset.live, key: live.dataset.key ?? "" });
-  let source = null;
+  let source = null, heard = Date.now();
   const open = () => {
     if (source !== null) return;
     source = new EventSource(`${document.body.dataset.base}/events?${query}`);
-    source.addEventListener("parts", (event) => replaceParts(JSON.parse(event.data)));
+    heard = Date.now();
+    source.addEventListener("parts", (event) => { heard = Date.now(); replaceParts(JSON.parse(event.data)); });
+    source.addEventListener("here", () => { heard = Date.now(); });
     source.addEventListener("over", () => { close(); location.reload(); });
     source.addEventListener("error", () => {
       const words = source?.readyState === EventSource.CLOSED ? "Live updates have ended. Load the page again." : "The console is not reached; trying again.";
@@ -42,6 +46,12 @@ function listen(live) {
   const close = () => { source?.close(); source = null; };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));  // a hidden page costs nothing
   window.addEventListener("pagehide", close);
+  setInterval(() => {  // a connection that died without a word looks open
+    if (source === null || source.readyState === EventSource.CLOSED || Date.now() - heard < SILENT_MS) return;
+    document.getElementById("live-problem").textContent = "The console says nothing; what you see may be old. Trying again.";
+    close();
+    open();
+  }, 5_000);
   if (!document.hidden) open();
 }
 for (const live of document.querySelectorAll("[data-live]")) listen(live);

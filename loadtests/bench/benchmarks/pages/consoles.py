@@ -1,7 +1,7 @@
 """Twenty open consoles beside a load: what they cost the data plane.
 
 A replica without Ray is asked by 32 clients, in turn without viewers and with twenty: live streams of the pages Service, Rollouts and
-Detections, of four sessions, to a console in a process of its own with the priority that `vedette up` gives it. The order alternates from
+Detections, of five sessions, to a console in a process of its own with the priority that `vedette up` gives it. The order alternates from
 round to round. Viewers read their streams in this process and keep nothing; a browser would do so on another machine."""
 
 import json
@@ -28,7 +28,7 @@ from loadtests.bench.workload import Workload, build_workload
 
 IS_LONG: Final = True
 VIEWERS: Final = 20
-STREAMS_OF_A_SESSION: Final = 5
+STREAMS_OF_A_SESSION: Final = 4
 CLIENTS: Final = 32
 TOPICS: Final = ("service", "rollouts", "detections")
 NICE: Final = 5

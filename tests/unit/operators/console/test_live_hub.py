@@ -93,6 +93,26 @@ async def test_a_session_has_few_streams_and_they_are_given_back(world):
         await viewer.aclose()
 
 
+async def test_streams_that_are_asked_for_at_one_moment_are_no_more_than_the_bound(world):
+    viewers = [world.viewer() for _ in range(2 * live.MOST_OF_SESSION)]
+    first = [await parts(viewer) for viewer in viewers]
+    assert sum(one is not None for one in first) == live.MOST_OF_SESSION
+    for viewer in viewers:
+        await viewer.aclose()
+
+
+def test_a_browser_keeps_connections_for_its_acts():
+    assert live.MOST_OF_SESSION <= 6 - 2
+
+
+async def test_a_silent_stream_says_in_a_way_that_scripts_see_that_it_is_there(monkeypatch):
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.001)
+    messages = live.LiveStream().messages(lambda: True)
+    await anext(messages)
+    assert await anext(messages) == "event: here\ndata: {}\n\n"
+    await messages.aclose()
+
+
 async def test_signing_out_ends_the_streams(world):
     viewer = world.viewer()
     await parts(viewer)
