@@ -47,11 +47,12 @@ def prove_receipt(
     *,
     found: Iterable[tuple[SegmentFiles, int, bytes]] | None = None,
     archived: RecordSource = lambda _: None,
+    trees: dict[str, SegmentTree] | None = None,
 ) -> ReceiptProof:
     """Prove every record of a receipt. Raises ReceiptError if there is none or it cannot be proved, OSError, NoteError.
 
     trust: the keys that count. anchored: names of anchors and notes that they hold. found: where the records are, if that is known.
-    archived: gives the records of an archived segment."""
+    archived: gives the records of an archived segment. trees: by the stem of a segment, those that are known; others are put in."""
     records = list(found if found is not None else find_receipt(folder, receipt))
     if not records:
         searched = "live segments alone were searched" if found is None else "live and archived segments were searched"
@@ -59,7 +60,7 @@ def prove_receipt(
             f"{folder}: no record with receipt {receipt!r}; a record is in the log within a second of its answer; {searched}, "
             "and segments that retention removed are gone"
         )
-    trees: dict[str, SegmentTree] = {}
+    trees = {} if trees is None else trees
     proofs = [_prove(files, index, entry, trust, anchored, trees, archived) for files, index, entry in records]
     return ReceiptProof(receipt=receipt, proofs=proofs, keys=key_notes(folder))
 

@@ -19,7 +19,7 @@ from lifecycle.governance.lineage.story import story_of
 from lifecycle.governance.lineage.svg import HEIGHT, WIDTH, layout_of
 from operators.console.audit.asked import asked_of
 from operators.console.audit.log_state import StoreVerification, newest_checkpoints
-from operators.console.audit.proofs import ShownReceipt, anchored_notes, shown_receipt
+from operators.console.audit.proofs import EndedTrees, ShownReceipt, anchored_notes, shown_receipt
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.moments import moment
 from operators.console.log_index.opening import scope_of, settings_of, store_index, with_index
@@ -48,6 +48,7 @@ class AuditRoom:
 
     index: StoreIndex
     verification: StoreVerification
+    trees: EndedTrees
     facts: StoreFacts | None = None
     facts_s: float = 0.0
 
@@ -58,7 +59,7 @@ def room_of(site: Site) -> AuditRoom:
     with _making:
         found = site.kept.get("audit")
         if not isinstance(found, AuditRoom) or found.index is not index:
-            found = AuditRoom(index, StoreVerification(index, index.store / FOLDER))
+            found = AuditRoom(index, StoreVerification(index, index.store / FOLDER), EndedTrees())
             site.kept["audit"] = found
         return found
 
@@ -166,7 +167,7 @@ def _shown(visit: Visit, room: AuditRoom, wanted: str, anchors: str) -> tuple[Sh
     except ArchiveError as cause:
         return ShownReceipt(wanted, problem=str(cause)), ""
     notes, anchor_problem = anchored_notes(anchors)
-    return shown_receipt(room.index.store, archive, wanted, rows, notes), anchor_problem
+    return shown_receipt(room.index.store, archive, wanted, rows, notes, trees=room.trees), anchor_problem
 
 
 def lineage(visit: Visit) -> Response:

@@ -4,15 +4,19 @@ The steps are those that `vedette audit receipt --check FILE` takes off line: RF
 checkpoint."""
 
 import base64
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from lifecycle.governance.acts import PREDICTIONS
 from lifecycle.governance.archive.archiving import archived_records
 from lifecycle.governance.archive.place import ArchiveError, ArchivePlace
 from lifecycle.governance.verify.finding_receipts import prove_receipt
 from lifecycle.governance.verify.receipts import CheckedProof, ReceiptError, ReceiptProof, RecordProof, check
+from lifecycle.governance.verify.tree import SegmentTree
 from operators.console.log_index.index_file import IndexUnavailable
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import RecordRow
@@ -21,8 +25,60 @@ from serving.audit.anchors.urls import open_anchor
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.keys.trust import Trust
 from serving.audit.merkle import leaf_hash, node_hash
-from serving.audit.segment_files import SegmentFiles
+from serving.audit.segment_files import SegmentFiles, newest_checkpoint
 from serving.audit.signed_note import NoteError, text_of
+
+MOST_TREES: Final = 4
+"""Of ended segments; some megabytes each."""
+MOST_AT_ONCE: Final = 4
+"""Proofs that are made at one moment: a segment that goes on is hashed for each, and other pages need threads too."""
+_Identity = tuple[int, int, int]
+
+
+class EndedTrees:
+    """The trees of ended segments that were proved from last, so that a segment is hashed once. One object for all threads.
+
+    A tree that was kept proves no more than the checkpoint signs: a file that is changed later is another one, and a line that is not in
+    the tree has no proof."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, _Identity], SegmentTree] = OrderedDict()
+        self._turn = threading.Lock()
+        self.making = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def identities(self, segments: Iterable[SegmentFiles]) -> dict[str, _Identity]:
+        """By stem, the files of those segments that have ended."""
+        found = ((files.stem, _identity(files)) for files in segments)
+        return {stem: one for stem, one in found if one is not None}
+
+    def known(self, identities: dict[str, _Identity]) -> dict[str, SegmentTree]:
+        """The trees that are kept of these, by stem."""
+        with self._turn:
+            return {key[0]: self._kept[key] for key in identities.items() if key in self._kept}
+
+    def keep(self, identities: dict[str, _Identity], trees: dict[str, SegmentTree]) -> None:
+        """Keep the trees of ended segments; the oldest make room."""
+        with self._turn:
+            for stem, identity in identities.items():
+                if stem in trees:
+                    self._kept[stem, identity] = trees[stem]
+                    self._kept.move_to_end((stem, identity))
+            while len(self._kept) > MOST_TREES:
+                self._kept.popitem(last=False)
+
+
+def _identity(files: SegmentFiles) -> _Identity | None:
+    """None: the segment goes on, or nothing says that it has ended. Zeros: its records are in the archive, where nothing changes."""
+    try:
+        last = newest_checkpoint(files)
+        if last is None or not last.is_final:
+            return None
+        found = files.records.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    except (NoteError, OSError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +117,31 @@ class ShownReceipt:
 
 
 def shown_receipt(
-    store: Path, archive: ArchivePlace | None, receipt: str, rows: Sequence[RecordRow], anchored: Sequence[tuple[str, str]] = ()
+    store: Path,
+    archive: ArchivePlace | None,
+    receipt: str,
+    rows: Sequence[RecordRow],
+    anchored: Sequence[tuple[str, str]] = (),
+    *,
+    trees: EndedTrees,
 ) -> ShownReceipt:
     """Prove the records of a receipt, and check the proof. rows: where the index has them. anchored: see `prove_receipt`."""
+    if not trees.making.acquire(blocking=False):
+        return ShownReceipt(receipt, problem="many proofs are being made at this moment; ask again in a few seconds")
+    try:
+        return _shown_receipt(store, archive, receipt, rows, anchored, trees)
+    finally:
+        trees.making.release()
+
+
+def _shown_receipt(
+    store: Path,
+    archive: ArchivePlace | None,
+    receipt: str,
+    rows: Sequence[RecordRow],
+    anchored: Sequence[tuple[str, str]],
+    kept: EndedTrees,
+) -> ShownReceipt:
     folder = store / PREDICTIONS
     try:
         trust = Trust.of_store(store, folder)
@@ -74,7 +152,10 @@ def shown_receipt(
             for row in rows
         ]
         archived = archived_records(archive) if archive is not None else lambda _: None
-        proof = prove_receipt(folder, receipt, trust, anchored, found=found, archived=archived)
+        identities = kept.identities(files for files, _, _ in found)
+        trees = kept.known(identities)
+        proof = prove_receipt(folder, receipt, trust, anchored, found=found, archived=archived, trees=trees)
+        kept.keep(identities, trees)
     except (ReceiptError, NoteError, ArchiveError, IndexUnavailable, OSError, ValueError) as problem:
         return ShownReceipt(receipt, problem=str(problem))
     try:

@@ -1,12 +1,15 @@
 """The page Audit through a real console: search, a receipt with its proof, lineage, the state of the logs."""
 
+import os
 import re
 from html import unescape
 
 import pytest
 
 from lifecycle.governance.acts import Act, ActsLog
+from lifecycle.governance.verify import reading
 from lifecycle.governance.verify.receipts import ReceiptProof, check
+from operators.console.audit.proofs import MOST_AT_ONCE
 from operators.console.roles import ConsoleRole
 from serving.audit.keys.trust import Trust
 from tests.fakes.console.served import served_console
@@ -75,6 +78,30 @@ def test_a_receipt_is_proved_with_each_step_live_or_archived(vic, world, receipt
     assert answer.headers["content-disposition"] == f'attachment; filename="receipt-{receipt}.json"'
     proof = ReceiptProof.decode(answer.content)
     assert check(proof, Trust.of_store(world.store, world.folder))[0].log == "1-aa"
+
+
+def test_an_ended_segment_is_hashed_once_and_again_after_its_file_changed(vic, world, monkeypatch):
+    assert 'id="proved"' in vic.get("/audit/receipt?id=live-3").text
+    hashed, leaves_of = [], reading.leaves_of
+    monkeypatch.setattr(reading, "leaves_of", lambda files, archived: hashed.append(files.stem) or leaves_of(files, archived))
+    assert 'id="proved"' in vic.get("/audit/receipt?id=live-1").text
+    assert hashed == []
+    for path in world.folder.glob("segment-*.jsonl"):
+        os.utime(path, (1, 1))
+    assert 'id="proved"' in vic.get("/audit/receipt?id=live-1").text
+    assert len(hashed) == 1
+
+
+def test_many_proofs_at_once_leave_threads_for_other_pages(vic, console):
+    vic.get("/audit/receipt?id=live-3")
+    making = console.app.site.kept["audit"].trees.making
+    for _ in range(MOST_AT_ONCE):
+        assert making.acquire(blocking=False)
+    try:
+        assert "many proofs are being made" in vic.get("/audit/receipt?id=live-3").text
+    finally:
+        making.release(MOST_AT_ONCE)
+    assert 'id="proved"' in vic.get("/audit/receipt?id=live-3").text
 
 
 def test_a_receipt_that_is_not_there_has_no_proof(vic):
