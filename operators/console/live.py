@@ -20,6 +20,8 @@ MOST_OF_SESSION: Final = 4
 MOST_WATCHERS: Final = 64
 """Pairs of topic and key that are looked at."""
 HEARTBEAT_S: Final = 15.0
+LATE_S: Final = 10.0
+"""A look that takes longer is said to be late: what the page shows is older than it seems."""
 _log = logging.getLogger("vedette.console")
 
 
@@ -71,6 +73,7 @@ class _Watcher:
         self._topic, self._key, self._site, self._looking = topic, key, site, looking
         self.viewers: set[LiveStream] = set()
         self._shown: dict[str, str] = {}
+        self._has_looked = False
         self.task: asyncio.Task[None] | None = None
 
     def join(self, viewer: LiveStream) -> None:
@@ -81,21 +84,41 @@ class _Watcher:
     async def watch(self) -> None:
         while True:
             try:
-                async with self._looking:
-                    seen = dict(await asyncio.to_thread(self._topic.read, self._site, self._key))
+                seen = await self._look()
             except Exception as problem:  # whatever a page cannot read now may be there at the next look
                 _log.warning("live %s %s: %s", self._topic.name, self._key, problem)
                 seen = {"live-problem": "The newest state cannot be read; what you see may be old."}
             else:
                 seen.setdefault("live-problem", "")
-            changed = {name: html for name, html in seen.items() if self._shown.get(name) != html}
-            if not self._shown:
-                changed.pop("announce", None)  # only what happens from now on is news
-            self._shown.update(seen)
-            for viewer in self.viewers:
-                if changed:
-                    viewer.put(changed)
+            self._show(seen)
             await asyncio.sleep(self._topic.every_s)
+
+    async def _look(self) -> dict[str, str]:
+        async def read() -> dict[str, str]:
+            async with self._looking:
+                return dict(await asyncio.to_thread(self._topic.read, self._site, self._key))
+
+        reading = asyncio.create_task(read())
+        try:
+            if not (await asyncio.wait({reading}, timeout=LATE_S))[0]:
+                self._tell({"live-problem": "The newest state is not read yet; what you see is old."})
+            return await reading
+        finally:
+            reading.cancel()
+
+    def _show(self, seen: Mapping[str, str]) -> None:
+        changed = {name: html for name, html in seen.items() if self._shown.get(name) != html}
+        if not self._has_looked:
+            changed.pop("announce", None)  # only what happens from now on is news
+        self._has_looked = True
+        self._shown.update(seen)
+        self._tell(changed)
+
+    def _tell(self, changed: Mapping[str, str]) -> None:
+        self._shown.update(changed)
+        for viewer in self.viewers:
+            if changed:
+                viewer.put(changed)
 
 
 class LiveHub:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,19 @@ async def test_a_look_that_fails_is_said_and_the_next_one_counts(world):
     assert "cannot be read" in (await parts(viewer))["live-problem"]
     world.state = {"a": "1"}
     assert await parts(viewer) == {"a": "1", "live-problem": ""}
+    await viewer.aclose()
+
+
+async def test_a_look_that_takes_long_is_said_and_what_it_brings_counts(world, monkeypatch):
+    monkeypatch.setattr(live, "LATE_S", 0.001)
+    going, answered = threading.Event(), world.read
+    world.topic = LiveTopic("t", lambda site, key: (going.wait(), answered(site, key))[1], every_s=0.001)
+    viewer = world.viewer()
+    try:
+        assert "not read yet" in (await parts(viewer))["live-problem"]
+    finally:
+        going.set()
+    assert await parts(viewer) == {"a": "1", "b": "1", "live-problem": ""}
     await viewer.aclose()
 
 
