@@ -28,7 +28,9 @@ from operators.control.port import ControlError, NoSuchService
 
 HEALTH: Final = "/healthz"
 THREADS: Final = 32
-"""Pages and acts that may wait for the control plane at once."""
+"""Pages that may wait for the control plane at once."""
+THREADS_OF_ACTS: Final = 8
+"""Acts have threads of their own: however slow the pages are, an abort goes through."""
 MOST_FIELDS: Final = 200
 MOST_KEY: Final = 253
 _MOST_WORDS: Final = 500
@@ -55,6 +57,7 @@ class ConsoleApp:
         self.site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
         self.sessions = SessionStore(now_s)
         self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
+        self._acting: ThreadPoolExecutor | None = None
         prefix = "__Host-" if origins.is_tls and not site.base else ""
         self.cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
 
@@ -87,12 +90,14 @@ class ConsoleApp:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         del app
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="console"))
+        self._acting = ThreadPoolExecutor(THREADS_OF_ACTS, thread_name_prefix="console-act")
         following = asyncio.create_task(self._sign_in.keep_current())
         try:
             yield
         finally:
             following.cancel()
             self.hub.close()
+            self._acting.shutdown(wait=False)
 
     # Pages
 
@@ -113,7 +118,9 @@ class ConsoleApp:
                 return self._problem_page(request, 403, words, page)
             params = {name: str(value) for name, value in request.path_params.items()}
             visit = Visit(self.site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
-            return await self._guarded(request, page, lambda: asyncio.to_thread(route.handler, visit))
+            threads = self._acting if route.method == "POST" else None
+            loop = asyncio.get_running_loop()
+            return await self._guarded(request, page, lambda: loop.run_in_executor(threads, route.handler, visit))
 
         return endpoint
 

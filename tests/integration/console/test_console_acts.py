@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import threading
 import time
 
 import pytest
 
 from lifecycle.governance.approvals.judge import ApprovalClaim, proven
+from operators.console import application
 from operators.console.roles import ConsoleRole
 from operators.control.asking import subject_of
 from operators.control.folder import ControlFolder, people_file
@@ -160,7 +162,7 @@ def test_an_act_that_was_sent_is_said_to_be_sent_though_its_outcome_cannot_be_re
         def caution(self):
             if self.waiting("flows"):
                 raise Unreachable("the cluster does not answer")
-            return None
+            return super().caution()
 
     with served_console(tmp_path, control=Leaving(tmp_path)) as console:
         session = console.session("ana")
@@ -170,6 +172,32 @@ def test_an_act_that_was_sent_is_said_to_be_sent_though_its_outcome_cannot_be_re
     assert (answer.status_code, is_problem) == (303, True)
     assert "abort was sent under the name ana" in said
     assert len(ControlFolder(tmp_path).waiting("flows")) == 1
+
+
+def test_an_abort_goes_through_while_pages_hold_every_thread(tmp_path, monkeypatch):
+    put_service(tmp_path, "flows", status=under_way())
+    monkeypatch.setattr(application, "THREADS", 1)
+    asked, going = threading.Event(), threading.Event()
+
+    class Slow(ControlFolder):
+        def stamps(self):
+            asked.set()
+            going.wait(60)
+            return super().stamps()
+
+    with served_console(tmp_path, control=Slow(tmp_path)) as console:
+        session = console.session("ana")
+        with console.client(session) as client, console.client(session) as other:
+            page = threading.Thread(target=other.get, args=("/rollouts",))
+            page.start()
+            try:
+                assert asked.wait(60)
+                form = {"csrf": session.csrf, "verb": "abort", "why": "errors are up"}
+                assert client.post("/rollouts/flows/act", data=form).status_code == 303
+            finally:
+                going.set()
+                page.join()
+    assert [one.verb for one in ControlFolder(tmp_path).waiting("flows")] == ["abort"]
 
 
 @pytest.mark.parametrize("how", ["token", "key"])
