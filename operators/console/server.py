@@ -27,8 +27,11 @@ class BoundedHttp(H11Protocol):
     _waiting: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has come; its first head is due."""
+        """A client has come; its first head is due. Beyond the bound it is let go: each connection is a file, and pages need files too."""
         super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
         self._wait()
 
     def data_received(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The console over real HTTP, one test for each attack that docs/reference/threats.md names: each is refused, and nothing happened."""
 
+import contextlib
 import re
 import socket
 from urllib.parse import urlsplit
@@ -260,6 +261,16 @@ def test_slow_client_a_second_head_that_does_not_come_ends_the_connection(consol
         connection.sendall(b"GET /hea")
         while connection.recv(65536):
             pass
+
+
+def test_more_connections_than_the_bound_are_let_go_before_they_ask_for_anything(console, monkeypatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 0)
+    where = urlsplit(console.address)
+    with (
+        socket.create_connection((where.hostname, where.port), timeout=20) as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize("route", POSTS, ids=lambda route: route.path)
