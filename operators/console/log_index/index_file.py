@@ -75,6 +75,7 @@ class IndexFile:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / FILE
         self._turn = threading.Lock()
+        self._is_damaged = False
 
     @contextmanager
     def writing(self, wait_s: float = -1) -> Iterator[sqlite3.Connection | None]:
@@ -114,6 +115,9 @@ class IndexFile:
                 connection.execute("BEGIN")
                 yield connection
         except sqlite3.Error as problem:
+            self._is_damaged |= (
+                type(problem) is sqlite3.DatabaseError
+            )  # its subclasses are about the question, not about the file
             raise IndexUnavailable(f"{self.path}: cannot be read ({problem}); it is made again from the logs") from problem
 
     def _for_reading(self) -> sqlite3.Connection:
@@ -133,6 +137,9 @@ class IndexFile:
                 os.unlink(f"{self.path}{suffix}")
 
     def _opened(self) -> sqlite3.Connection:
+        if self._is_damaged:
+            self.remove()
+            self._is_damaged = False
         try:
             return self._connected()
         except sqlite3.DatabaseError as problem:

@@ -5,7 +5,7 @@ import pytest
 
 from operators.console.log_index import index_follower
 from operators.console.log_index.alert_queries import AlertFilter
-from operators.console.log_index.index_file import IndexFile
+from operators.console.log_index.index_file import IndexFile, IndexUnavailable
 from operators.console.log_index.people import ERASED
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import RecordFilter
@@ -260,3 +260,19 @@ def test_while_another_process_reads_the_log_the_pages_say_that_it_is_being_read
         assert other is not None
         assert not index.refresh(5.0).is_current
     assert index.refresh(5.0, fresh_s=0.0).is_current
+
+
+def test_damage_that_only_a_question_meets_is_mended_by_the_next_look(store):
+    store.write(alert(0), alert(1), is_open=False)
+    store.look()
+    with store.file.reading() as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'alerts_by_time'").fetchone()[0]
+    with store.file.path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    store.look()
+    with pytest.raises(IndexUnavailable, match="made again from the logs"):
+        store.events()
+    store.look()
+    assert store.events() == ["r-1", "r-0"]
