@@ -230,8 +230,9 @@ def watched(site: Site, key: str) -> dict[str, str]:
     """The number of the newest alert; each page asks what that means for its filter."""
     del key
     room = room_of(site)
-    room.index.refresh(5.0, fresh_s=1.0)
-    return {"detections-newest": str(room.index.alerts.newest())}
+    state = room.index.refresh(5.0, fresh_s=1.0)
+    problem = "The logs cannot be followed now; newer alerts may be missing. Load the page again to see why."
+    return {"detections-newest": str(room.index.alerts.newest())} | ({"live-problem": problem} if state.problem else {})
 
 
 def _label_id(nonce: str, verdict: str, row: AlertRow) -> str:

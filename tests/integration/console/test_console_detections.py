@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from lifecycle.labels.label_log import LabelLog
+from operators.console.detections.page import watched
+from operators.console.log_index.store_index import IndexState, StoreIndex
 from operators.console.roles import ConsoleRole
 from serving.audit.personal.subject_keys import SubjectKeys
 from serving.risk.rules_of_risk import read_rules
@@ -252,3 +254,10 @@ def test_an_erased_person_is_nowhere_on_the_pages(tmp_path):
             assert page.status_code == 200
             assert "ann-laptop" not in page.text
         assert events(client.get("/detections?entity=ann-laptop")) == []
+
+
+def test_an_open_list_says_that_the_logs_cannot_be_followed(console, monkeypatch):
+    assert "live-problem" not in watched(console.app.site, "")
+    monkeypatch.setattr(StoreIndex, "refresh", lambda *_, **__: IndexState(False, problem="<b>no space"))
+    assert "newer alerts may be missing" in watched(console.app.site, "")["live-problem"]
+    assert "<b>" not in watched(console.app.site, "")["live-problem"]
