@@ -2,7 +2,7 @@
 
 Three things say nothing about the store and do not count against it. A read that timed out with less time than the settings allow: one
 client with a short deadline must not take the features of all. And the time by which the loop itself was late: on a busy processor a
-healthy store would otherwise look slow. And a read that only some nodes of a cluster did not answer: the keys of the others are there."""
+healthy store would otherwise look slow. And nodes of a cluster that do not answer: the keys of the others are there."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -50,7 +50,10 @@ class GuardedStore:
             raise
         now_s = self._now()
         if type(found) is PartlyRead:
-            guard.unused(ticket)
+            if found.is_nothing:
+                guard.unused(ticket)
+            else:  # the store answers; how long it took is that of the node which did not
+                guard.succeeded(ticket, 0.0, now_s)
         elif not isinstance(found, ReadOutcome):
             took_s = now_s - start_s
             guard.succeeded(ticket, took_s if took_s <= guard.slow_s else max(took_s - self._late_s(), 0.0), now_s)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from serving.features.plan.feature_plan import PartlyRead
 from serving.features.stores.guarded import GuardedStore
 from serving.ports import ReadOutcome
 from serving.resilience.breaker import BreakerLimits, Guard
@@ -115,3 +116,12 @@ async def test_a_store_slower_than_the_loop_is_late_is_left_alone(world):
     world.late_s, world.store.takes_s = 0.01, 0.06
     await world.read(times=5)
     assert await world.read() is ReadOutcome.NOT_ASKED
+
+
+async def test_a_store_that_comes_back_without_one_node_is_asked_by_all_again(world):
+    world.store.answer = ReadOutcome.NO_CONNECTION
+    await world.read(times=5)
+    world.store.answer = PartlyRead(ROWS, ReadOutcome.LOST, is_nothing=False)
+    world.store.takes_s, world.store.now_s = 0.05, world.store.now_s + 1.1
+    await world.read(times=20)
+    assert world.guard.is_closed
