@@ -6,10 +6,12 @@ without any answer for STALLED_S is dropped. This module knows Redis' protocol (
 import asyncio
 import itertools
 import math
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from time import monotonic
 from typing import Any, Final, cast
@@ -253,7 +255,7 @@ async def connect(
             if address.socket is not None:
                 await loop.create_unix_connection(lambda: connection, address.socket)
             else:
-                tls = ssl.create_default_context() if address.is_tls else None
+                tls = _trust() if address.is_tls else None
                 await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
             commands = address.handshake()
             replies = await connection.ask(b"".join(commands), len(commands), timeout_s)
@@ -265,6 +267,26 @@ async def connect(
         connection.close()
         raise OSError(refused)
     return connection
+
+
+def _trust() -> ssl.SSLContext:
+    """Whom to believe, as the machine's files of authorities say now. To read them takes 30 ms of the loop, so not at each attempt."""
+    paths = ssl.get_default_verify_paths()
+    return _trust_of(*[_state_of(path) for path in (paths.cafile, paths.capath)])
+
+
+def _state_of(path: str | None) -> tuple[str, int, int] | None:
+    """What changes with the file or folder."""
+    try:
+        found = os.stat(path) if path is not None else None
+    except OSError:
+        return None
+    return None if found is None or path is None else (path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _trust_of(*files: tuple[str, int, int] | None) -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 async def track(connection: RedisConnection, timeout_s: float) -> str | None:

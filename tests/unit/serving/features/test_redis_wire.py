@@ -1,11 +1,13 @@
 """The Redis connection without a Redis: addresses, and what a broken reply or a server that hangs costs."""
 
 import asyncio
+import ssl
 
 import pytest
 
 from serving.features.stores import redis, redis_wire
 from serving.features.stores.redis_wire import Address, connect, track
+from tests.fakes.certificates import write_certificate
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,22 @@ async def test_a_redis_before_version_6_is_not_asked_to_push_and_still_answers()
     assert await connection.ask(b"PING\r\n", 1, 10.0) == [b"PONG"]
     connection.close()
     server.close()
+
+
+async def test_attempts_with_tls_read_the_files_of_authorities_once_until_they_change(tmp_path, monkeypatch):
+    made, make = [], ssl.create_default_context
+
+    def count():
+        made.append(make())
+        return made[-1]
+
+    write_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.crt"))
+    monkeypatch.setattr(ssl, "create_default_context", count)
+    for attempts in (1, 2):
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                await connect(Address.of("rediss://127.0.0.1:1"), lambda _: None, 10.0)
+        assert len(made) == attempts
+        (tmp_path / "new.crt").write_bytes((tmp_path / "tls.crt").read_bytes())
+        (tmp_path / "new.crt").rename(tmp_path / "tls.crt")
