@@ -16,7 +16,9 @@ import urllib.request
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -28,6 +30,8 @@ AGAIN: Final = frozenset({429, 502, 503, 504})
 _MOST_ANSWER: Final = 65_536
 """Bytes of an answer that are read to keep its connection; one with more loses it."""
 _JITTER: Final = 0.2
+_LEAST_S: Final = 0.1
+"""Between two attempts, also where the collector says `Retry-After: 0`."""
 
 
 class OtlpHttp:
@@ -56,7 +60,7 @@ class OtlpHttp:
                 return True
             if status is not None and status not in AGAIN:
                 return False
-            backoff_s = 2**attempt * random.uniform(1 - _JITTER, 1 + _JITTER) if wait_s is None else wait_s  # noqa: S311  # nosec B311
+            backoff_s = 2**attempt * random.uniform(1 - _JITTER, 1 + _JITTER) if wait_s is None else max(wait_s, _LEAST_S)  # noqa: S311  # nosec B311
             attempt += 1
             if backoff_s > deadline_s - time.monotonic() or self._closing.wait(backoff_s):
                 return False
@@ -132,11 +136,25 @@ class OtlpHttp:
 
 
 def _proxy_of(url: SplitResult) -> SplitResult | None:
-    """The proxy that the environment names for a URL, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
-    named = urllib.request.getproxies().get(url.scheme)
-    if not named or urllib.request.proxy_bypass(url.netloc.rpartition("@")[2]):
+    """The proxy that the environment names for a URL, by HTTP_PROXY, HTTPS_PROXY and NO_PROXY (names and networks)."""
+    proxies = urllib.request.getproxies()
+    named = proxies.get(url.scheme)
+    if (
+        not named
+        or urllib.request.proxy_bypass(url.netloc.rpartition("@")[2])
+        or _is_in(url.hostname or "", proxies.get("no", ""))
+    ):
         return None
     return urlsplit(named if "://" in named else f"http://{named}")
+
+
+def _is_in(host: str, networks: str) -> bool:
+    """Whether NO_PROXY has a network of this address, e.g. 10.0.0.0/8; the standard library knows names only."""
+    for text in networks.split(","):
+        with suppress(ValueError):
+            if "/" in text and ip_address(host) in ip_network(text.strip(), strict=False):
+                return True
+    return False
 
 
 def _proxy_headers(proxy: SplitResult) -> dict[str, str]:

@@ -115,6 +115,14 @@ def test_what_is_tried_again(far, answers, is_taken, asked):
     assert len(collector.requests) == asked
 
 
+def test_a_collector_that_wants_no_wait_is_not_asked_without_end(far):
+    collector = far(*[(503, {"retry-after": "0"})] * 10_000)
+    one = sender(collector, timeout_s=0.5)
+    assert not one.send(b"spans")
+    one.disconnect()
+    assert len(collector.requests) <= 6
+
+
 def test_a_kept_connection_that_the_collector_has_closed_is_opened_again_at_once(far):
     collector = far(OK, (None, {}), OK)
     one = sender(collector)
@@ -172,8 +180,9 @@ def test_a_proxy_of_the_environment(far, monkeypatch):
     one.disconnect()
     ((path, headers, _),) = proxy.requests
     assert (path, headers["proxy-authorization"]) == ("http://collector.example:4318/v1/traces", "Basic bWU6cGFzcyB3b3Jk")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    direct = sender(collector)
-    assert direct.send(b"spans")
-    direct.disconnect()
-    assert (len(proxy.requests), len(collector.requests)) == (1, 1)
+    for number, bypassed in enumerate(("127.0.0.1", "example.org, 127.0.0.0/8"), start=1):
+        monkeypatch.setenv("no_proxy", bypassed)
+        direct = sender(collector)
+        assert direct.send(b"spans")
+        direct.disconnect()
+        assert (len(proxy.requests), len(collector.requests)) == (1, number)
