@@ -3,12 +3,14 @@
 Pure. Encoded by serving.audit.encoding, written by serving.audit.writer; chained and verified by later work."""
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from serving.errors import Unavailable
 
+REFUSED: Final = "refused"
+"""The source of a record of a bundle that was not loaded."""
 Series = Any
 """A list; or, until the writer's thread encodes it, a numpy array of one dimension."""
 

@@ -7,14 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from serving.audit.record import AuditRecord, AuditSink, RecordedRefusal
+from serving.audit.record import REFUSED, AuditRecord, AuditSink, RecordedRefusal
 from serving.loading.loader import Wanted
 from serving.models.errors import ModelError, NoSuchModel, UntrustedBundle
 from serving.models.processor import processor_family
 from serving.scoring.loaded_revision import STABLE
 
-SOURCE: Final = "refused"
-"""The source of such a record."""
 DOOR: Final = "load"
 MOST_RECORDS: Final = 1000
 """Records of one process. Who can write to the store could otherwise fill the log with bundles; further ones are in the process's log."""
@@ -53,7 +51,7 @@ class RefusedBundles:
                 version=wanted.version,
                 revision=wanted.revision.digest,
                 variant=STABLE,
-                source=SOURCE,
+                source=REFUSED,
                 request_id=None,
                 trace_id=None,
                 rows=0,

@@ -12,6 +12,7 @@ from lifecycle.governance.acts import ActsLog
 from lifecycle.governance.archive.place import ArchiveError
 from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFact, RolloutFact, StoreFacts, distinct
+from serving.audit.record import REFUSED
 from serving.audit.segment_files import IrregularFile
 from serving.loading.kept_revisions import kept_revisions
 from serving.models.errors import BundleError
@@ -20,7 +21,7 @@ from serving.replica.served_file import ServedFile
 from serving.spec import RevisionSpec, ServingSpec
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a record that say whose answer it is; the rest of the line is skipped."""
 
     receipt: str
@@ -28,13 +29,13 @@ class _Head(msgspec.Struct, frozen=True):
     model: str
     version: str
     revision: str
+    source: str = ""
 
 
-class _Answer(_Head, frozen=True):
+class _Answer(_Head, frozen=True, kw_only=True):
     """What a lineage says of one answer."""
 
     variant: str
-    source: str
     rows: int
     operating_point: str | None
     verdicts: list[str]
@@ -64,10 +65,10 @@ def read_facts(
 def count_answers(log: RecordLog, first_us: int = 0, last_us: int | None = None) -> tuple[AnswersFact, ...]:
     """Count records by revision, live and archived, of a span of time: microseconds since the epoch, both ends included; None: no end.
 
-    Lines that are not records are skipped: `vedette audit verify` names them."""
+    Lines that are not records are skipped: `vedette audit verify` names them. So are records of bundles that were refused."""
     found: dict[tuple[str, str, str], list[int]] = {}
     for head in _heads(log):
-        if head.time_us < first_us or (last_us is not None and head.time_us > last_us):
+        if head.source == REFUSED or head.time_us < first_us or (last_us is not None and head.time_us > last_us):
             continue
         counts = found.setdefault((head.model, head.version, head.revision), [0, head.time_us, head.time_us])
         counts[0] += 1

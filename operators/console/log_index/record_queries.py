@@ -13,6 +13,7 @@ import msgspec
 
 from operators.console.log_index.index_file import IndexFile
 from operators.console.log_index.index_scope import LogScope, SqlCondition
+from serving.audit.record import REFUSED
 
 RecordKind = Literal["act", "answer", "label"]
 KINDS: Final[tuple[RecordKind, ...]] = get_args(RecordKind)
@@ -142,10 +143,12 @@ class RecordQueries:
         return [row for row in (_row("answer", one) for one in found) if scope.sees(row.service, row.tenant)]
 
     def answers_of_revisions(self) -> list[tuple[str, str, str, int, int, int]]:
-        """Model, version, revision, how many records there are of it, the times of the first and the last."""
+        """Model, version, revision, how many records of answers there are of it, the times of the first and the last."""
         with self._file.reading() as connection:
             found = connection.execute(
-                "SELECT model, version, revision, count(*), min(time_us), max(time_us) FROM answers GROUP BY model, version, revision"
+                "SELECT model, version, revision, count(*), min(time_us), max(time_us) FROM answers WHERE source != ? "
+                "GROUP BY model, version, revision",
+                (REFUSED,),
             ).fetchall()
         return [tuple(one) for one in found]
 

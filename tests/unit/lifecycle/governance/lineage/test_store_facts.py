@@ -9,6 +9,7 @@ from lifecycle.governance.archive.place import ArchivePlace
 from lifecycle.governance.archive.record_log import RecordLog
 from lifecycle.governance.lineage.store import count_answers, find_answer, read_facts
 from serving.audit.encoding import encode_record
+from serving.audit.record import RecordedRefusal
 from serving.loading.kept_revisions import keep_revision
 from serving.spec import RevisionSpec
 from tests.fakes.serving.records import record
@@ -33,6 +34,15 @@ def test_answers_are_counted_past_lines_that_are_none(folder):
 def test_only_answers_of_the_span_are_counted(folder):
     (counted,) = count_answers(RecordLog(folder), 1, 1)
     assert counted.records == 1
+
+
+def test_a_bundle_that_was_refused_has_answered_nothing(tmp_path):
+    refusal = RecordedRefusal(bundle="sha256:" + "c" * 64, kind="unsigned", reason="no trusted key signed it")
+    empty = {"rows": 0, "inputs": {}, "features": {}, "event_times_us": {}, "scores": [], "verdicts": [], "degraded": []}
+    refused = record(receipt="r-refused-1", version="2", source="refused", refusal=refusal, **empty)
+    lines = [encode_record(record()), encode_record(refused)]
+    (tmp_path / "segment-0000000000000001-one-000001.jsonl").write_bytes(b"".join(lines))
+    assert [counted.version for counted in count_answers(RecordLog(tmp_path))] == ["1"]
 
 
 def test_an_answer_is_found_by_its_receipt(folder):

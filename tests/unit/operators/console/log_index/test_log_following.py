@@ -276,3 +276,11 @@ def test_damage_that_only_a_question_meets_is_mended_by_the_next_look(store):
         store.events()
     store.look()
     assert store.events() == ["r-1", "r-0"]
+
+
+def test_a_bundle_that_was_refused_has_answered_nothing(store):
+    refused = msgspec.structs.replace(record(1, verdicts=()), source="refused", revision="sha256:bb")
+    store.write(record(0), refused)
+    store.look()
+    assert [revision for _, _, revision, *_ in store.records.answers_of_revisions()] == ["sha256:aa"]
+    assert len(store.records.page(RecordFilter(), EVERYTHING).rows) == 2
