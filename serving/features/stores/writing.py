@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import numpy as np
+from msgspec.structs import replace
 
 from serving.features.plan.definitions import Definitions, Feature, StoredView
 from serving.features.plan.errors import RegistryError
@@ -158,7 +159,7 @@ class RedisWriter:
         self._is_cluster = is_cluster(url)
         try:
             if self._is_cluster or is_sentinel(url):
-                self._endpoints = endpoints_of(url)
+                self._endpoints = replace(endpoints_of(url), reads_replicas=False)  # they may be behind what was written last
             else:
                 self._address = Address.of(url)
         except ValueError as problem:
