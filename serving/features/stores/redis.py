@@ -35,7 +35,7 @@ PROVE_S: Final = 0.02
 
 NOT_TRACKED: Final = (
     "features: no rows are kept in memory (VEDETTE_FEATURE_NEAR_CACHE_BYTES), every request reads Redis: it does not track "
-    "keys for clients: %s. It needs Redis 6 and the right to CLIENT TRACKING"
+    "keys for clients: %s. It needs Redis 6 and the right to CLIENT TRACKING, in a cluster also to EXISTS of vedette:*"
 )
 
 

@@ -240,6 +240,30 @@ async def test_rows_in_memory_are_true_after_a_write_and_absent_ones_are_not_kep
     await near.close()
 
 
+async def test_a_user_who_may_only_read_features_reads_them_and_keeps_none(servers, caplog):
+    for node in servers.nodes:
+        with node.client() as client:
+            rights = ("~key:*", "+@read", "+@connection", "+cluster|slots", "-pttl")
+            client.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", *rights)
+    cache = NearCache(1_000_000)
+    source = ClusterStore(servers.url.replace("://", "://narrow:pw@"), cache)
+    near = NearStore(source, cache, source)
+    prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
+    await source.start()
+    await until_so(source.is_following)
+    found = await source.fetch(source.for_keeping(PREPARED), [KEYS], HANG_S)
+    assert (type(found), [row[0][0] for row in found[0]]) == (list, KEYS), "when they expire is not known, what they are is"
+
+    async def is_off():
+        found = await near.fetch(prepared, [KEYS], HANG_S)
+        assert [row[0][0] for row in found[0]] == KEYS
+        return not source.is_following()
+
+    await until_so(is_off)
+    assert "EXISTS" in caplog.text
+    await near.close()
+
+
 async def test_rows_in_memory_are_dropped_when_a_master_steps_down_though_it_lives_on(servers):
     """It answers a PING, and would tell of nothing that its successor takes."""
     cache = NearCache(1_000_000)

@@ -66,7 +66,7 @@ class NodeLimits:
 
 
 Answer = list[Any] | ReadOutcome
-"""The replies to the commands of one key, or why there are none."""
+"""The replies to the commands of one key, or why there are none. A command behind the first may have been refused alone."""
 
 
 class ClusterClient:
@@ -206,7 +206,7 @@ class ClusterClient:
             at += unit.count()
             own = own[1::2] if unit.is_asking else own
             refusal = next((reply for reply in own if isinstance(reply, ReplyError)), None)
-            if refusal is None:
+            if refusal is None or (own[0] is not refusal and redirect_of(str(refusal), "")[0] is Redirect.REFUSED):
                 answers[unit.place] = own
             else:
                 answers[unit.place] = ReadOutcome.FAILED

@@ -25,7 +25,7 @@ from serving.features.stores.redis import (
     prepare_group,
 )
 from serving.features.stores.redis_link import CONNECT_S, RedisLink, tell
-from serving.features.stores.redis_wire import RedisConnection, command, track
+from serving.features.stores.redis_wire import RedisConnection, track
 from serving.ports import ReadOutcome
 
 log = logging.getLogger(__name__)
@@ -134,22 +134,33 @@ class ClusterStore:
         """Ask the node for a key of one of its slots: a node that has lost them refuses, and a PING it would still answer."""
         if connection.is_idle:
             asked = connection.ask(self._proof_of(link), 1, CONNECT_S)
-            asked.add_done_callback(lambda done: self._judge(link, done.result()))
+            asked.add_done_callback(lambda done: self._judge(connection, done.result()))
 
     def _proof_of(self, link: RedisLink) -> bytes:
         if link not in self._proofs:
             shard = next(shard for shard in self.client.shards if self.client.links.get(shard.master) is link)
-            self._proofs[link] = command("EXISTS", name_in(shard))
+            name = name_in(shard)
+            self._proofs[link] = b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(name), name)
         return self._proofs[link]
 
-    def _judge(self, link: RedisLink, replies: object) -> None:
-        if type(replies) is list and type(replies[0]) is not int:
-            self._forget_all()
+    def _judge(self, connection: RedisConnection, replies: object) -> None:
+        """A node whose user may not read the key can never prove anything: nothing is kept then."""
+        if type(replies) is not list or type(replies[0]) is int:
+            return
+        self._forget_all()
+        if str(replies[0]).startswith("NOPERM"):
+            connection.is_tracking = False
+            self._tell_refusal(str(replies[0]))
+        else:
             self.client.refresh()
 
     async def _track(self, connection: RedisConnection) -> None:
         refused = await track(connection, CONNECT_S)
-        if refused is not None and connection.is_open and not self._is_refusal_told:
+        if refused is not None and connection.is_open:
+            self._tell_refusal(refused)
+
+    def _tell_refusal(self, refused: str) -> None:
+        if not self._is_refusal_told:
             self._is_refusal_told = True
             log.warning(NOT_TRACKED, refused)
 

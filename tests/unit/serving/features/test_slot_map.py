@@ -16,6 +16,7 @@ from serving.features.stores.cluster.slot_map import (
     shards_of,
     slot_of,
 )
+from serving.features.stores.writing import RedisWriter
 from serving.risk.ledger import LedgerDown
 from serving.risk.redis_ledger import RedisLedger
 from serving.risk.rules_of_risk import RiskRules
@@ -60,8 +61,14 @@ def test_a_reply_that_is_no_map_is_refused(reply):
         shards_of(reply, "asked")
 
 
+def test_what_is_written_is_compared_with_what_masters_have():
+    writer = RedisWriter(None, "redis+cluster://10.0.0.1?read_from_replicas=true")
+    assert not writer._endpoints.reads_replicas
+
+
 def test_a_name_of_a_shard_has_one_of_its_slots():
-    assert 0 <= slot_of(name_in(Shard(NODE, (), ((100, 900),))).encode()) <= 900
+    names = [name_in(Shard(NODE, (), ((slot, slot),))) for slot in range(SLOTS)]
+    assert [slot_of(name) for name in names] == list(range(SLOTS))
 
 
 @pytest.mark.parametrize(
