@@ -48,6 +48,16 @@ async def test_what_no_sentinel_knows_is_said_with_what_each_said(servers):
         await Sentinels(endpoints_of(url(servers).partition("?")[0])).find_master()
 
 
+async def test_a_user_who_may_only_read_reads_the_master(servers):
+    for server in (servers.master, servers.replica):
+        with client_of(server) as client:
+            client.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@read", "+ping", "+hello")
+    store = RedisStore(url(servers).replace("://", "://narrow:pw@"))
+    await store.start()
+    assert await read(store) == [None]
+    await store.close()
+
+
 async def test_sentinels_tell_that_the_master_is_another_one(servers):
     """The push alone, for a master that is cut off from the sentinels and not from us."""
     sentinels, told = Sentinels(endpoints_of(url(servers))), []
