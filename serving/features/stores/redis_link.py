@@ -43,7 +43,7 @@ class RedisLink:
         self.connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
-        self._is_closed = False
+        self._is_closed, self._why = False, "the connection was lost at once"
         self.retries, self._rng = retries or RetryBudget(), random.Random()  # noqa: S311  # nosec B311  # spreads waits, hides nothing
 
     async def start(self) -> None:
@@ -110,6 +110,8 @@ class RedisLink:
         is_back = await self._try()
         if not first.done():
             first.set_result(is_back)
+        if not is_back:
+            log.warning("features: cannot connect to %s, which is tried again: %s", self.name, self._why)
         attempt = 0
         while not is_back:
             await asyncio.sleep(PAUSE_S[min(attempt, len(PAUSE_S) - 1)])
@@ -122,7 +124,8 @@ class RedisLink:
             connection = await connect(await self._find(), self._lost, CONNECT_S, self._pushed)
             await self._say_first(connection)
         except (OSError, TimeoutError) as error:
-            log.debug("features: %s: %s", self.name, error)
+            self._why = str(error) or type(error).__name__
+            log.debug("features: %s: %s", self.name, self._why)
             return False
         if connection.is_open:  # else it was lost between its last answer and now
             self.connection = connection

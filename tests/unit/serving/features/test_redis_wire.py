@@ -6,8 +6,10 @@ import ssl
 import pytest
 
 from serving.features.stores import redis, redis_wire
+from serving.features.stores.redis_link import RedisLink
 from serving.features.stores.redis_wire import Address, connect, track
 from tests.fakes.certificates import write_certificate
+from tests.waiting import until_so
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,27 @@ async def test_attempts_with_tls_read_the_files_of_authorities_once_until_they_c
         assert len(made) == attempts
         (tmp_path / "new.crt").write_bytes((tmp_path / "tls.crt").read_bytes())
         (tmp_path / "new.crt").rename(tmp_path / "tls.crt")
+
+
+async def test_why_a_redis_cannot_be_connected_to_is_said_once(caplog):
+    attempts = []
+
+    async def refuse(reader, writer):
+        attempts.append(await reader.readuntil(b"PING\r\n"))
+        writer.write(b"-WRONGPASS invalid username-password pair\r\n-NOAUTH Authentication required.\r\n")
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    address = Address.of(f"redis://:s3cret@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    async def find():
+        return address
+
+    link = RedisLink(find, "the Redis node 10.0.0.1:6379")
+    await link.start()
+    await until_so(lambda: len(attempts) >= 4)
+    await link.close()
+    server.close()
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "10.0.0.1:6379" in said
+    assert "WRONGPASS" in said
+    assert "s3cret" not in caplog.text
