@@ -129,10 +129,10 @@ class ClusterClient:
         connected = [each for each in (link, *self._replicas.get(link, ())) if each.connection is not None]
         return self._rng.choice(connected) if connected else link
 
-    async def run(self, wanted: Sequence[KeyCommands], until_s: float) -> list[Answer]:
+    async def run(self, wanted: Sequence[KeyCommands], until_s: float, given_s: float = 0.0) -> list[Answer]:
         """Send every key's commands to its node, all nodes at once, and follow redirections, until a monotonic time at most.
 
-        An answer for each, in their order."""
+        given_s: the time that the whole read has, for the nodes' breakers. An answer for each, in their order."""
         answers: list[Answer] = [ReadOutcome.NO_CONNECTION] * len(wanted)
         going = [_Unit(place, each, self.link_for(each.slot)) for place, each in enumerate(wanted)]
         for hop in range(_HOPS + 1):
@@ -142,7 +142,7 @@ class ClusterClient:
                     by_link.setdefault(unit.link, []).append(unit)
                 elif hop == 0:
                     self.refresh()
-            sent = [self._send(link, units, until_s) for link, units in by_link.items()]
+            sent = [self._send(link, units, until_s, given_s) for link, units in by_link.items()]
             replies = [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
             going = []
             for (link, units), reply in zip(by_link.items(), replies, strict=True):
@@ -155,7 +155,7 @@ class ClusterClient:
                     unit.link = unit.link or self.slots[unit.wanted.slot]
         return answers
 
-    async def _send(self, link: RedisLink, units: Sequence[_Unit], until_s: float) -> Replies:
+    async def _send(self, link: RedisLink, units: Sequence[_Unit], until_s: float, given_s: float) -> Replies:
         connection = link.connection
         if connection is None and any(
             unit.is_redirected for unit in units
@@ -168,10 +168,14 @@ class ClusterClient:
         if left_s <= 0:
             return ReadOutcome.TIMED_OUT
         raw, count = b"".join([unit.raw() for unit in units]), sum([unit.count() for unit in units])
-        return await self.ask(link, connection, raw, count, left_s)
+        had_s = given_s if left_s >= given_s / 2 else left_s  # what went by before is the read's own work
+        return await self.ask(link, connection, raw, count, left_s, had_s)
 
-    async def ask(self, link: RedisLink, connection: RedisConnection, raw: bytes, count: int, timeout_s: float) -> Replies:
-        """Ask one node, unless its breaker is open. A node that answers too late too often is left alone, and only it."""
+    async def ask(
+        self, link: RedisLink, connection: RedisConnection, raw: bytes, count: int, timeout_s: float, had_s: float
+    ) -> Replies:
+        """Ask one node, unless its breaker is open. A node that answers too late too often is left alone, and only it. had_s: the time
+        that it is judged by."""
         guard, limits, start_s = self._guards.get(link), self._limits, time.monotonic()
         ticket = guard.ask(start_s) if guard is not None else None
         if guard is not None and ticket is None:
@@ -189,7 +193,7 @@ class ClusterClient:
             now_s = time.monotonic()
             if type(replies) is list:
                 guard.succeeded(ticket, max(now_s - start_s - limits.late_s(), 0.0), now_s)
-            elif replies is ReadOutcome.TIMED_OUT and timeout_s >= limits.least_s and limits.late_s() <= timeout_s / 2:
+            elif replies is ReadOutcome.TIMED_OUT and had_s >= limits.least_s and limits.late_s() <= timeout_s / 2:
                 guard.failed(ticket, now_s - start_s, now_s)
             else:  # a lost connection is opened again, and a short time says nothing
                 guard.unused(ticket)

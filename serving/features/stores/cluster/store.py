@@ -79,7 +79,7 @@ class ClusterStore:
             if row is not None:
                 return [[row]]
         wanted = [key_commands(group, key) for group, asked in zip(prepared, keys, strict=True) for key in asked]
-        answers = iter(await self.client.run(wanted, until_s))
+        answers = iter(await self.client.run(wanted, until_s, timeout_s))
         found: list[list[Row]] = []
         failures: list[ReadOutcome] = []
         for group, asked in zip(prepared, keys, strict=True):
@@ -125,7 +125,7 @@ class ClusterStore:
         if link is None or link.connection is None:
             return None
         raw = b"%b$%d\r\n%b%b" % (group.head, len(key) + group.project_bytes, key, group.tail)
-        replies = await self.client.ask(link, link.connection, raw, 1, timeout_s)
+        replies = await self.client.ask(link, link.connection, raw, 1, timeout_s, timeout_s)
         if type(replies) is not list or type(reply := replies[0]) is not list:
             return None
         return reply, microseconds(*reply[group.cells :])
