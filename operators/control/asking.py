@@ -34,13 +34,11 @@ def request_of(
     )  # fmt: skip
 
 
-def wait_until_handled(
-    control: Control, name: str, request: VerbRequest, *, within_s: float = HANDLED_WITHIN_S
-) -> Record | None:
-    """The service once the request was handled; None if that takes too long."""
+def wait_until_handled(control: Control, name: str, request: VerbRequest, *, within_s: float | None = None) -> Record | None:
+    """The service once the request was handled; None if that takes longer than within_s (HANDLED_WITHIN_S)."""
     if control.caution() is not None:
         return None
-    until = time.monotonic() + within_s
+    until = time.monotonic() + (HANDLED_WITHIN_S if within_s is None else within_s)
     while time.monotonic() < until:
         record = control.read(name)
         if request.id in record.status.handled:

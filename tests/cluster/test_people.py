@@ -14,9 +14,9 @@ import typer.main
 from typer.testing import CliRunner
 
 from operators.api.crds import definitions
-from operators.cli import control_plane
 from operators.cli.console import CommandError
 from operators.cli.kubectl import app
+from operators.control import asking
 from tests import quick_yaml as yaml
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_world import ROOT, SSA, digest
@@ -136,9 +136,7 @@ def _until_granted(http: httpx.Client, namespace: str) -> None:
 @pytest.mark.parametrize("verb", MAY)
 @pytest.mark.parametrize("who", ROLES)
 def test_a_role_says_the_verbs_it_is_for_and_no_other(people, who, verb, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        control_plane, "_HANDLED_WITHIN_S", 0.0
-    )  # no operator runs: what is asked here is whether it may be said
+    monkeypatch.setattr(asking, "HANDLED_WITHIN_S", 0.0)  # no operator runs: what is asked here is whether it may be said
     options, allowed = MAY[verb]
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(_EXPERIMENT))
     options = [str(tmp_path / "experiment.yaml") if o == "EXPERIMENT" else o for o in options]
@@ -164,6 +162,18 @@ def test_a_role_says_the_verbs_it_is_for_and_no_other(people, who, verb, tmp_pat
         assert after == before
 
 
+@pytest.mark.parametrize("who", ROLES)
+def test_who_may_see_services_sees_them_on_one_screen(people, who):
+    name = people.service()
+    words = ["top", "--once", "--json", "--interval", "0.2", "--kubeconfig", str(people.kubeconfigs[who])]
+    done = CliRunner().invoke(app, words)
+    if who in SEES:
+        assert name in done.output, repr(done.exception)
+    else:
+        assert "is forbidden: User" in f"{done.output}{done.exception}"
+        assert name not in done.output
+
+
 def test_every_verb_has_its_rights_said():
     def words(command: Any, before: tuple[str, ...]) -> Iterator[str]:
         inner = getattr(command, "commands", None)
@@ -173,4 +183,4 @@ def test_every_verb_has_its_rights_said():
             yield from words(sub, (*before, name))
 
     every = {w.removeprefix("rollout ") for w in words(typer.main.get_command(app), ())}
-    assert every == MAY.keys() | SPEAK_TO_NO_CLUSTER
+    assert every == MAY.keys() | SPEAK_TO_NO_CLUSTER | {"top"}
