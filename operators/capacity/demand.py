@@ -46,6 +46,12 @@ class CapacityDemand:
                 raise CapacityError(f"{option} is {value:g}, expected {low:g} to {high:g}")
 
     @property
+    def reads_features(self) -> bool:
+        """Whether requests at the door have their features read. Where rows are kept near (`/near`), Redis is still sized for all reads:
+        after a start each row is read once more."""
+        return self.door.endswith(("/features", "/near"))
+
+    @property
     def mean_rate(self) -> float:
         """Events a second, over the day."""
         return self.events_per_day / DAY_S

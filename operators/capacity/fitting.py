@@ -1,7 +1,7 @@
 """From latencies at a few rates to what a request takes of a replica: the queue whose latencies are nearest. Pure.
 
-Processor time says how long a request keeps the loop if nothing interrupts it; the latencies say by how much more (caches, another
-process on the core), what is off the loop, and which pauses there are."""
+Processor time of the loop's thread says how long a request keeps the loop if nothing interrupts it. How long that thread waited for a
+core says how much more of the loop's time is gone. The latencies say what is off the loop, and which pauses there are."""
 
 import math
 from collections.abc import Sequence
@@ -12,68 +12,102 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.capacity.errors import CapacityError
-from operators.capacity.waiting import ReplicaWork, quantiles_s
+from operators.capacity.waiting import ReplicaWork, shares_within
 
 SCV: Final = 0.25
 """Of a service: requests of one kind differ little; what is rare and long is a pause."""
-QUANTILES: Final = (0.5, 0.99)
+QUANTILES: Final = (0.5, 0.9, 0.99)
 _MOST_PAUSED: Final = 0.4
-_HORIZON: Final = 3.0
-_START: Final = (1.3, 0.02, 0.002)
+_MOST_STRETCH: Final = 4.0
+_TIMES: Final = 28
+_STARTS: Final = ((1.2, 0.02, 0.002), (1.1, 0.05, 0.02))
+"""Stretch of a service, share and length of pauses, from which the search begins: with short pauses, and with long ones."""
+_EVALUATIONS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class RateSample:
-    """An open load of Poisson arrivals: requests a second, the processor time of the replica for each second, p50 and p99 in seconds."""
+    """An open load of Poisson arrivals: requests a second, the latencies of `QUANTILES` in seconds, and for each second how long the
+    loop's thread had a core (busy) and how long it waited for one (waited; None: not known)."""
 
     rate: float
     busy: float
-    p50_s: float
-    p99_s: float
+    took_s: tuple[float, float, float]
+    waited: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _RateMedians:
+    """The rounds at one rate. Each figure is their median by itself: a round that a stall upset moves none by much."""
+
+    rate: float
+    busy: float
+    took_s: tuple[float, ...]
+    occupied: float | None
 
 
 def busy_s_of(samples: Sequence[RateSample]) -> float:
-    """Processor seconds of one more request: the slope of the processor's time over the rate, by least squares, so that what the replica
-    does without requests does not count. Raises CapacityError for fewer than two rates, or if it does not grow."""
-    rates = np.array([s.rate for s in samples])
-    if len(set(rates.tolist())) < 2:
+    """Seconds of the loop's thread for one more request: the slope of its time over the rate, by least squares over the medians of the
+    rounds, so that what it does without requests does not count. Raises CapacityError for fewer than two rates, or if it does not grow."""
+    return _slope(_medians(samples))
+
+
+def fit(samples: Sequence[RateSample]) -> ReplicaWork:
+    """The work whose queue has the nearest latencies. samples: of any number of rounds, each with the same rates.
+
+    Of the rounds at a rate the medians count, and the distance is that of logarithms, not of squares. So one bad round of several says
+    nothing, and one bad rate little. Raises CapacityError as `busy_s_of`, or if a latency is not above 0."""
+    from scipy.optimize import minimize  # a second to import; a plan needs no fit
+
+    if any(not took_s > 0 for sample in samples for took_s in sample.took_s):
+        raise CapacityError("a latency is not above 0; measure again")
+    medians = _medians(samples)
+    busy_s = _slope(medians)
+    least_s = min(one.took_s[0] for one in medians)
+    options, found = {"maxfev": _EVALUATIONS, "xatol": 0.005, "fatol": 1e-4}, []
+    for start in _STARTS:
+        begin = [math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)]
+        found.append(minimize(_distance, begin, args=(busy_s, medians), method="Nelder-Mead", options=options))
+    return _work(min(found, key=lambda one: float(one.fun)).x, busy_s)
+
+
+def _medians(samples: Sequence[RateSample]) -> list[_RateMedians]:
+    found = []
+    for rate in sorted({s.rate for s in samples}):
+        here = [s for s in samples if s.rate == rate]
+        took_s = tuple(np.median([s.took_s for s in here], axis=0).tolist())
+        occupied = [s.busy + s.waited for s in here if s.waited is not None]
+        busy = float(np.median([s.busy for s in here]))
+        found.append(_RateMedians(rate, busy, took_s, float(np.median(occupied)) if occupied else None))
+    return found
+
+
+def _slope(medians: Sequence[_RateMedians]) -> float:
+    if len(medians) < 2:
         raise CapacityError("the time of a request needs loads of two rates or more; measure more rates")
-    slope = float(np.polyfit(rates, np.array([s.busy for s in samples]), 1)[0])
+    slope = float(np.polyfit([m.rate for m in medians], [m.busy for m in medians], 1)[0])
     if slope <= 0:
         raise CapacityError("the processor time did not grow with the rate; measure longer, on a quieter machine")
     return slope
 
 
-def fit(samples: Sequence[RateSample]) -> ReplicaWork:
-    """The work whose queue has the nearest p50 and p99, by the distance of their logarithms: one load that a stall upset says little.
-
-    Raises CapacityError as `busy_s_of`, or if a latency is not above 0."""
-    from scipy.optimize import minimize  # a second to import; a plan needs no fit
-
-    busy_s = busy_s_of(samples)
-    if min(min(s.p50_s, s.p99_s) for s in samples) <= 0:
-        raise CapacityError("a latency is not above 0; measure again")
-    least = min(s.p50_s for s in samples)
-    start = [math.log(v) for v in (max(least - busy_s, least / 10), *_START)]
-    found = minimize(
-        _distance, start, args=(busy_s, samples), method="Nelder-Mead", options={"maxfev": 250, "xatol": 0.01, "fatol": 1e-4}
-    )
-    return _work(found.x, busy_s)
-
-
 def _work(logs: NDArray[np.float64], busy_s: float) -> ReplicaWork:
     delay_s, stretch, paused, pause_s = (math.exp(min(v, 50.0)) for v in logs.tolist())
-    stretch, paused = min(max(stretch, 1.0), 10.0), min(paused, _MOST_PAUSED)
+    stretch, paused = min(max(stretch, 1.0), _MOST_STRETCH), min(paused, _MOST_PAUSED)
     pause_s = min(max(pause_s, 1e-4), 1.0)
     return ReplicaWork(busy_s * stretch, SCV, delay_s, paused / pause_s, pause_s)
 
 
-def _distance(logs: NDArray[np.float64], busy_s: float, samples: Sequence[RateSample]) -> float:
+def _distance(logs: NDArray[np.float64], busy_s: float, medians: Sequence[_RateMedians]) -> float:
     work, total = _work(logs, busy_s), 0.0
-    for sample in samples:
-        measured = (sample.p50_s, sample.p99_s)
-        horizon_s = _HORIZON * max(measured)
-        for one, expected in zip(quantiles_s(work, sample.rate, QUANTILES, horizon_s), measured, strict=True):
-            total += abs(math.log(min(one, horizon_s) / expected))
-    excess = max(-float(logs[1]), 0.0) + max(float(logs[2]) - math.log(_MOST_PAUSED), 0.0)
-    return total + excess  # outside the range of a value it changes nothing else
+    for one in medians:
+        times = np.geomspace(one.took_s[0] / 4, one.took_s[-1] * 4, _TIMES)
+        shares = np.maximum.accumulate(shares_within(work, one.rate, times))
+        for quantile, measured in zip(QUANTILES, one.took_s, strict=True):
+            total += abs(float(np.interp(quantile, shares, np.log(times))) - math.log(measured))
+        if one.occupied:
+            total += abs(math.log(work.busy(one.rate) / one.occupied))
+    excess = max(-float(logs[1]), float(logs[1]) - math.log(_MOST_STRETCH), 0.0)
+    return (
+        total + excess + max(float(logs[2]) - math.log(_MOST_PAUSED), 0.0)
+    )  # outside the range of a value it changes nothing else

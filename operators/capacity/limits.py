@@ -79,10 +79,15 @@ LIMITS: Final = (
 """The bounds that a plan may reach, with where each comes from."""
 
 
-def bites(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factor: float = 1.0) -> tuple[Bite, ...]:
-    """Every resource at `factor` times the events, the most used first. Entities grow with the events. Raises CapacityError."""
-    here = sizes(_times(demand, factor), figures, platform)
-    found = [Bite(one, one.used(here, platform) / one.limit, _reached_at(one, demand, figures, platform)) for one in LIMITS]
+def bites(
+    demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factor: float = 1.0, steps: int = 0
+) -> tuple[Bite, ...]:
+    """Every resource at `factor` times the events, the most used first. Entities grow with the events. steps: as of the plan. Raises
+    CapacityError."""
+    here = sizes(_times(demand, factor), figures, platform, "value", steps)
+    found = [
+        Bite(one, one.used(here, platform) / one.limit, _reached_at(one, demand, figures, platform, steps)) for one in LIMITS
+    ]
     return tuple(sorted(found, key=lambda b: -b.used))
 
 
@@ -91,11 +96,13 @@ def _times(demand: CapacityDemand, factor: float) -> CapacityDemand:
     return replace(demand, events_per_day=max(events, 1.0), entities=min(demand.entities * factor, 1e12))
 
 
-def _reached_at(one: ResourceLimit, demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform) -> float:
+def _reached_at(
+    one: ResourceLimit, demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, steps: int
+) -> float:
     """Events a day at which the resource is used up, found by halving the exponent; infinite if never below MOST_EVENTS."""
 
     def is_over(factor: float) -> bool:
-        return one.used(sizes(_times(demand, factor), figures, platform), platform) > one.limit
+        return one.used(sizes(_times(demand, factor), figures, platform, "value", steps), platform) > one.limit
 
     low, high = 1e-6, MOST_EVENTS / demand.events_per_day
     if not is_over(high):

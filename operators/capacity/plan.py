@@ -12,6 +12,7 @@ from operators.capacity.demand import CapacityDemand
 from operators.capacity.errors import CapacityError
 from operators.capacity.figures import PlanFigures
 from operators.capacity.sizes import GB, CapacitySizes, month_bytes, serving_sizes, sizes
+from operators.capacity.waiting import STEP
 
 HOURS_A_MONTH: Final = 730.0
 _OF_REPLICAS: Final = ("serving/", "operator/", "network/", "all/", "cost/")
@@ -36,25 +37,28 @@ class PlannedFigure:
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What a demand takes. sizes: by the measured values; least: by the lower bounds of all figures."""
+    """What a demand takes. sizes: by the measured values; least: by the lower bounds of all figures. steps: by which the rate of a replica
+    is below the highest."""
 
     demand: CapacityDemand
     sizes: CapacitySizes
     least: CapacitySizes
     lines: tuple[PlannedFigure, ...]
+    steps: int = 0
 
     def line(self, name: str) -> PlannedFigure:
         """The line of this name. Raises KeyError."""
         return {line.name: line for line in self.lines}[name]
 
 
-def plan(demand: CapacityDemand, figures: PlanFigures, assumptions: CapacityAssumptions) -> CapacityPlan:
-    """Compute it. Raises CapacityError if there is none."""
+def plan(demand: CapacityDemand, figures: PlanFigures, assumptions: CapacityAssumptions, steps: int = 0) -> CapacityPlan:
+    """Compute it. steps: by which the rate of a replica is below the highest, because the simulation asks for it. Raises CapacityError if
+    there is none."""
     platform = assumptions.platform
-    value, least = sizes(demand, figures, platform), sizes(demand, figures, platform, "low")
-    most, is_bounded = _most(demand, figures, platform)
+    value, least = (sizes(demand, figures, platform, bound, steps) for bound in ("value", "low"))  # type: ignore[arg-type]
+    most, is_bounded = _most(demand, figures, platform, steps)
     lines: tuple[PlannedFigure, ...] = (
-        *_serving(demand, value, least, most, platform),
+        *_serving(demand, value, least, most, platform, steps),
         *_doors(demand, figures, platform),
         *_stores(demand, figures, value, least, most, platform),
         *_records(demand, figures, value, least, most),
@@ -63,17 +67,17 @@ def plan(demand: CapacityDemand, figures: PlanFigures, assumptions: CapacityAssu
     )
     if not is_bounded:
         lines = tuple(replace(one, high=math.inf) if one.name.startswith(_OF_REPLICAS) else one for one in lines)
-    return CapacityPlan(demand, value, least, lines)
+    return CapacityPlan(demand, value, least, lines, steps)
 
 
-def _most(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform) -> tuple[CapacitySizes, bool]:
+def _most(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, steps: int) -> tuple[CapacitySizes, bool]:
     """The sizes with the upper bounds of all figures, and whether there are: those of a busy machine may allow no rate at all.
     Then the queue of the door is the measured one."""
     try:
-        return sizes(demand, figures, platform, "high"), True
+        return sizes(demand, figures, platform, "high", steps), True
     except CapacityError:
         high = msgspec.structs.replace(figures.at("high"), doors=figures.at("value").doors)
-        return sizes(demand, high, platform), False
+        return sizes(demand, high, platform, "value", steps), False
 
 
 def _of(
@@ -89,12 +93,14 @@ def _of(
 
 
 def _serving(
-    demand: CapacityDemand, v: CapacitySizes, low: CapacitySizes, high: CapacitySizes, platform: CapacityPlatform
+    demand: CapacityDemand, v: CapacitySizes, low: CapacitySizes, high: CapacitySizes, platform: CapacityPlatform, steps: int
 ) -> Iterator[PlannedFigure]:
     three, door = (v, low, high), f"doors.{demand.door}"
     peak = f"{demand.events_per_day:,.0f} events / 86,400 s x peak {demand.peak_factor:g} x bursts {demand.burst_factor:g}"
     yield _of("peak/events", lambda _: demand.peak_rate, three, "1/s", peak)
     queue = f"highest rate at which 99 % of requests take at most {demand.p99_s * 1000:g} ms (M/G/1), at most 80 % busy"
+    if steps:
+        queue += f", x {STEP**steps:.2f} so that the simulation holds"
     inputs = tuple(f"{door}.{name}" for name in ("busy_s", "busy_scv", "delay_s", "pause_per_s", "pause_s"))
     yield _of("serving/rate of a replica", lambda s: s.serving.rate, three, "1/s", queue, *inputs)
     needed = f"{demand.door_rate:,.0f}/s / {v.serving.rate:,.0f}/s = {v.serving.needed:,.1f}"

@@ -9,7 +9,7 @@ from operators.capacity.assumptions import CapacityPlatform
 from operators.capacity.demand import DAY_S, CapacityDemand
 from operators.capacity.errors import CapacityError
 from operators.capacity.figures import Bound, DoorWork, PlanFigures
-from operators.capacity.waiting import highest_rate
+from operators.capacity.waiting import planned_rate
 
 GB = 1e9
 
@@ -72,13 +72,15 @@ class CapacitySizes:
     cores: float
 
 
-def sizes(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, bound: Bound = "value") -> CapacitySizes:
-    """Compute. Raises CapacityError if the latency cannot be had at any rate, or a replica fits no node."""
+def sizes(
+    demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, bound: Bound = "value", steps: int = 0
+) -> CapacitySizes:
+    """Compute. steps: by which the rate of a replica is below the highest (`planned_rate`). Raises CapacityError if the
+    latency cannot be had at any rate, or a replica fits no node."""
     certain = figures.at(bound)
     door = certain.door(demand.door)
-    placed = serving_sizes(demand.door_rate, demand, door, certain, platform)
-    has_features = demand.door.endswith("/features")
-    reads = demand.peak_rate if has_features else demand.stream_rate
+    placed = serving_sizes(demand.door_rate, demand, door, certain, platform, steps)
+    reads = demand.peak_rate if demand.reads_features else demand.stream_rate
     store = _store(demand, certain, platform, reads)
     stream = _stream(demand, certain, platform)
     record = _records(demand, certain)
@@ -95,10 +97,10 @@ def sizes(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatfo
 
 
 def serving_sizes(
-    rate: float, demand: CapacityDemand, door: DoorWork, figures: PlanFigures, platform: CapacityPlatform
+    rate: float, demand: CapacityDemand, door: DoorWork, figures: PlanFigures, platform: CapacityPlatform, steps: int = 0
 ) -> ServingSizes:
     """The replicas that answer `rate` requests a second at a door. Raises CapacityError."""
-    one = highest_rate(door.replica(), demand.p99_s)
+    one = planned_rate(door.replica(), demand.p99_s, steps)
     if one <= 0:
         alone_ms = (door.busy_s.value + door.delay_s.value) * 1000
         raise CapacityError(

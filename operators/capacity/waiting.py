@@ -1,10 +1,12 @@
-"""How long a request takes in one replica at a rate: an M/G/1 queue, computed to its whole distribution. Pure.
+"""How long a request takes in one replica at a rate: an M/G/1 queue with pauses, computed to its whole distribution. Pure.
 
 A replica answers on one event loop, so it is one server with one queue. Requests come by a Poisson process. Beside them come pauses
-(garbage collection, another process on the core), which are work that nobody asked for. What a request finds waiting is the
-stationary work of both, by the Pollaczek-Khinchine formula: a geometric number of residual services. Its generating function is
-inverted on a lattice (Abate and Whitt 1992, Operations Research Letters 12(4)), so p99 needs no approximation of the tail. Source of the
-formula: Kleinrock (1975), Queueing Systems I, 5.6; that Poisson arrivals see time averages: Wolff (1982), Operations Research 30(2)."""
+(garbage collection, another process on the core), which are work that nobody asked for and that is done before all other. What a
+request finds waiting is the stationary work of both (Pollaczek-Khinchine). The time until this work and its own are done is a delay
+busy period of the pauses: each pause that comes meanwhile puts it off, and so do the pauses that come during pauses. All of this has a
+Laplace transform in closed form, which is inverted by a Fourier series whose tail is summed by Euler's method, so p99 needs no
+approximation of the tail. Sources: Kleinrock (1975), Queueing Systems I, 5.6 and 5.8; Abate and Whitt (1995), ORSA Journal on Computing
+7(1); that Poisson arrivals see time averages: Wolff (1982), Operations Research 30(2)."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +17,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS_A_SERVICE: Final = 8
-"""Lattice points in a mean service."""
-MOST_STEPS: Final = 4096
-"""Lattice points at most: what is beyond the last of them is computed with longer steps."""
-_LONGER_STEPS: Final = (1, 4, 16, 64)
-_HORIZON_STEPS: Final = 512
-_DIGITS: Final = 9
-"""How small the error of the inversion is, as a power of ten."""
 MOST_BUSY: Final = 0.8
 """Share of a replica's time that may be planned for; above it a small error of a figure is a large one of the wait."""
+STEP: Final = 0.97
+"""Of rates that are planned: each is so much of the one above it."""
+_DECAY: Final = 18.4
+"""The error of the series by its period is exp(-_DECAY), 1e-8."""
+_TERMS: Final = 80
+_EULER: Final = 14
+"""Terms of the series, and partial sums after them that are averaged by binomial weights."""
+_LEAST_S: Final = 1e-6
+_POINTS: Final = 48
+"""Times at which a distribution is computed at once, in a search for a quantile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class ReplicaWork:
     """What one request takes of one replica, and what interrupts it.
 
     busy_s: mean time on the loop. busy_scv: squared coefficient of variation of that time, 0 to 1. delay_s: time off the loop (network,
-    the store's answer), during which others are served. pause_per_s, pause_s: how often the loop stands still, and mean length.
-    Raises ValueError for a value outside its range."""
+    the store's answer), during which others are served. pause_per_s, pause_s: how often the loop stands still, and mean length; the length
+    is exponential. Raises ValueError for a value outside its range."""
 
     busy_s: float
     busy_scv: float = 0.25
@@ -63,68 +67,86 @@ class ReplicaWork:
         return self.busy_s * (1 - math.sqrt(self.busy_scv))
 
 
-def within(work: ReplicaWork, rate: float, target_s: float, enough: float = 1.0) -> float:
-    """Share of requests that are answered within the target at this rate (1/s); 0 where the queue grows without end.
-
-    enough: a share above which nobody asks how much more it is."""
-    if work.busy(rate) >= 1:
-        return 0.0
-    left, found = _left(work, target_s), 0.0
-    for longer in _LONGER_STEPS:
-        step = work.busy_s / STEPS_A_SERVICE * longer
-        place = min(left / step, MOST_STEPS) - 0.5  # a share counts what is less than half a step beyond its own
-        if place < 0:
-            break
-        below, part = int(place), place % 1
-        shares = _times(work, rate, step, below + 1)
-        found = max(found, float(shares[below] + (shares[below + 1] - shares[below]) * part))
-        if left <= step * MOST_STEPS or found >= enough:
-            break
+def shares_within(work: ReplicaWork, rate: float, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares of requests that are answered within these times, shape (n,) as the times; all 0 where the queue grows without end."""
+    left = np.asarray(times_s, dtype=np.float64) - work.delay_s
+    found = np.zeros(left.shape)
+    can_be = left >= max(work.fixed_s, _LEAST_S)
+    if work.busy(rate) >= 1 or not can_be.any():
+        return found
+    at = left[can_be][:, None]
+    count = np.arange(_TERMS + _EULER + 1)
+    s: NDArray[np.complex128] = np.asarray((_DECAY + 2j * math.pi * count) / (2 * at), dtype=np.complex128)
+    terms = (_took(work, rate, s) / s).real * np.where(count % 2, -1.0, 1.0)
+    terms[:, 0] /= 2
+    sums = np.cumsum(terms, axis=1)[:, _TERMS:]
+    weights = np.array([math.comb(_EULER, k) for k in range(_EULER + 1)]) / 2.0**_EULER
+    found[can_be] = np.clip(math.exp(_DECAY / 2) / at[:, 0] * (sums @ weights), 0.0, 1.0)
     return found
+
+
+def within(work: ReplicaWork, rate: float, target_s: float) -> float:
+    """Share of requests that are answered within the target at this rate (1/s); 0 where the queue grows without end."""
+    return float(shares_within(work, rate, np.array([target_s]))[0])
 
 
 def quantile_s(work: ReplicaWork, rate: float, quantile: float = 0.99) -> float:
     """The time within which this share of requests is answered; infinite where the queue grows without end."""
+    return quantiles_s(work, rate, (quantile,))[0]
+
+
+def quantiles_s(work: ReplicaWork, rate: float, quantiles: Sequence[float]) -> tuple[float, ...]:
+    """Times within which these shares of requests are answered; infinite where the queue grows without end."""
     if work.busy(rate) >= 1:
-        return math.inf
-    step = work.busy_s / STEPS_A_SERVICE
-    for longer in _LONGER_STEPS:
-        shares = _times(work, rate, step * longer, MOST_STEPS)
-        at = int(np.searchsorted(shares, quantile))
-        if at < len(shares):
-            before = float(shares[at - 1]) if at else 0.0
-            part = (quantile - before) / max(float(shares[at]) - before, 1e-12)
-            return work.delay_s + (at - 0.5 + part) * step * longer / (1 - work.paused)
-    return math.inf
+        return (math.inf,) * len(quantiles)
+    low_s = max(work.fixed_s, _LEAST_S)
+    high_s = low_s + 20 * (mean_wait_s(work, rate) + work.busy_s) / (1 - work.paused)
+    while within(work, rate, work.delay_s + high_s) < max(quantiles):
+        high_s *= 4
+    times = np.geomspace(low_s, high_s, _POINTS)
+    shares = _rising(shares_within(work, rate, work.delay_s + times))
+    return tuple(_one_quantile(work, rate, q, times, shares) for q in quantiles)
+
+
+def _one_quantile(
+    work: ReplicaWork, rate: float, quantile: float, times: NDArray[np.float64], shares: NDArray[np.float64]
+) -> float:
+    """Between two of the times: found there again, at times that are nearer to each other."""
+    at = int(np.searchsorted(shares, quantile))
+    if at == 0:
+        return work.delay_s + float(times[0])
+    finer = np.linspace(times[at - 1], times[min(at, len(times) - 1)], _POINTS // 2)
+    found = _rising(shares_within(work, rate, work.delay_s + finer))
+    return work.delay_s + float(np.interp(quantile, found, finer))
+
+
+def _rising(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.maximum.accumulate(shares)
+    return found
 
 
 @lru_cache(maxsize=256)
 def highest_rate(work: ReplicaWork, target_s: float, quantile: float = 0.99, *, most_busy: float = MOST_BUSY) -> float:
     """Requests a second that one replica answers within the target at this quantile; 0 if not even a request alone is."""
     low, high = 0.0, max((most_busy - work.paused) / work.busy_s, 0.0)
-    if high == 0 or within(work, 0.0, target_s, quantile) < quantile:
+    if high == 0 or within(work, 0.0, target_s) < quantile:
         return 0.0
-    if within(work, high, target_s, quantile) >= quantile:
+    if within(work, high, target_s) >= quantile:
         return high
     for _ in range(24):
         middle = (low + high) / 2
-        low, high = (middle, high) if within(work, middle, target_s, quantile) >= quantile else (low, middle)
+        low, high = (middle, high) if within(work, middle, target_s) >= quantile else (low, middle)
     return low
 
 
-def quantiles_s(work: ReplicaWork, rate: float, quantiles: Sequence[float], horizon_s: float) -> tuple[float, ...]:
-    """Times within which these shares of requests are answered, up to a horizon; infinite beyond it."""
-    if work.busy(rate) >= 1:
-        return (math.inf,) * len(quantiles)
-    step = horizon_s / _HORIZON_STEPS
-    shares = _times(work, rate, step, _HORIZON_STEPS)
-    found = []
-    for quantile in quantiles:
-        at = int(np.searchsorted(shares, quantile))
-        before = float(shares[at - 1]) if at else 0.0
-        part = (quantile - before) / max(float(shares[at]) - before, 1e-12) if at < len(shares) else math.inf
-        found.append(work.delay_s + max(at - 0.5 + part, 0.0) * step / (1 - work.paused))
-    return tuple(found)
+def planned_rate(work: ReplicaWork, target_s: float, steps: int = 0) -> float:
+    """The highest rate, down to the next of the steps of `STEP` below the busiest a replica may be, and `steps` further down; 0 if there is
+    none. The steps are the same for every target, so what was simulated at a rate holds for each."""
+    one = highest_rate(work, target_s)
+    if one <= 0:
+        return 0.0
+    most = (MOST_BUSY - work.paused) / work.busy_s
+    return most * float(STEP ** (math.ceil(math.log(one / most) / math.log(STEP) - 1e-6) + steps))
 
 
 def mean_wait_s(work: ReplicaWork, rate: float) -> float:
@@ -135,53 +157,20 @@ def mean_wait_s(work: ReplicaWork, rate: float) -> float:
     return (rate * second + work.pause_per_s * 2 * work.pause_s**2) / (2 * (1 - work.busy(rate)))
 
 
-def _left(work: ReplicaWork, target_s: float) -> float:
-    """Of the target, what wait and service may take: pauses come meanwhile too."""
-    return (target_s - work.delay_s) * (1 - work.paused)
+def _took(work: ReplicaWork, rate: float, s: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """The transform of a request's time: of the work before it and its own, each unit of it put off by the busy periods of pauses."""
+    put_off = s + work.pause_per_s * (1 - _busy_period(work, s))
+    service = np.exp(-put_off * work.fixed_s) / (1 + put_off * (work.busy_s - work.fixed_s))
+    pause = 1 / (1 + put_off * work.pause_s)
+    waits = (1 - work.busy(rate)) * put_off / (put_off - rate * (1 - service) - work.pause_per_s * (1 - pause))
+    found: NDArray[np.complex128] = waits * service
+    return found
 
 
-def _times(work: ReplicaWork, rate: float, step: float, steps: int) -> NDArray[np.float64]:
-    """Shares of requests whose wait and service are at most 0, 1, ... steps; shape (steps + 1,)."""
-    edges: NDArray[np.float64] = (np.arange(steps + 2, dtype=np.float64) - 0.5) * np.float64(step)
-    waited = _compound(rate, work, edges)
-    served = np.diff(_service(work, edges), prepend=0.0)[1:]
-    found: NDArray[np.float64] = np.cumsum(_convolved(waited, served))
-    return np.minimum(found, 1.0)
-
-
-def _convolved(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    size = 1 << (2 * len(a) - 1).bit_length()
-    product: NDArray[np.float64] = np.fft.irfft(np.fft.rfft(a, size) * np.fft.rfft(b, size), size)[: len(a)]
-    return np.maximum(product, 0.0)
-
-
-def _service(work: ReplicaWork, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distribution of a service."""
-    random_s = work.busy_s - work.fixed_s
-    beyond = np.maximum(at - work.fixed_s, 0.0)
-    found = np.where(at >= work.fixed_s, -np.expm1(-beyond / random_s) if random_s > 0 else 1.0, 0.0)
-    return np.asarray(found, dtype=np.float64)
-
-
-def _compound(rate: float, work: ReplicaWork, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of the waiting work, rounded to whole steps; shape (len(edges) - 1,)."""
-    residual = np.diff(_residual(rate, work, np.maximum(edges, 0.0)))
-    count = len(residual)
-    size = 1 << (2 * count - 1).bit_length()
-    radii = 10.0 ** (-_DIGITS / size * np.arange(count))
-    transform = np.fft.rfft(residual * radii, size)
-    found: NDArray[np.float64] = np.fft.irfft((1 - work.busy(rate)) / (1 - transform), size)[:count] / radii
-    return np.maximum(found, 0.0)
-
-
-def _residual(rate: float, work: ReplicaWork, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Busy share times the distribution of a residual service: the integral of what is longer, of requests and pauses."""
-    random_s = work.busy_s - work.fixed_s
-    beyond = np.maximum(at - work.fixed_s, 0.0)
-    of_services = np.minimum(at, work.fixed_s)
-    if random_s > 0:
-        of_services = of_services - random_s * np.expm1(-beyond / random_s)
-    found = rate * of_services
-    if work.paused > 0:
-        found = found - work.pause_per_s * work.pause_s * np.expm1(-at / work.pause_s)
-    return np.asarray(found, dtype=np.float64)
+def _busy_period(work: ReplicaWork, s: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """The transform of a pause with all pauses that come during it: a busy period of M/M/1 (Kleinrock 5.8)."""
+    if not work.paused:
+        return np.ones_like(s)
+    total = 1 + work.paused + s * work.pause_s
+    found: NDArray[np.complex128] = 2 / (total + np.sqrt(total * total - 4 * work.paused))
+    return found

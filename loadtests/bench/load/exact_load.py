@@ -1,9 +1,9 @@
 """Open-loop HTTP load that sends to the microsecond, and costs the machine little: sockets and `select`, without an event loop.
 
-`python -m loadtests.bench.load.exact_load PORT RATE SECONDS CLIENTS PATH BODIES` prints one JSON line. As in `open_load`, arrivals are a
-Poisson process over kept connections, and the latency of a request counts from when it was due. There, the timers of uvloop have a
-resolution of a millisecond: requests leave in clumps, up to a millisecond late, and a server that is woken for five at once has less
-to do for each. Here each request leaves when it is due, so what a single arrival costs and waits is in the figures."""
+`python -m loadtests.bench.load.exact_load PORT RATE SECONDS CLIENTS PATH BODIES [SEED]` prints one JSON line. As in `open_load`,
+arrivals are a Poisson process over kept connections, and the latency of a request counts from when it was due. There, the timers of
+uvloop have a resolution of a millisecond: requests leave in clumps, up to a millisecond late, and a server that is woken for five at
+once has less to do for each. Here each request leaves when it is due, so what a single arrival costs and waits is in the figures."""
 
 import ctypes
 import select
@@ -31,12 +31,15 @@ _PR_SET_TIMERSLACK: Final = 29
 _READ_BYTES: Final = 65536
 
 
-def load_exactly(port: int, path: str, bodies: Path, *, rate: float, clients: int, duration_s: float) -> OpenSample:
-    """Measure in a process of its own. Raises BenchError if requests failed or the generator was the bottleneck."""
-    arguments = (port, rate, duration_s, clients, path, bodies)
-    return checked(
-        OpenSample(**json_of("loadtests.bench.load.exact_load", *arguments, duration_s=duration_s + GRACE_S)), port, rate
-    )
+def load_exactly(
+    port: int, path: str, bodies: Path, *, rate: float, clients: int, duration_s: float,
+    seed: int | None = None, most_failed: float = 0.0,
+) -> OpenSample:  # fmt: skip
+    """Measure in a process of its own. seed: of the arrivals; without one, those of a rate are always the same. most_failed: share of the
+    requests that may fail. Raises BenchError if more failed, or the generator was the bottleneck."""
+    arguments = (port, rate, duration_s, clients, path, bodies, *([] if seed is None else [seed]))
+    found = OpenSample(**json_of("loadtests.bench.load.exact_load", *arguments, duration_s=duration_s + GRACE_S))
+    return checked(found, port, rate, most_failed=most_failed)
 
 
 class _Channel:
@@ -64,11 +67,13 @@ class _Channel:
         return int(buffer[9:12])
 
 
-def drive(port: int, rate: float, duration_s: float, clients: int, requests: Sequence[bytes]) -> OpenSample:
+def drive(
+    port: int, rate: float, duration_s: float, clients: int, requests: Sequence[bytes], seed: int | None = None
+) -> OpenSample:
     """Send the load until everything is answered. Raises BenchError if a connection is lost or the server is far too late."""
     with ExitStack() as stack:
         idle = [_Channel(_connected(stack, port)) for _ in range(clients)]
-        return _drive(idle, [*arrivals(rate, duration_s, seed=int(rate))], requests, port)
+        return _drive(idle, [*arrivals(rate, duration_s, seed=int(rate) if seed is None else seed)], requests, port)
 
 
 def _connected(stack: ExitStack, port: int) -> socket.socket:
@@ -105,18 +110,18 @@ def _drive(idle: list[_Channel], due_s: Sequence[float], requests: Sequence[byte
                 busy.discard(channel)
                 idle.append(channel)
     lasted_s, cpu_s = clock() - start, time.process_time() - cpu_s
-    p50, p99, p999 = (float(p) * 1000 for p in np.percentile(took or [0.0], [50, 99, 99.9]))
+    p50, p90, p99, p999 = (float(p) * 1000 for p in np.percentile(took or [0.0], [50, 90, 99, 99.9]))
     late_p99 = float(np.percentile(schedule.late or [0.0], 99)) * 1000
-    return OpenSample(p50, p99, p999, len(took) / lasted_s, len(took) - failed, failed, late_p99, cpu_s / lasted_s)
+    return OpenSample(p50, p90, p99, p999, len(took) / lasted_s, len(took) - failed, failed, late_p99, cpu_s / lasted_s)
 
 
 def main(argv: list[str]) -> int:
     """Run the generator from the command line and print its JSON line."""
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS)
-    port, rate, duration_s, clients, path, bodies = argv
+    port, rate, duration_s, clients, path, bodies, *seed = argv
     requests = [http_post(int(port), path, body) for body in Path(bodies).read_bytes().splitlines()]
     try:
-        found = drive(int(port), float(rate), float(duration_s), int(clients), requests)
+        found = drive(int(port), float(rate), float(duration_s), int(clients), requests, int(seed[0]) if seed else None)
     except (BenchError, OSError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 1

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import simpy
 
+from operators.capacity.errors import CapacityError
 from operators.capacity.figures import PlanFigures
 from operators.capacity.plan import CapacityPlan
 from operators.capacity.simulation.scenarios import FaultTimes, SimScenario
@@ -23,6 +24,7 @@ SETTLE_S: Final = 0.5
 NOISE: Final = 1.1
 """A p99 of a few seconds of simulated requests varies; it may exceed the target by this."""
 MOST_REFUSED: Final = 0.001
+MOST_OVER: Final = 30
 _LEAST_OF_ONE_ZONE: Final = 6
 """Replicas that stand for a plan of one zone, so that a node is a part of them."""
 _BLOCK: Final = 8192
@@ -76,7 +78,8 @@ def simulate_plan(
     budget: int = 100_000,
     times: FaultTimes | None = None,
 ) -> SimOutcome:
-    """Run one scenario. budget: about how many requests are simulated at most."""
+    """Run one scenario. budget: about how many requests are simulated at most; one replica in each zone may take more. Raises CapacityError
+    where these take MOST_OVER times as many."""
     run = _Run(plan, figures, scenario, seed, budget, times or FaultTimes())
     run.go()
     return run.outcome()
@@ -96,6 +99,11 @@ class _Run:
         in_zone = max(1, min(placed.replicas // demand.zones, max(int(most / demand.zones), least)))
         self.share = min(in_zone * demand.zones / max(placed.replicas, 1), 1.0)
         self.rate = demand.door_rate * self.share
+        if self.rate * scenario.end_s > MOST_OVER * budget:
+            raise CapacityError(
+                f"--simulate-s {scenario.end_s:g}: the least part of the plan is sent {self.rate * scenario.end_s:,.0f} requests, more "
+                f"than {MOST_OVER} times --budget {budget}; simulate a shorter time, or give a greater budget"
+            )
         work = figures.door(demand.door).replica()
         lost_with_node = max(1, round(min(placed.replicas_per_node, placed.replicas / max(placed.nodes, 1)) * self.share))
         self.replicas = [
@@ -104,7 +112,7 @@ class _Run:
             for at in range(in_zone)
         ]
         self.delay_s = work.delay_s
-        self.shards = max(plan.sizes.store.shards, 1) if demand.door.endswith("/features") else 0
+        self.shards = max(plan.sizes.store.shards, 1) if demand.reads_features else 0
         self.asked = list(self.replicas)
         self.shard_is_lost = self.shard_stalls = False
         count = int(scenario.end_s / WINDOW_S + 0.5)

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from operators.capacity.assumptions import CapacityAssumptions
     from operators.capacity.demand import CapacityDemand
     from operators.capacity.figures import PlanFigures
-    from operators.capacity.plan import CapacityPlan
-    from operators.capacity.simulation.run import SimOutcome
+    from operators.capacity.simulation.sizing import SizedPlan
 
 FACTORS: Final = (1.0, 10.0, 100.0)
 _MOST_BYTES: Final = 1_000_000
@@ -68,7 +67,6 @@ def capacity(
 
     Every size has its formula, the measured figures it comes from, and bounds. The figures are those of the machine that the file names."""
     from operators.capacity.demand import CapacityDemand, peak_of
-    from operators.capacity.plan import plan
     from operators.capacity.simulation.scenarios import SHORTEST_S
     from operators.cli.capacity.page import capacity_page
     from operators.values import parse_duration
@@ -85,24 +83,25 @@ def capacity(
         batch_hours, entities, hot_days, years,
     )  # fmt: skip
     measured, assumed = read_inputs(figures, assumptions)
-    planned = plan(demand, measured, assumed)
-    outcomes = _outcomes(planned, measured, simulate_s, hours or (), budget, seed) if simulate_s else ()
-    document = capacity_page(planned, measured, assumed, outcomes, FACTORS)
+    sized = _sized(demand, measured, assumed, simulate_s, hours or (), budget, seed)
+    document = capacity_page(sized, measured, assumed, FACTORS)
     write_files(document, markdown, html)
     if as_json:
         print_json(document.record)
     else:
         show(document)
-        broken = [one.scenario.name for one in outcomes if not one.is_held]
-        print(
-            f"the plan breaks: {', '.join(broken)}"
-            if broken
-            else "the plan holds"
-            if outcomes
-            else "the plan was not simulated"
-        )
-    if any(not one.is_held for one in outcomes):
+        print(_verdict(sized))
+    if not sized.is_held:
         raise typer.Exit(1)
+
+
+def _verdict(sized: "SizedPlan") -> str:
+    if not sized.outcomes:
+        return "the plan was not simulated"
+    if sized.is_held:
+        return "the plan holds" + (f"; {sized.decided.partition(':')[0]} decided on the replicas" if sized.decided else "")
+    broken = [one.scenario.name for one in sized.outcomes if not one.is_held]
+    return "; ".join([f"the plan breaks: {', '.join(broken)}" if broken else "the plan breaks", sized.hopeless])
 
 
 def read_inputs(figures: Path | None, assumptions: Path | None) -> "tuple[PlanFigures, CapacityAssumptions]":
@@ -129,18 +128,23 @@ def _profile(path: Path) -> list[float]:
         raise CommandError(f"{path}: {problem}; expected 24 numbers, one an hour, in any unit") from problem
 
 
-def _outcomes(
-    planned: "CapacityPlan", measured: "PlanFigures", length_s: float, hours: Sequence[float], budget: int, seed: int
-) -> "tuple[SimOutcome, ...]":
-    from operators.capacity.simulation.run import simulate_plan
+def _sized(
+    demand: "CapacityDemand",
+    measured: "PlanFigures",
+    assumed: "CapacityAssumptions",
+    length_s: float,
+    hours: Sequence[float],
+    budget: int,
+    seed: int,
+) -> "SizedPlan":
+    from operators.capacity.plan import plan
     from operators.capacity.simulation.scenarios import scenarios
+    from operators.capacity.simulation.sizing import SizedPlan, sized_plan
 
-    demand: CapacityDemand = planned.demand
-    found = []
+    if not length_s:
+        planned = plan(demand, measured, assumed)
+        return SizedPlan(planned, (), planned.sizes.serving.replicas)
     chosen = scenarios(demand.peak_factor, demand.burst_factor, length_s, hours, zones=demand.zones)
     with progress() as display:
-        task = display.add_task("simulating", total=len(chosen))
-        for scenario in chosen:
-            found.append(simulate_plan(planned, measured, scenario, seed=seed, budget=budget))
-            display.advance(task)
-    return tuple(found)
+        task = display.add_task("simulating", total=None)
+        return sized_plan(demand, measured, assumed, chosen, seed=seed, budget=budget, watch=lambda: display.advance(task))

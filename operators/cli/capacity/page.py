@@ -15,7 +15,7 @@ from operators.capacity.demand import CapacityDemand
 from operators.capacity.figures import PlanFigures
 from operators.capacity.limits import Bite, bites
 from operators.capacity.plan import CapacityPlan, PlannedFigure
-from operators.capacity.simulation.run import SimOutcome
+from operators.capacity.simulation.sizing import SizedPlan
 from operators.capacity.waiting import quantile_s
 
 _TITLES = {
@@ -25,20 +25,17 @@ _TITLES = {
 
 
 def capacity_page(
-    plan: CapacityPlan,
-    figures: PlanFigures,
-    assumptions: CapacityAssumptions,
-    outcomes: Sequence[SimOutcome],
-    factors: Sequence[float],
+    sized: SizedPlan, figures: PlanFigures, assumptions: CapacityAssumptions, factors: Sequence[float]
 ) -> Document:
     """The document. factors: of the events, for what bites first."""
+    plan = sized.plan
     demand = plan.demand
-    scales = bites_of(demand, figures, assumptions.platform, factors)
+    scales = bites_of(demand, figures, assumptions.platform, factors, plan.steps)
     return Document(
         f"Capacity for {demand.events_per_day:,.0f} events a day, p99 {demand.p99_s * 1000:g} ms",
         "A plan from measured figures. Low and high are the same plan with the lower and the upper bounds of all of them.",
-        (_where(figures), *_sizes(plan), _simulated(outcomes), bites_section(scales), _load(plan, figures)),
-        _record(plan, figures, assumptions, outcomes, scales),
+        (_where(figures), *_sizes(plan), _simulated(sized), bites_section(scales), _load(plan, figures)),
+        _record(sized, figures, assumptions, scales),
     )
 
 
@@ -77,7 +74,8 @@ def _cells(line: PlannedFigure) -> tuple[str, ...]:
     return (name, amount(line.value), amount(line.low), amount(line.high), line.unit, line.formula)
 
 
-def _simulated(outcomes: Sequence[SimOutcome]) -> Section:
+def _simulated(sized: SizedPlan) -> Section:
+    outcomes = sized.outcomes
     columns = ("scenario", "requests", "p50 ms", "p99 ms", "worst p99 ms", "refused", "lost", "degraded", "recovery s", "held")
     rows = tuple(
         (
@@ -91,15 +89,26 @@ def _simulated(outcomes: Sequence[SimOutcome]) -> Section:
     if outcomes:
         text = (
             f"{outcomes[0].replicas} replicas with {outcomes[0].share:.1%} of the load stand for the plan; worst p99: of half a second.",
+            *sizing_words(sized),
         )
     return Section("Carried out in a simulation", text=text, grid=Grid(columns, rows, columns[1:9]), empty="not simulated")
 
 
+def sizing_words(sized: SizedPlan) -> tuple[str, ...]:
+    """Which scenario decided on the number of replicas, and whether more of them help."""
+    if sized.hopeless:
+        return (f"{sized.hopeless[0].upper()}{sized.hopeless[1:]}.",)
+    if not sized.decided:
+        return (f"The {sized.computed} replicas that the queue asks for are enough.",)
+    more = f"The queue asks for {sized.computed} replicas, the simulation for {sized.plan.sizes.serving.replicas}"
+    return (f"{more}: with fewer breaks {sized.decided}.",)
+
+
 def bites_of(
-    demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factors: Sequence[float]
+    demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factors: Sequence[float], steps: int = 0
 ) -> list[tuple[float, Sequence[Bite]]]:
     """Every resource at each factor of the events."""
-    return [(factor, bites(demand, figures, platform, factor)) for factor in factors]
+    return [(factor, bites(demand, figures, platform, factor, steps)) for factor in factors]
 
 
 def bites_section(scales: Sequence[tuple[float, Sequence[Bite]]]) -> Section:
@@ -143,12 +152,12 @@ def _load(plan: CapacityPlan, figures: PlanFigures) -> Section:
 
 
 def _record(
-    plan: CapacityPlan,
+    sized: SizedPlan,
     figures: PlanFigures,
     assumptions: CapacityAssumptions,
-    outcomes: Sequence[SimOutcome],
     scales: Sequence[tuple[float, Sequence[Bite]]],
 ) -> dict[str, Any]:
+    plan, outcomes = sized.plan, sized.outcomes
     simulated = [
         {
             "scenario": one.scenario.name, "replicas": one.replicas, "share": one.share, "requests": one.requests, "p50_s": one.p50_s,
@@ -163,6 +172,7 @@ def _record(
         "assumptions": msgspec.to_builtins(assumptions),
         "plan": [{**asdict(line), "high": None if math.isinf(line.high) else line.high} for line in plan.lines],
         "simulated": simulated,
+        "sizing": {"computed_replicas": sized.computed, "decided": sized.decided, "hopeless": sized.hopeless, "is_held": sized.is_held},
         "bites": [
             {
                 "factor": factor, "resource": b.resource.name, "used": b.used, "limit": b.resource.limit, "unit": b.resource.unit,

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench.benchmarks.planning import capacity, costs
+from loadtests.bench.benchmarks.planning.queue_rounds import RateLoad, order_of, times_of_threads
 from loadtests.bench.benchmarks.records import sql
 from loadtests.bench.load.open_load import OpenSample
 from operators.capacity.waiting import ReplicaWork, quantile_s
@@ -11,8 +12,13 @@ from tests.docs.pages import ROOT
 WORK = ReplicaWork(200e-6, 0.25, 0.0004, 10, 0.001)
 
 
-def sample(rate: float, *, busy: float = 0.1, p99_ms: float = 2.0) -> capacity._Sample:
-    return capacity._Sample(OpenSample(0.5, p99_ms, 4.0, rate, 1000, 0, 0.05, 0.1), rate, busy)
+def sample(rate: float, *, busy: float = 0.1, p99_ms: float = 2.0) -> RateLoad:
+    return RateLoad(OpenSample(0.5, 1.0, p99_ms, 4.0, rate, 1000, 0, 0.05, 0.1), rate, busy, busy, 0.01)
+
+
+def carried_out(p99s_ms: list[float], goal: float = 2000.0) -> capacity.CarriedOut:
+    rounds = [[*(sample(goal * share) for share in capacity.SHARES), sample(goal, p99_ms=p99_ms)] for p99_ms in p99s_ms]
+    return capacity.CarriedOut("rows kept", goal, rounds, WORK, [WORK])
 
 
 @pytest.mark.parametrize(
@@ -32,14 +38,34 @@ def test_the_rate_that_is_predicted(monkeypatch: pytest.MonkeyPatch, each_us: fl
 
 @pytest.mark.parametrize(("off", "is_met"), [(1.0, True), (1.29, True), (0.72, True), (1.35, False), (0.6, False)])
 def test_a_prediction_is_met_within_three_tenths(off: float, is_met: bool):
-    there = [sample(2000, p99_ms=quantile_s(WORK, 2000) * 1000 * off)]
-    lower = [[sample(2000 * share) for share in capacity.SHARES]]
-    rows = {row.name: row for row in capacity.rows(2000, WORK, lower, there)}
-    assert rows["capacity/off by/2,000 a second/p99"].is_met is is_met
+    p99_ms = quantile_s(WORK, 2000) * 1000
+    rows = {row.name: row for row in capacity.rows(carried_out([p99_ms * off, p99_ms * off, p99_ms * 9]))}
+    assert rows["capacity/off by/rows kept, 2,000 a second/p99"].is_met is is_met
+
+
+def test_each_rate_meets_the_same_weather():
+    """Of four rounds, each rate comes once at each place."""
+    rates = [1.0, 2.0, 3.0, 4.0]
+    orders = [order_of(rates, index) for index in range(4)]
+    assert all(sorted(order[at] for order in orders) == rates for at in range(4))
+
+
+def test_the_times_of_a_thread_are_its_own_and_in_seconds(tmp_path: Path):
+    for thread, text in (("7", "1500000000 250000000 12\n"), ("8", "0 0 0\n")):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(text, encoding="ascii")
+    (tmp_path / "9").mkdir()  # it ended
+    assert times_of_threads(tmp_path) == {"7": (1.5, 0.25), "8": (0.0, 0.0)}
+
+
+def test_the_bounds_of_a_queue_are_not_those_of_its_worst_round():
+    works = [*[WORK] * 4, ReplicaWork(900e-6, 0.25, 0.0004, 10, 0.04)]
+    found = capacity._doors(WORK, works, {"http/features": [200e-6]}, {"http/features": (300.0, 900.0)})
+    assert found["http/features"].replica("high") == WORK
 
 
 def test_a_round_that_says_nothing_is_left_out_of_the_bounds():
-    told = [sample(rate, busy=0.3 - rate / 1e5) for rate in (500.0, 1000.0, 1500.0)]
+    told = [sample(rate, busy=0.3 - rate / 1e5) for rate in (500.0, 1000.0, 1500.0, 2000.0)]
     assert list(capacity._fits([told])) == []
 
 

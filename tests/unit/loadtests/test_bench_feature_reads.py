@@ -100,7 +100,7 @@ def test_what_a_read_may_add_is_taken_round_by_round(ours_ms, is_met):
 
 
 def test_the_open_loop_is_judged_by_its_p99_and_a_failure_is_a_row():
-    fine = OpenSample(1.0, 9.9, 50.0, 700.0, 700, 0, 0.5, 0.2)
+    fine = OpenSample(1.0, 5.0, 9.9, 50.0, 700.0, 700, 0, 0.5, 0.2)
     found = {r.name: r for r in features_http.open_rows({"vedette": [fine, fine]}, {"bare": "too slow"})}
     assert found["features-http-open-70/vedette/c32/p99"].is_met is True
     assert found["features-http-open-70/vedette/c32/p99.9"].target is None

@@ -16,7 +16,7 @@ from tests.waiting import until_so
 
 
 def sample(p99_ms, p50_ms=1.0):
-    return OpenSample(p50_ms, p99_ms, 2 * p99_ms, 1000.0, 1000, 0, 0.1, 0.1)
+    return OpenSample(p50_ms, p50_ms, p99_ms, 2 * p99_ms, 1000.0, 1000, 0, 0.1, 0.1)
 
 
 @pytest.mark.parametrize("first", range(8))

@@ -1,17 +1,20 @@
 """A capacity plan carried out: figures measured at lower rates predict the p99 at 2,000 requests a second, and a real load holds it or not.
 
-A replica as it ships (prediction log on), with features from Redis, is asked by the exact open-loop generator at a quarter, a half and
-three quarters of the rate. The queue whose latencies are nearest to these (`operators.capacity.fitting`) predicts p99 at the rate,
-which is then measured in the same rounds. Where the replica would be busier than 75 % at 2,000 a second, or the machine busier than
-80 % with generator and Redis on it, the highest rate below that is taken, and its name says so. `off by` is the distance of the
-measured p99 from the predicted, as a share of the predicted.
+A replica as it ships (prediction log on) decides by 20 features and is asked by the exact open-loop generator at 0.4, 0.6 and 0.8 of the
+rate, and at the rate itself, in turn within each round and in another order in each. The queue whose latencies are nearest to the medians
+of the lower rates (`operators.capacity.fitting`) predicts the p99 at the rate; `off by` is the distance of the median p99 measured there
+from it, as a share of the predicted. Two replicas are asked, one after the other: one that reads its features from Redis for each request,
+and one that keeps rows in its memory (32 MiB, all 2,000 hosts fit), which is how 2,000 a second are best served on a small machine. Where
+the replica would be busier than 75 % at 2,000 a second, or the machine busier than 80 %, the highest rate below that is taken, and the
+name says so. The replica has a core of its own; generator, Redis and Ray have the others.
 
-The run also measures what else `vedette capacity` needs and writes build/bench/capacity-figures.json, which `--figures` takes. Other
-doors than HTTP with features are taken to have the same queue with a service as much shorter or longer as their processor time.
-Generator, Redis and replica share the machine's cores: what they take of each other is in the figures, and a plan for nodes of their
-own is a little large."""
+The run also measures what else `vedette capacity` needs and writes build/bench/capacity-figures.json, which `--figures` takes; the
+command that it prints makes it the file that comes along. Other doors than these two are taken to have the queue of HTTP with features,
+with a service as much shorter or longer as their processor time."""
 
+import math
 import os
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,74 +28,94 @@ from loadtests.bench import targets
 from loadtests.bench.benchmarks.doors import say
 from loadtests.bench.benchmarks.features import HOSTS
 from loadtests.bench.benchmarks.planning import costs
+from loadtests.bench.benchmarks.planning.queue_rounds import RateLoad, ask, core_of_its_own, queue_rounds
 from loadtests.bench.errors import BenchError
-from loadtests.bench.load.exact_load import load_exactly
-from loadtests.bench.load.open_load import OpenSample
 from loadtests.bench.process import running
 from loadtests.bench.record import Machine, this_machine
 from loadtests.bench.report import FOLDER, Row, row
 from loadtests.bench.vedette import vedette
-from loadtests.bench.workload import INFER_PATH, build_workload
+from loadtests.bench.workload import build_workload
 from loadtests.bench.worlds.featured import Featured, featured
 from operators.capacity.errors import CapacityError
-from operators.capacity.figures import VERSION, DoorWork, MeasuredFigure, MeasuredPlace, PlanFigures
-from operators.capacity.fitting import RateSample, fit
+from operators.capacity.figures import REFERENCE, VERSION, DoorWork, MeasuredFigure, MeasuredPlace, PlanFigures
+from operators.capacity.fitting import fit
 from operators.capacity.waiting import ReplicaWork, quantile_s
 
 IS_LONG: Final = True
 FILE: Final = FOLDER / "capacity-figures.json"
 RATE: Final = 2000.0
-SHARES: Final = (0.25, 0.5, 0.75)
-CLIENTS: Final = 32
+SHARES: Final = (0.4, 0.6, 0.8)
 MOST_BUSY: Final = 0.75
 MOST_OF_MACHINE: Final = 0.8
 GENERATOR_S: Final = 60e-6
 """Processor time of the generator for a request, on a busy machine."""
 DOOR: Final = "http/features"
+NEAR_DOOR: Final = "http/near"
+KEPT_BYTES: Final = 32 * 1024 * 1024
+LOADS_A_ROUND: Final = 2
+"""Rounds of the queue for each round of other figures: it is the queue that varies."""
+FIGURE_ROUNDS: Final = 3
+"""Rounds of other figures at most."""
 MOST_PAUSED: Final = 0.5
 """Share of the time that the upper bounds of pauses may make together."""
 OFF_BY: Final = targets.value("<=", 0.3)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """An open load, and the processor time of the replica for each second of it."""
+class CarriedOut:
+    """One replica's rounds: the loads at the lower rates and, last, at the goal. work: fitted to the lower rates of all rounds. works: to
+    those of each round."""
 
-    load: OpenSample
-    rate: float
-    busy: float
-
-    @property
-    def of_queue(self) -> RateSample:
-        return RateSample(self.rate, self.busy, self.load.p50_ms / 1000, self.load.p99_ms / 1000)
+    who: str
+    goal: float
+    rounds: list[list[RateLoad]]
+    work: ReplicaWork
+    works: list[ReplicaWork]
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
     """Measure, predict, carry out, and write the figures. Raises BenchError if a server fails, or nothing could be fitted."""
-    machine, duration_s = this_machine(), 2.0 if quick else 10.0
-    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as name, featured(Path(name), audit="async") as up:
-        _ask(up, RATE / 8, 2.0)  # warm
-        goal = goal_of([_ask(up, RATE * share, max(duration_s / 2, 2.0)) for share in (1 / 8, 1 / 4)])
-        lower, there = list[list[_Sample]](), list[_Sample]()
-        for index in range(rounds):
-            lower.append([_ask(up, goal * share, duration_s) for share in SHARES])
-            there.append(_ask(up, goal, duration_s))
-            say(
-                f"capacity round {index + 1}/{rounds}: {goal:,.0f}/s, p99 {there[-1].load.p99_ms:.2f} ms, busy {there[-1].busy:.0%}"
+    machine, duration_s, count = this_machine(), 1.5 if quick else 4.0, 2 if quick else LOADS_A_ROUND * rounds
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as name:
+        near_folder, folder = Path(name) / "near", Path(name) / "read"
+        near_folder.mkdir()
+        folder.mkdir()
+        with featured(near_folder, audit="async", feature_near_cache_bytes=str(KEPT_BYTES)) as up:
+            near = _carried_out(up, near_folder, "rows kept", count, duration_s)
+        with featured(folder, audit="async") as up:
+            read = _carried_out(up, folder, "rows read", count, duration_s)
+            figures = _figures(
+                up,
+                folder,
+                read,
+                near,
+                machine,
+                is_quick=quick,
+                rounds=min(rounds, FIGURE_ROUNDS),
+                duration_s=min(duration_s, 2.0),
             )
-        try:
-            work = fit([_median([one[at] for one in lower]) for at in range(len(SHARES))])
-        except CapacityError as problem:
-            raise BenchError(str(problem)) from problem
-        works = [work, *_fits(lower)]
-        figures = _figures(up, Path(name), work, works, machine, is_quick=quick, rounds=rounds, duration_s=min(duration_s, 3.0))
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-    say(f"capacity: figures for `vedette capacity --figures` in {FILE}")
-    return list(rows(goal, work, lower, there))
+    say(f"capacity: figures for `vedette capacity --figures` in {FILE}; a full run on a quiet machine becomes the reference by")
+    say(f"  cp {FILE} {REFERENCE} && python -m tests.docs.tables")
+    return [*rows(read), *rows(near)]
 
 
-def goal_of(first: Sequence[_Sample]) -> float:
+def _carried_out(up: Featured, store: Path, who: str, rounds: int, duration_s: float) -> CarriedOut:
+    with core_of_its_own(up, store) as pid:
+        ask(up, pid, RATE / 8, 2.0)  # warm
+        goal = goal_of([ask(up, pid, RATE * share, 2.0) for share in (1 / 8, 1 / 2)])
+        found = queue_rounds(
+            up, pid, [*(goal * share for share in SHARES), goal], rounds=rounds, duration_s=duration_s, who=who
+        )
+    try:
+        work = fit([one.of_queue for loads in found for one in loads[:-1]])
+    except CapacityError as problem:
+        raise BenchError(str(problem)) from problem
+    return CarriedOut(who, goal, found, work, list(_fits(found)))
+
+
+def goal_of(first: Sequence[RateLoad]) -> float:
     """The rate that is predicted and tried: RATE, or what this machine can bear."""
     slow, fast = first
     each_s = max((fast.busy - slow.busy) / (fast.rate - slow.rate), fast.busy / fast.rate / 2)
@@ -101,51 +124,35 @@ def goal_of(first: Sequence[_Sample]) -> float:
     return RATE if most >= RATE else max(100.0, most // 100 * 100)
 
 
-def rows(goal: float, work: ReplicaWork, lower: Sequence[Sequence[_Sample]], there: Sequence[_Sample]) -> Iterator[Row]:
+def rows(one: CarriedOut) -> Iterator[Row]:
     """Predicted beside measured, at the rate and at the lower ones."""
-    predicted_ms = quantile_s(work, goal) * 1000
-    measured = [sample.load.p99_ms for sample in there]
-    name = f"capacity/{{}}/{goal:,.0f} a second/p99"
-    yield row(name.format("predicted"), [predicted_ms], "ms")
-    yield row(name.format("measured"), measured, "ms")
-    median = sorted(measured)[len(measured) // 2]
-    yield row(f"capacity/off by/{goal:,.0f} a second/p99", [abs(median - predicted_ms) / predicted_ms], "", target=OFF_BY)
-    yield row(f"capacity/generator/{goal:,.0f} a second/late p99", [sample.load.late_p99_ms for sample in there], "ms")
-    yield row(f"capacity/replica/{goal:,.0f} a second/busy", [sample.busy for sample in there], "cores")
-    for at, share in enumerate(SHARES):
-        rate = goal * share
-        yield row(f"capacity/fitted/{rate:,.0f} a second/p99", [quantile_s(work, rate) * 1000], "ms")
-        yield row(f"capacity/measured/{rate:,.0f} a second/p99", [one[at].load.p99_ms for one in lower], "ms")
+    predicted_ms, there = quantile_s(one.work, one.goal) * 1000, [loads[-1] for loads in one.rounds]
+    measured = [load.load.p99_ms for load in there]
+    name = f"capacity/{{}}/{one.who}, {one.goal:,.0f} a second/{{}}"
+    yield row(name.format("predicted", "p99"), [predicted_ms], "ms")
+    yield row(name.format("measured", "p99"), measured, "ms")
+    off_by = abs(statistics.median(measured) - predicted_ms) / predicted_ms if math.isfinite(predicted_ms) else math.inf
+    yield row(name.format("off by", "p99"), [off_by], "", target=OFF_BY)
+    yield row(name.format("generator", "late p99"), [load.load.late_p99_ms for load in there], "ms")
+    yield row(name.format("replica", "busy"), [load.busy for load in there], "cores")
+    yield row(name.format("loop", "without a core"), [load.waited for load in there], "cores")
+    for at, lower in enumerate(one.rounds[0][:-1]):
+        told = f"{one.who}, {lower.rate:,.0f} a second"
+        yield row(f"capacity/fitted/{told}/p99", [quantile_s(one.work, lower.rate) * 1000], "ms")
+        yield row(f"capacity/measured/{told}/p99", [loads[at].load.p99_ms for loads in one.rounds], "ms")
 
 
-def _fits(lower: Sequence[Sequence[_Sample]]) -> Iterator[ReplicaWork]:
+def _fits(rounds: Sequence[Sequence[RateLoad]]) -> Iterator[ReplicaWork]:
     """The queue of each round alone, for the bounds. A round that says nothing is left out."""
-    for one in lower:
+    for one in rounds:
         try:
-            yield fit([sample.of_queue for sample in one])
+            yield fit([load.of_queue for load in one[:-1]])
         except CapacityError as problem:
             say(f"capacity: a round is left out of the bounds: {problem}")
 
 
-def _ask(up: Featured, rate: float, duration_s: float) -> _Sample:
-    before = costs.value_of(costs.page_of(up.vedette), "process_cpu_seconds_total")
-    found = load_exactly(up.vedette.http_port, INFER_PATH, up.bodies, rate=rate, clients=CLIENTS, duration_s=duration_s)
-    spent = costs.value_of(costs.page_of(up.vedette), "process_cpu_seconds_total") - before
-    return _Sample(found, rate, spent / duration_s)
-
-
-def _median(samples: Sequence[_Sample]) -> RateSample:
-    """Of the rounds at one rate, each figure's own median."""
-    return RateSample(
-        samples[0].rate,
-        costs.of([s.busy for s in samples]).value,
-        costs.of([s.load.p50_ms for s in samples]).value / 1000,
-        costs.of([s.load.p99_ms for s in samples]).value / 1000,
-    )
-
-
 def _figures(
-    up: Featured, folder: Path, work: ReplicaWork, works: Sequence[ReplicaWork], machine: Machine,
+    up: Featured, folder: Path, read: CarriedOut, near: CarriedOut, machine: Machine,
     *, is_quick: bool, rounds: int, duration_s: float,
 ) -> PlanFigures:  # fmt: skip
     say("capacity: the other doors, Redis, records, rows")
@@ -172,8 +179,14 @@ def _figures(
         datetime.now(UTC).isoformat(timespec="seconds"), machine.commit, machine.processor, machine.cores, machine.memory_gb,
         machine.load, is_quick,
     )  # fmt: skip
+    wire[NEAR_DOOR] = wire[DOOR]
+    each_s = [load.busy / load.rate for loads in near.rounds for load in loads[-2:]]
+    doors = {
+        **_doors(read.work, read.works, spent, wire),
+        **_doors(near.work, near.works, {NEAR_DOOR: each_s}, wire, NEAR_DOOR),
+    }
     return PlanFigures(
-        VERSION, place, _doors(work, works, spent, wire), redis, costs.event_work(), costs.record_work(folder / "audit"), row_s,
+        VERSION, place, doors, redis, costs.event_work(), costs.record_work(folder / "audit"), row_s,
         MeasuredFigure(memory, memory, memory), page_s,
     )  # fmt: skip
 
@@ -183,17 +196,18 @@ def _doors(
     works: Sequence[ReplicaWork],
     spent: Mapping[str, Sequence[float]],
     wire: Mapping[str, tuple[float, float]],
+    measured: str = DOOR,
 ) -> dict[str, DoorWork]:
-    """Each door's queue: the fitted one, its service as much longer as the processor time of the door's requests."""
-    median = costs.of(spent[DOOR]).value
+    """Each door's queue: that of the `measured` one, its service as much longer as the processor time of the door's requests."""
+    median = costs.of(spent[measured]).value
     found = {}
     for name, taken in spent.items():
         times = costs.of(taken).value / median
 
         def spread(figure: str, scale: float = 1.0) -> MeasuredFigure:
-            values = [getattr(one, figure) * scale for one in works]
+            low, high = quarters([getattr(one, figure) * scale for one in works])
             middle = getattr(work, figure) * scale
-            return MeasuredFigure(middle, min(*values, middle), max(*values, middle))
+            return MeasuredFigure(middle, min(low, middle), max(high, middle))
 
         pauses, lengths = spread("pause_per_s"), spread("pause_s")  # bounds of two figures at once may be no replica
         longest = max(min(lengths.high, MOST_PAUSED / max(pauses.high, 1e-9)), lengths.value)
@@ -204,3 +218,16 @@ def _doors(
             MeasuredFigure(lengths.value, lengths.low, longest), costs.of(taken), request, answer,
         )  # fmt: skip
     return found
+
+
+def quarters(values: Sequence[float]) -> tuple[float, float]:
+    """Bounds of what was fitted to each round alone, where one bad round is no bound: the first and the third quartile of four rounds
+    or more, of fewer the least and the greatest.
+
+    >>> quarters([5.0, 1.0, 2.0, 3.0, 900.0]), quarters([1.0, 9.0])
+    ((2.0, 5.0), (1.0, 9.0))
+    """
+    if len(values) < 4:
+        return min(values), max(values)
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, third

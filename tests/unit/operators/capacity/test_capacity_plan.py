@@ -85,10 +85,10 @@ def test_each_line_lies_within_its_bounds(one: float):
 def test_one_price_and_fuller_nodes_by_the_lower_bounds_leave_each_cost_within_its_bounds():
     """With the lower bounds a replica takes more of a node, and by rounding there may be more nodes."""
     wide = msgspec.structs.replace(door(1e-3), busy_s=figure(1e-3, 0.5), cpu_s=figure(1.2e-3, 0.0))
-    found = sizes(replace(DEMAND, events_per_day=3.21e9), plan_figures(doors={"http/features": wide}), PLATFORM, "low")
+    found = sizes(replace(DEMAND, events_per_day=1.54e9), plan_figures(doors={"http/features": wide}), PLATFORM, "low")
     one = msgspec.structs.replace(ASSUMED.prices, core_hour=PriceRange(0.05, 0.05))
     planned = plan(
-        replace(DEMAND, events_per_day=3.21e9),
+        replace(DEMAND, events_per_day=1.54e9),
         plan_figures(doors={"http/features": wide}),
         msgspec.structs.replace(ASSUMED, prices=one),
     )

@@ -1,12 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.capacity.errors import CapacityError
-from operators.capacity.fitting import RateSample, busy_s_of, fit
-from operators.capacity.waiting import ReplicaWork, highest_rate, mean_wait_s, quantile_s, within
+from operators.capacity.simulation.sim_replica import SimReplica
+from operators.capacity.waiting import ReplicaWork, highest_rate, mean_wait_s, quantile_s, quantiles_s, within
 
 MM1 = ReplicaWork(0.001, 1.0)
 """Mean service of a millisecond, exponential."""
@@ -88,24 +88,23 @@ def test_work_that_no_replica_has_is_refused(wrong: dict[str, float]):
         ReplicaWork(**{"busy_s": 0.001, **wrong}) if "pause_s" not in wrong else ReplicaWork(0.001, **wrong)
 
 
-def test_the_queue_is_found_again_from_its_latencies_at_lower_rates():
-    samples = [RateSample(r, 0.05 + r * 150e-6, quantile_s(REAL, r, 0.5), quantile_s(REAL, r)) for r in (500, 1000, 1500)]
-    found = fit(samples)
-    assert quantile_s(found, 2000) == pytest.approx(quantile_s(REAL, 2000), rel=0.1)
-
-
-def test_processor_time_without_requests_is_no_part_of_a_request():
-    assert busy_s_of([RateSample(r, 0.3 + r * 1e-4, 1, 1) for r in (100, 200, 400)]) == pytest.approx(1e-4)
+def test_a_request_is_put_off_by_the_pauses_that_come_while_it_is_served_and_not_by_their_mean():
+    """Work of a second, and pauses of 5 s that take half of the time: who comes outside of one and meets none takes a second."""
+    rare = ReplicaWork(1.0, 0.0, 0.0, 0.1, 5.0)
+    assert within(rare, 0.0, 1.1) == pytest.approx(0.5 * math.exp(-0.1), abs=0.02)  # by the mean each would take two
 
 
 @pytest.mark.parametrize(
-    ("samples", "words"),
+    "work",
     [
-        ([RateSample(100, 0.1, 1, 1)], "two rates"),
-        ([RateSample(100, 0.2, 1, 1), RateSample(200, 0.1, 1, 1)], "did not grow"),
-        ([RateSample(100, 0.1, 0, 1), RateSample(200, 0.2, 1, 1)], "not above 0"),
+        pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 20, 0.005), id="pauses of five services"),
+        pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 300, 0.0005), id="pauses of half a service"),
+        pytest.param(ReplicaWork(0.001, 1.0, 0.0, 10, 0.02), id="pauses of twenty services"),
     ],
 )
-def test_samples_that_say_nothing_are_refused(samples: list[RateSample], words: str):
-    with pytest.raises(CapacityError, match=words):
-        fit(samples)
+def test_a_queue_with_pauses_is_the_one_that_is_simulated(work: ReplicaWork):
+    replica, rate = SimReplica(work, np.random.default_rng(5)), 500.0
+    due = np.random.default_rng(6).exponential(1 / rate, 60_000).cumsum().tolist()
+    took = [done - at + work.delay_s for at in due if (done := replica.take(at)) is not None]
+    for quantile, computed in zip((0.5, 0.9, 0.99), quantiles_s(work, rate, (0.5, 0.9, 0.99)), strict=True):
+        assert computed == pytest.approx(float(np.quantile(took, quantile)), rel=0.15)
