@@ -4,6 +4,7 @@ A verb is handled once, by its id. The API server and the webhook check who may 
 operators.rollout.governance has those of approvals."""
 
 from datetime import datetime
+from typing import Final
 
 from lifecycle.governance.approvals.judge import ApprovalRefused
 from operators.rollout.facts import Facts, within_rollback_window
@@ -22,6 +23,10 @@ from operators.rollout.moves import (
 )
 from operators.rollout.spec import ApprovalStep, Revision, RolloutSpec, Step
 from operators.rollout.status import Phase, RolloutStatus, VerbRequest
+
+
+OF_A_STEP: Final = frozenset({"promote", "approve", "review", "reject"})
+"""Verbs that mean another thing at the next step; sent twice, they would count twice."""
 
 
 class _Refused(Exception):
@@ -45,14 +50,16 @@ def answer_verb(
 
 
 def _check_target(request: VerbRequest, status: RolloutStatus) -> None:
-    """A verb may name its revision and step. Raises _Refused if the rollout has moved on since."""
+    """A verb may name its revision and step. Raises _Refused if the rollout has moved on since.
+
+    What stops or ends the revision means the same at each step: an abort that comes just after the next step has begun is carried out."""
     revision = status.candidate or status.stable
     meant = request.args.get("revision")
     if meant and (revision is None or not revision.digest.removeprefix("sha256:").startswith(meant.removeprefix("sha256:"))):
         now_is = revision.digest if revision else "nothing"
         raise _Refused(f"it was meant for revision {meant}, but the revision is now {now_is}; look again")
     step = request.args.get("step")
-    if step and status.is_under_way and step != str(status.step_index + 1):
+    if step and request.verb in OF_A_STEP and status.is_under_way and step != str(status.step_index + 1):
         raise _Refused(f"it was meant for step {step}, but the rollout is at step {status.step_index + 1}; look again")
 
 

@@ -194,6 +194,12 @@ def test_a_verb_may_say_what_it_was_said_of(args: dict[str, str], expected: type
     assert type(answered(under_way("pause"), "promote", **args)) is expected
 
 
+@pytest.mark.parametrize("verb", ["abort", "pause", "promote-full"])
+def test_what_means_the_same_at_each_step_is_not_refused_because_the_next_has_begun(verb: str) -> None:
+    assert not isinstance(answered(under_way("pause"), verb, revision=B.digest, step="7"), Refuse)
+    assert isinstance(answered(under_way("pause"), verb, revision=C.digest, step="7"), Refuse)
+
+
 def test_a_verb_at_rest_may_say_which_stable_it_was_said_of() -> None:
     assert isinstance(answered(LATER, "undo", revision=B.digest), Start)
     assert isinstance(answered(LATER, "undo", revision=A.digest), Refuse)
