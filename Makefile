@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(firstword $(FOUND))
 ARGS ?=
 WORKERS ?= 4
+MARKS ?= not soak and not slow
 SHAPE ?= spike
 # --NAME VALUE if the variable was given on the command line: a shell may have a HOST of its own
 given = $(if $(filter command,$(origin $(2))),--$(1) $($(2)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-servers soak check format bench load profile demo site clean services cluster-tools requirements crds chart sbom
+.PHONY: help up test test-unit test-servers test-slow soak check format bench load profile demo site clean services cluster-tools requirements crds chart sbom
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,14 +29,17 @@ $(READY): requirements/dev.txt requirements/uv.txt pyproject.toml
 up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops. ARGS="--dataset flows --data-dir DIR"
 	$(BIN)/vedette up $(ARGS)
 
-test: $(READY) ## all tests that can run on this machine. ARGS="tests/docs -x" runs those that are named
+test: $(READY) ## the tests, all but the slow ones: units and docs, then real servers. ARGS="tests/docs -x" runs those that are named, slow or not
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going test-unit test-servers)
 
 test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on an eighth of their examples: while you write
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/docs $(ARGS)
 
-test-servers: $(READY) ## the other tests: real servers, the operator on an API server, end to end; WORKERS side by side, each server once
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/unit --ignore=tests/docs $(ARGS)
+test-servers: $(READY) ## the other tests but the slow ones: real servers, the operator on an API server, end to end; WORKERS side by side, each server once. MARKS="not soak": the slow ones too
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(MARKS)" --ignore=tests/unit --ignore=tests/docs $(ARGS)
+
+test-slow: $(READY) ## the slow tests: demonstrations, pages and tutorials played, a browser, images, whole clusters
+	@HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory test-servers MARKS="slow and not soak"
 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of all laws; about an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)

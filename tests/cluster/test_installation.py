@@ -20,6 +20,7 @@ from tests.fakes.operator.operator_world import API, QUICK, ROOT, World, digest
 from tests.fakes.operator.serving_pods import Group, ServingPods
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
 PAGE = ROOT / "docs/how-to/install-the-operator.md"
 HOME = "vedette-system"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -23,6 +23,7 @@ from tests.fakes.operator.operator_world import ROOT, SSA, World
 from tests.fakes.operator.serving_pods import ServingPods
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
 Json = dict[str, Any]
 WAIT_S = 120.0
 

@@ -22,6 +22,7 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.slow,
     pytest.mark.xdist_group("replicas under faults"),
     pytest.mark.skipif(
         shutil.which("redis-server") is None, reason="redis-server is not installed; `make services` installs it"

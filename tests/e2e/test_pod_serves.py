@@ -21,7 +21,7 @@ from tests.e2e.running.processes import ROOT
 from tests.e2e.running.vedette import environment
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("a pod as KServe starts it")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("a pod as KServe starts it")]
 RUNTIME = ROOT / "manifests" / "overlays" / "kserve" / "runtime.yaml"
 
 

@@ -14,6 +14,7 @@ from tests.images.imports import lacking
 from tests.images.locked import locked
 from tests.images.rooms import NOT_FOR, REQUIREMENTS, ROOMS
 
+pytestmark = pytest.mark.slow
 START = """
 import importlib, os, sys
 module = importlib.import_module(sys.argv[1])

@@ -10,7 +10,7 @@ from tests.cluster.pods import installed
 from tests.cluster.pods.cluster import Cluster
 from tests.waiting import until
 
-pytestmark = pytest.mark.xdist_group("pods of a cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pods of a cluster")]
 
 Json = dict[str, Any]
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{installed.HOME}/leases/vedette-operator"

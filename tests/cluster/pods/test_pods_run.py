@@ -13,7 +13,7 @@ from tests.cluster.pods import installed
 from tests.cluster.pods.cluster import Cluster, why_not
 from tests.waiting import until
 
-pytestmark = pytest.mark.xdist_group("pods of a cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pods of a cluster")]
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from tests.e2e.console.shown import SHOWN
 from tests.e2e.console.world import ConsoleWorld
 from tests.fakes.console.served import ServedConsole
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("the console in a browser")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("the console in a browser")]
 NAMES = [shown.picture for shown in SHOWN if shown.picture]
 
 

@@ -19,7 +19,7 @@ from tests.e2e.console.world import ABORTED, APPROVERS, GUARDED, PROMOTED, Conso
 from tests.fakes.console.served import ServedConsole, served_console
 from tests.waiting import HANG_S, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("the console in a browser")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("the console in a browser")]
 expect.set_options(timeout=HANG_S * 1000)
 
 

@@ -19,7 +19,7 @@ from tests.e2e.running.vedette import START_S, Vedette, curl, environment, proce
 from tests.fakes import kafka_broker
 from tests.waiting import HANG_S, until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 MARK = "VEDETTE_E2E_MARK"
 
 

@@ -29,7 +29,7 @@ from tests.fakes import kafka_broker
 from tests.trained import trained_flows
 from tests.waiting import HANG_S, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.integration]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.integration]
 
 PROGRAMS = ROOT / "docs/how-to/kafka-streams"
 PARTITIONS = 2

@@ -11,7 +11,7 @@ from serving.batch.errors import OutputInUse
 from tests.fakes.s3 import BUCKET, s3_server
 from tests.integration.batch.test_batch import by_row, run, verdicts
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SAME = ["source_file", "source_row", "event_time", "host", "verdict", "score", "degraded", "revision"]
 
 

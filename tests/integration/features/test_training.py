@@ -20,7 +20,7 @@ from lifecycle.training.train import add_to_store, prepare, train, write_bundle
 from serving.models.bundle import check_service
 from serving.models.store import BundleStore
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 OWN = {
     "name": "sessions",

@@ -22,7 +22,7 @@ from tests.integration.stream.stream_chaos import (
 )
 from tests.trained import trained_flows
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("streams under failures")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("streams under failures")]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from serving.models.store import BundleStore
 from tests.integration.stream.stream_runs import StreamRun
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("stream workers that are killed")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("stream workers that are killed")]
 HOSTS = 300
 START_US = 1_767_600_000_000_000
 
