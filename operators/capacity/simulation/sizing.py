@@ -64,7 +64,14 @@ def sized_plan(
         watch()
         return found
 
-    return held_plan(partial(plan, figures=figures, assumptions=assumptions), demand, scenarios, judge)
+    found = held_plan(partial(plan, figures=figures, assumptions=assumptions), demand, scenarios, judge)
+    is_lost = any(one.fault == "shard" for one in scenarios) and found.plan.sizes.store.shards > 0
+    if found.hopeless or not is_lost or assumptions.platform.redis_copies:
+        return found
+    words = (
+        "redis_copies is 0, so the features of a lost primary (or of all in a lost zone) do not come back; set it to 1 or more"
+    )
+    return replace(found, hopeless=f"more replicas do not help: {words}")
 
 
 def held_plan(

@@ -68,6 +68,15 @@ def test_more_events_or_a_tighter_p99_never_need_less_however_the_samples_fall(
     assert tight.plan.sizes.serving.replicas >= small.plan.sizes.serving.replicas or tight.hopeless
 
 
+def test_without_copies_of_redis_no_number_of_replicas_keeps_the_features():
+    alone = msgspec.structs.replace(ASSUMED, platform=msgspec.structs.replace(ASSUMED.platform, redis_copies=0))
+    figures = plan_figures(doors={"http/features": door(2e-3), "http": door(2e-3)})
+    found = sized_plan(DEMAND, figures, alone, CHOSEN, budget=3000)
+    assert not found.is_held
+    assert "more replicas do not help: redis_copies is 0" in found.hopeless
+    assert sized_plan(replace(DEMAND, door="http", stream_share=0.0), figures, alone, CHOSEN, budget=3000).is_held
+
+
 def test_what_holds_at_no_step_in_reach_ends():
     def judge(planned: CapacityPlan, scenario: SimScenario) -> SimOutcome:
         is_last = planned.steps >= MOST_STEPS and planned.sizes.serving.replicas > 1000
