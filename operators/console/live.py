@@ -1,11 +1,13 @@
 """Server-sent events: one watcher for each topic and key, shared by all viewers.
 
-It looks only while somebody watches, and sends only what has changed. Bounded everywhere: viewers, streams of one session, topics, what
-waits for a slow viewer."""
+It looks only while somebody watches, makes each message once for all viewers, and sends only what has changed. The replicas share the
+machine, so a watcher whose looks are dear looks less often. Bounded everywhere: viewers, streams of one session, topics, what waits for a
+slow viewer."""
 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
@@ -20,8 +22,15 @@ MOST_OF_SESSION: Final = 4
 MOST_WATCHERS: Final = 64
 """Pairs of topic and key that are looked at."""
 HEARTBEAT_S: Final = 15.0
+"""One tick for all streams: a stream that was silent since the last one says that it is there."""
 LATE_S: Final = 10.0
 """A look that takes longer is said to be late: what the page shows is older than it seems."""
+SHARE_OF_A_CORE: Final = 0.01
+"""What the looks of one watcher may take."""
+MOST_BETWEEN_S: Final = 15.0
+"""Between two looks, however dear they are."""
+_HERE: Final = "event: here\ndata: {}\n\n"
+"""A script sees no comment, and must know when these end."""
 _log = logging.getLogger("vedette.console")
 
 
@@ -29,20 +38,44 @@ class TooManyStreams(Exception):
     """No more streams now."""
 
 
+class LiveParts:
+    """HTML by element, and the event that carries it: written once, however many viewers it is sent to."""
+
+    __slots__ = ("_event", "html")
+
+    def __init__(self, html: Mapping[str, str]) -> None:
+        self.html = html
+        self._event: str | None = None
+
+    @property
+    def event(self) -> str:
+        """In the form of text/event-stream."""
+        if self._event is None:
+            self._event = f"event: parts\ndata: {json.dumps(self.html)}\n\n"
+        return self._event
+
+
 class LiveStream:
     """What waits to be sent to one viewer: the newest HTML of each element, so it is bounded by the page however slow the viewer is."""
 
-    __slots__ = ("_due", "_something", "is_over")
+    __slots__ = ("_due", "_is_silent", "_something", "is_over")
 
     def __init__(self) -> None:
-        self._due: dict[str, str] = {}
+        self._due: LiveParts | None = None
         self._something = asyncio.Event()
+        self._is_silent = False
         self.is_over = False
 
-    def put(self, changed: Mapping[str, str]) -> None:
+    def put(self, changed: LiveParts) -> None:
         """Send this soon; what waited for the same elements is superseded."""
-        self._due.update(changed)
+        self._due = changed if self._due is None else LiveParts({**self._due.html, **changed.html})
         self._something.set()
+
+    def beat(self) -> None:
+        """A tick of the heart: a stream that has sent nothing since the last one says that it is there."""
+        if self._is_silent:
+            self._something.set()
+        self._is_silent = True
 
     def end(self) -> None:
         """Send nothing more."""
@@ -53,16 +86,13 @@ class LiveStream:
         """Events in the form of text/event-stream, until the stream or its session ends."""
         yield "retry: 5000\n\n"
         while not self.is_over and is_signed_in():
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await self._something.wait()
-            except TimeoutError:
-                yield "event: here\ndata: {}\n\n"  # a script sees no comment, and must know when these end
-                continue
+            await self._something.wait()
             self._something.clear()
-            due, self._due = self._due, {}
-            if due:
-                yield f"event: parts\ndata: {json.dumps(due)}\n\n"
+            self._is_silent = False
+            due, self._due = self._due, None
+            if self.is_over or not is_signed_in():
+                break
+            yield due.event if due is not None else _HERE
         yield "event: over\ndata: {}\n\n"
 
 
@@ -74,12 +104,15 @@ class _Watcher:
         self.viewers: set[LiveStream] = set()
         self._shown: dict[str, str] = {}
         self._has_looked = False
+        self._state: object = None
+        self.cost_s = 0.0
+        """Of the last look: processor time of its thread."""
         self.task: asyncio.Task[None] | None = None
 
     def join(self, viewer: LiveStream) -> None:
         self.viewers.add(viewer)
         if self._shown:
-            viewer.put({name: html for name, html in self._shown.items() if name != "announce"})
+            viewer.put(LiveParts({name: html for name, html in self._shown.items() if name != "announce"}))
 
     async def watch(self) -> None:
         while True:
@@ -88,23 +121,39 @@ class _Watcher:
             except Exception as problem:  # whatever a page cannot read now may be there at the next look
                 _log.warning("live %s %s: %s", self._topic.name, self._key, problem)
                 seen = {"live-problem": "The newest state cannot be read; what you see may be old."}
-            else:
+            if seen is not None:
                 seen.setdefault("live-problem", "")
-            self._show(seen)
-            await asyncio.sleep(self._topic.every_s)
+                self._show(seen)
+            await asyncio.sleep(pause_s(self._topic.every_s, self.cost_s))
 
-    async def _look(self) -> dict[str, str]:
-        async def read() -> dict[str, str]:
+    async def _look(self) -> dict[str, str] | None:
+        """What is to be shown; None: nothing has changed since the last look."""
+
+        async def read() -> dict[str, str] | None:
             async with self._looking:
-                return dict(await asyncio.to_thread(self._topic.read, self._site, self._key))
+                return await asyncio.to_thread(self._read)
 
         reading = asyncio.create_task(read())
         try:
-            if not (await asyncio.wait({reading}, timeout=LATE_S))[0]:
+            is_late = not (await asyncio.wait({reading}, timeout=LATE_S))[0]
+            if is_late:
                 self._tell({"live-problem": "The newest state is not read yet; what you see is old."})
-            return await reading
+            seen = await reading
+            return {} if seen is None and is_late else seen  # so that this is taken back
         finally:
             reading.cancel()
+
+    def _read(self) -> dict[str, str] | None:
+        began_s = time.thread_time()
+        try:
+            topic = self._topic
+            before, self._state = self._state, None
+            state = topic.state(self._site, self._key) if topic.state is not None else None
+            seen = None if state is not None and state == before else dict(topic.read(self._site, self._key))
+            self._state = state
+            return seen
+        finally:
+            self.cost_s = time.thread_time() - began_s
 
     def _show(self, seen: Mapping[str, str]) -> None:
         changed = {name: html for name, html in seen.items() if self._shown.get(name) != html}
@@ -116,9 +165,19 @@ class _Watcher:
 
     def _tell(self, changed: Mapping[str, str]) -> None:
         self._shown.update(changed)
-        for viewer in self.viewers:
-            if changed:
-                viewer.put(changed)
+        if changed:
+            parts = LiveParts(changed)
+            for viewer in self.viewers:
+                viewer.put(parts)
+
+
+def pause_s(every_s: float, cost_s: float) -> float:
+    """How long to wait after a look that took so much processor time.
+
+    >>> pause_s(2.0, 0.005), pause_s(2.0, 0.05), pause_s(2.0, 3.0)
+    (2.0, 5.0, 15.0)
+    """
+    return max(every_s, min(cost_s / SHARE_OF_A_CORE, MOST_BETWEEN_S))
 
 
 class LiveHub:
@@ -130,6 +189,8 @@ class LiveHub:
         self._streams = 0
         self._of_session: dict[str, int] = {}
         self._looking = asyncio.Semaphore(2)
+        self._viewers: set[LiveStream] = set()
+        self._beating: asyncio.Task[None] | None = None
 
     @property
     def watched(self) -> tuple[tuple[str, str], ...]:
@@ -163,6 +224,9 @@ class LiveHub:
                 watcher = self._watchers[place] = _Watcher(topic, key, self._site, self._looking)
                 watcher.task = asyncio.create_task(watcher.watch())
             watcher.join(viewer)
+            self._viewers.add(viewer)
+            if self._beating is None:
+                self._beating = asyncio.create_task(self._beat())
             session.endings.append(viewer.end)
             async for message in viewer.messages(lambda: self._sessions.find(session.id, touch=False) is not None):
                 yield message
@@ -171,6 +235,10 @@ class LiveHub:
 
     def _leave(self, place: tuple[str, str], viewer: LiveStream, session: Session) -> None:
         self._streams -= 1
+        self._viewers.discard(viewer)
+        if not self._viewers and self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
         left = self._of_session.get(session.id, 1) - 1
         if left > 0:
             self._of_session[session.id] = left
@@ -186,6 +254,12 @@ class LiveHub:
             del self._watchers[place]
             if watcher.task is not None:
                 watcher.task.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            for viewer in tuple(self._viewers):
+                viewer.beat()
 
     def close(self) -> None:
         """End every stream."""

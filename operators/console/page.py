@@ -136,12 +136,15 @@ class PageRoute:
 
 @dataclass(frozen=True, slots=True)
 class LiveTopic:
-    """What a live page shows now. read: element id -> HTML, in a thread, once for all viewers, every `every_s` while somebody watches."""
+    """What a live page shows now. read: element id -> HTML, in a thread, once for all viewers, every `every_s` while somebody watches.
+
+    state: what the page is made of, cheap to read; while it is equal to that of the look before, `read` is not asked. None: always read."""
 
     name: str
     read: Callable[[Site, str], Mapping[str, str]]
     every_s: float = 2.0
     role: ConsoleRole = ConsoleRole.VIEWER
+    state: Callable[[Site, str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

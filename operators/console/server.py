@@ -1,13 +1,16 @@
 """Runs the console: the one user of uvicorn. No event goes through it, so it needs no listener of our own; it runs in a process beside the
 replicas.
 
-A connection that does not send its request's head in time is closed; uvicorn itself would wait forever."""
+A connection that does not send its request's head in time is closed; uvicorn itself would wait forever. uvicorn also looks ten times a
+second whether it is to stop; here it is told."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from asyncio import TimerHandle
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
@@ -19,6 +22,8 @@ KEEP_ALIVE_S: Final = 30
 MOST_CONNECTIONS: Final = 500
 MOST_HEAD_BYTES: Final = 32 * 1024
 STOP_WITHIN_S: Final = 2
+TICK_S: Final = 1.0
+"""The header Date is as new as this."""
 
 
 class BoundedHttp(H11Protocol):
@@ -63,6 +68,35 @@ class BoundedHttp(H11Protocol):
             self.transport.close()
 
 
+class _QuietServer(uvicorn.Server):
+    """Sleeps until there is something to do."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    async def main_loop(self) -> None:
+        """Until somebody says that it is to stop."""
+        told = asyncio.Event()
+        self._told = asyncio.get_running_loop(), told
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await told.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal."""
+        super().handle_exit(sig, frame)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look now whether to stop; from any thread."""
+        if self._told is not None:
+            loop, told = self._told
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(told.set)
+
+
 class ConsoleServer:
     """One console on one listening socket. tls_cert, tls_key: PEM files, both or none."""
 
@@ -86,7 +120,7 @@ class ConsoleServer:
             ssl_keyfile=tls_key,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
         )
-        self._server, self._listener = uvicorn.Server(config), listener
+        self._server, self._listener = _QuietServer(config), listener
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM, or `stop`."""
@@ -99,3 +133,4 @@ class ConsoleServer:
     def stop(self) -> None:
         """End soon; from any thread."""
         self._server.should_exit = True
+        self._server.wake()

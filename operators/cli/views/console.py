@@ -87,7 +87,7 @@ def _serve(
     is_proxied_tls: bool,
     as_json: bool,
 ) -> None:
-    from operators.console.beside import address_of, open_port
+    from operators.console.beside import address_of, open_port, yield_to_others
     from operators.console.launch import ConsoleOptions, make_console
     from operators.console.server import ConsoleServer
     from operators.console.sign_in import keep_link_key
@@ -110,6 +110,7 @@ def _serve(
         acting_by=_acting_by(control) if policy is not None and choice.is_cluster else None,
     )
     made = make_console(options, bound, links)
+    yield_to_others()
     _tell(address, links, as_json=as_json)
     ConsoleServer(made.asgi(), listener, tls_cert=tls[0], tls_key=tls[1]).run()
 

@@ -287,6 +287,6 @@ PAGE: Final = ConsolePage(
         PageRoute("/detections/entity", with_index(entity), for_tenants=True),
         PageRoute("/detections/label", with_index(label), method="POST", role=ConsoleRole.ANALYST, for_tenants=True),
     ),
-    topics=(LiveTopic("detections", watched),),
+    topics=(LiveTopic("detections", watched, every_s=3.0),),
     scripts=("detections.js",),
 )

@@ -79,6 +79,15 @@ def _watch_list(site: Site, key: str) -> Mapping[str, str]:
     return {"rollouts-rows": site.fragment("rollouts/rows.html.j2", **values)}
 
 
+def _list_state(site: Site, key: str) -> object:
+    del key
+    return tuple(index_of(site).lines())
+
+
+def _service_state(site: Site, key: str) -> object:
+    return site.control.read(_name(key))
+
+
 def _watch_service(site: Site, key: str) -> Mapping[str, str]:
     record = site.control.read(_name(key))
     values = service_values(record)
@@ -117,8 +126,8 @@ PAGE: Final = ConsolePage(
         PageRoute("/rollouts/{name}/text-to-sign", text_to_sign, method="POST", role=ConsoleRole.APPROVER),
     ),
     topics=(
-        LiveTopic("rollouts", _watch_list),
-        LiveTopic("rollout", _watch_service),
+        LiveTopic("rollouts", _watch_list, state=_list_state),
+        LiveTopic("rollout", _watch_service, state=_service_state),
         LiveTopic("rollout-chart", _watch_chart, every_s=10.0),
     ),
     scripts=("approve.js",),

@@ -14,6 +14,8 @@ from operators.control.figures.rates import ModelFigures, PlaneFigures
 MOST_ROWS: Final = 100
 _KEPT: Final = "service.sampler"
 _FIRST_LOOK_S: Final = 0.12
+EVERY_S: Final = 5.0
+"""Between two looks at the replicas, which make their pages of metrics beside the requests that they answer."""
 Figure = Callable[[PlaneFigures], float | None]
 
 
@@ -126,5 +128,5 @@ PAGE: Final = ConsolePage(
     title="Service",
     path="/service",
     routes=(PageRoute("/service", show),),
-    topics=(LiveTopic("service", watched),),
+    topics=(LiveTopic("service", watched, every_s=EVERY_S),),
 )

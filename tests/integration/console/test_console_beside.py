@@ -39,6 +39,7 @@ def test_its_process_comes_with_the_first_visit_and_again_if_it_died(made):
     assert signed_in(made.link, made.address) == 303
     (first,) = children()
     assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert os.sched_getscheduler(first) == os.SCHED_BATCH, "it interrupts no replica when it wakes up"
     os.kill(first, signal.SIGKILL)
     until(lambda: first not in children(), "the process is reaped")
     assert signed_in(made.link, made.address) == 403, "used links and those of the process before count no more"

@@ -1,11 +1,10 @@
 """Twenty open consoles beside a load: what they cost the data plane.
 
 A replica without Ray is asked by 32 clients, in turn without viewers and with twenty: live streams of the pages Service, Rollouts and
-Detections, of five sessions, to a console in a process of its own with the priority that `vedette up` gives it. The order alternates from
+Detections, of five sessions, to a console in a process of its own, which lowers its priority itself. The order alternates from
 round to round. Viewers read their streams in this process and keep nothing; a browser would do so on another machine."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,6 @@ VIEWERS: Final = 20
 STREAMS_OF_A_SESSION: Final = 4
 CLIENTS: Final = 32
 TOPICS: Final = ("service", "rollouts", "detections")
-NICE: Final = 5
 _START_S: Final = 60.0
 _TARGETS: Final = {"rate": targets.ratio(">=", 0.98)}
 
@@ -89,9 +87,9 @@ def measured(
 
 @contextmanager
 def console(store: Path) -> Iterator[str]:
-    """The address of a console of this store, in a process of its own with a lower priority."""
+    """The address of a console of this store, in a process of its own."""
     command = [sys.executable, "-m", "operators.cli.main", "console", "--port", "0", "--json", "--store-dir", str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.nice(NICE)) as process:  # noqa: PLW1509
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield str(_first_document(process)["console"])
         finally:

@@ -106,12 +106,76 @@ def test_a_browser_keeps_connections_for_its_acts():
     assert live.MOST_OF_SESSION <= 6 - 2
 
 
-async def test_a_silent_stream_says_in_a_way_that_scripts_see_that_it_is_there(monkeypatch):
+async def test_a_silent_stream_says_in_a_way_that_scripts_see_that_it_is_there(world, monkeypatch):
     monkeypatch.setattr(live, "HEARTBEAT_S", 0.001)
-    messages = live.LiveStream().messages(lambda: True)
+    viewers = [world.viewer() for _ in range(2)]
+    for viewer in viewers:
+        await parts(viewer)
+        assert await anext(viewer) == "event: here\ndata: {}\n\n"
+        await viewer.aclose()
+
+
+async def test_a_stream_that_has_sent_something_since_the_last_tick_says_no_more():
+    stream = live.LiveStream()
+    messages = stream.messages(lambda: True)
     await anext(messages)
-    assert await anext(messages) == "event: here\ndata: {}\n\n"
-    await messages.aclose()
+    stream.put(live.LiveParts({"a": "1"}))
+    await anext(messages)
+    stream.beat()
+    stream.put(live.LiveParts({"a": "2"}))
+    assert '"2"' in await anext(messages)
+    stream.beat()
+    stream.end()
+    assert "event: over" in await anext(messages)
+
+
+async def test_what_all_viewers_get_is_written_once(world, monkeypatch):
+    written = []
+    monkeypatch.setattr(live.json, "dumps", lambda value: written.append(value) or "{}")
+    viewers = [world.viewer() for _ in range(live.MOST_OF_SESSION)]
+    waiting = [asyncio.create_task(parts(viewer)) for viewer in viewers]
+    await asyncio.gather(*waiting)
+    assert len(written) == 1
+    for viewer in viewers:
+        await viewer.aclose()
+
+
+async def test_while_the_state_is_the_same_nothing_is_made_and_nothing_is_sent(world):
+    states = ["first", "first", "first", "second", "third"]
+    left = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def state(site, key):
+        if len(states) == 1:
+            loop.call_soon_threadsafe(left.set)
+            return states[0]
+        world.state = {"a": states[0]}
+        return states.pop(0)
+
+    world.topic = LiveTopic("t", world.read, every_s=0.0, state=state)
+    viewer = world.viewer()
+    assert (await parts(viewer))["a"] == "first"
+    assert (await parts(viewer))["a"] == "second"
+    await left.wait()
+    await viewer.aclose()
+    assert world.looked <= 3
+
+
+async def test_a_state_that_is_the_same_after_a_look_that_failed_is_shown(world):
+    states = iter(["one", "one", "one", "one"])
+    world.topic = LiveTopic("t", world.read, every_s=0.001, state=lambda site, key: next(states, "one"))
+    world.state = None
+    viewer = world.viewer()
+    assert "cannot be read" in (await parts(viewer))["live-problem"]
+    world.state = {"a": "1"}
+    assert await parts(viewer) == {"a": "1", "live-problem": ""}
+    await viewer.aclose()
+
+
+def test_a_watcher_whose_looks_are_dear_looks_less_often_and_never_stops():
+    assert live.pause_s(2.0, 0.0) == 2.0
+    assert live.pause_s(2.0, 0.1) * live.SHARE_OF_A_CORE == pytest.approx(0.1)
+    assert live.pause_s(2.0, 1e6) == live.MOST_BETWEEN_S
 
 
 async def test_signing_out_ends_the_streams(world):
@@ -135,7 +199,7 @@ async def test_an_idle_session_ends_its_streams_although_they_are_open(world):
 async def test_a_slow_viewer_gets_the_newest_only(world):
     stream = live.LiveStream()
     for n in range(10_000):
-        stream.put({"a": str(n)})
+        stream.put(live.LiveParts({"a": str(n)}))
     messages = stream.messages(lambda: True)
     assert await parts(messages) == {"a": "9999"}
 
