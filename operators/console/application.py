@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from operators.console.front_door import FrontDoor, OwnOrigins
 from operators.console.live import LiveHub, TooManyStreams
 from operators.console.page import ConsolePage, PageProblem, PageRoute, Visit
+from operators.console.recording.console_acts import ConsoleActs
 from operators.console.rendering import Rendering
 from operators.console.sessions import Session, SessionStore
 from operators.console.sign_in import SignIn, SignInRefused
@@ -51,13 +52,15 @@ class ConsoleApp:
         origins: OwnOrigins,
         pages: Iterable[ConsolePage],
         rendering: Rendering,
+        acts: ConsoleActs,
         *,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
-        self.sessions = SessionStore(now_s)
+        self.sessions, self._acts = SessionStore(now_s), acts
         self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
         self._acting: ThreadPoolExecutor | None = None
+        self._endings: set[asyncio.Future[str]] = set()
         prefix = "__Host-" if origins.is_tls and not site.base else ""
         self.cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
 
@@ -84,20 +87,21 @@ class ConsoleApp:
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        return FrontDoor(app, self._origins, self._plain_problem, open_paths=[self.site.base + HEALTH])
+        return FrontDoor(app, self._origins, self._plain_problem, self._refused, open_paths=[self.site.base + HEALTH])
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         del app
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="console"))
         self._acting = ThreadPoolExecutor(THREADS_OF_ACTS, thread_name_prefix="console-act")
-        following = asyncio.create_task(self._sign_in.keep_current())
+        following = asyncio.create_task(self._sign_in.keep_current(self._end_those_that_count_no_more))
         try:
             yield
         finally:
             following.cancel()
             self.hub.close()
             self._acting.shutdown(wait=False)
+            await asyncio.to_thread(self._acts.close)
 
     # Pages
 
@@ -110,12 +114,9 @@ class ConsoleApp:
                 asked = request.url.path.removeprefix(self.site.base) + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{self.site.url('/sign-in')}?next={quote(asked, safe='')}", status_code=303)
             form = await self._form(request, session) if route.method == "POST" else {}
-            if not session.person.may(route.role):
-                _log.warning("%s may not %s %s: needs the role %s", session.person.name, route.method, route.path, route.role)
-                return self._problem_page(request, 403, f"This needs the role {route.role}, which you do not have.", page)
-            if not session.person.sees_all and not route.for_tenants:
-                words = "This page shows all tenants and models, and your credentials are for one tenant or some models."
-                return self._problem_page(request, 403, words, page)
+            if refusal := _why_not(session, route):
+                await self._refused(request, refusal)
+                return self._problem_page(request, 403, refusal, page)
             params = {name: str(value) for name, value in request.path_params.items()}
             visit = Visit(self.site, session, page, params, dict(request.query_params), form, request.cookies, self._render)
             threads = self._acting if route.method == "POST" else None
@@ -128,6 +129,8 @@ class ConsoleApp:
         try:
             return await work()
         except PageProblem as problem:
+            if problem.status == 403:
+                await self._refused(request, str(problem))
             return self._problem_page(request, problem.status, str(problem), page)
         except NoSuchService as problem:
             return self._problem_page(request, 404, str(problem), page)
@@ -192,7 +195,28 @@ class ConsoleApp:
     # Sign-in
 
     def _session(self, request: Request, *, touch: bool = True) -> Session | None:
-        return self.sessions.find(request.cookies.get(self.cookie, ""), touch=touch)
+        found = self.sessions.find(request.cookies.get(self.cookie, ""), touch=touch)
+        if found is not None and not self._sign_in.counts(found.person, found.terms):
+            self._end_those_that_count_no_more()
+            return None
+        return found
+
+    def _end_those_that_count_no_more(self) -> None:
+        """Their key was revoked, or the policy says something else about them now. Runs when a file has changed."""
+        for one in self.sessions.end_unless(lambda session: self._sign_in.counts(session.person, session.terms)):
+            _log.warning(
+                "the session of %s has ended: its credentials do not count any more, or for other things", one.person.name
+            )
+            ending = asyncio.ensure_future(self._acts.signed_out(one, "the credentials do not count any more"))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    async def _refused(self, request: Request, why: str) -> None:
+        """Record that a form was refused. Pages that are only looked at are no acts."""
+        if request.method == "POST":
+            session, path = self._session(request, touch=False), request.url.path.removeprefix(self.site.base)
+            _log.warning("%s: refused %s: %s", session.person.name if session else address_of(request), path, why)
+            await self._acts.refused(session, address_of(request), path, why)
 
     async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
         """The fields of a form. Raises HTTPException if it is none, or does not bring the session's CSRF token."""
@@ -202,9 +226,9 @@ class ConsoleApp:
         except ValueError:
             raise HTTPException(400, "The form cannot be read.") from None
         if session is not None and not session.is_token(form.pop("csrf", "")):
-            raise HTTPException(
-                403, "The form is too old or did not come from this console, so nothing was done. Load the page again."
-            )
+            words = "The form is too old or did not come from this console, so nothing was done. Load the page again."
+            await self._refused(request, words)
+            raise HTTPException(403, words)
         return form
 
     async def _home(self, request: Request) -> Response:
@@ -240,27 +264,36 @@ class ConsoleApp:
         try:
             person = self._sign_in.by_link(request.path_params["link"])
         except SignInRefused as refused:
+            await self._acts.refused_sign_in(address_of(request), str(refused))
             return self._sign_in_form(request, "/", words=str(refused), status=403)
-        return self._begun(request, self.sessions.begin(person), "/")
+        return await self._begun(request, self.sessions.begin(person), "/")
 
     async def _by_credentials(self, request: Request) -> Response:
         form = await self._form(request, None)
         following = own_path(form.get("next", ""))
-        address = request.client.host if request.client else ""
         given = form.get("credentials", "").strip()
         try:
-            person, lasts_s = await self._sign_in.by_credentials(given, address)
+            person, lasts_s = await self._sign_in.by_credentials(given, address_of(request))
+            terms = self._sign_in.terms(person)
+            if terms is None:  # the key was revoked at this moment
+                raise SignInRefused("The key or token is not accepted.")
         except SignInRefused as refused:
+            await self._acts.refused_sign_in(address_of(request), str(refused))
             return self._sign_in_form(request, following, words=str(refused), status=403)
-        return self._begun(request, self.sessions.begin(person, lasts_s=lasts_s, token=self._kept(given)), following)
+        session = self.sessions.begin(person, lasts_s=lasts_s, token=self._kept(given), terms=terms)
+        return await self._begun(request, session, following)
 
     def _kept(self, token: str) -> str:
         return token if self.site.acting_by is not None else ""
 
-    def _begun(self, request: Request, session: Session, following: str) -> Response:
+    async def _begun(self, request: Request, session: Session, following: str) -> Response:
         """Go on under a new id; whatever session the browser had before ends."""
-        self.sessions.end(request.cookies.get(self.cookie, ""))
-        _log.info("%s signed in (%s)", session.person.name, session.person.how)
+        before = self.sessions.end(request.cookies.get(self.cookie, ""))
+        if before is not None:
+            await self._acts.signed_out(before, "another session began in the same browser")
+        problem = await self._acts.signed_in(session)
+        if problem:
+            session.say(f"That you signed in could not be recorded: {problem}", is_problem=True)
         answer = RedirectResponse(self.site.url(following), status_code=303)
         self._set(answer, self.cookie, session.id)
         return answer
@@ -270,6 +303,7 @@ class ConsoleApp:
         if session is not None:
             await self._form(request, session)
             self.sessions.end(session.id)
+            await self._acts.signed_out(session, "signed out")
         answer = RedirectResponse(self.site.url("/sign-in"), status_code=303)
         answer.delete_cookie(
             self.cookie, path=self.site.base or "/", secure=self._origins.is_tls, httponly=True, samesite="strict"
@@ -324,6 +358,20 @@ class ConsoleApp:
             raise HTTPException(404)
         keeps = "public, max-age=31536000, immutable" if request.query_params.get("v") == file.tag else "no-cache"
         return Response(file.body, media_type=file.media_type, headers={"cache-control": keeps, "etag": f'"{file.tag}"'})
+
+
+def _why_not(session: Session, route: PageRoute) -> str:
+    """Why this person may not ask for this; empty if they may."""
+    if not session.person.may(route.role):
+        return f"This needs the role {route.role}, which you do not have."
+    if not session.person.sees_all and not route.for_tenants:
+        return "This page shows all tenants and models, and your credentials are for one tenant or some models."
+    return ""
+
+
+def address_of(request: Request) -> str:
+    """Of whoever asks; of a proxy, if there is one before the console."""
+    return request.client.host if request.client else ""
 
 
 def own_path(given: str) -> str:

@@ -5,12 +5,13 @@ acts that come from another origin, bodies that are too large or too slow."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,12 +78,19 @@ class OwnOrigins:
 
 
 class FrontDoor:
-    """See the module. refusal: makes the page that says why (status, words)."""
+    """See the module. refusal: makes the page that says why (status, words). tell: of acts that came from elsewhere."""
 
     def __init__(
-        self, app: ASGIApp, origins: OwnOrigins, refusal: Callable[[int, str], Response], *, open_paths: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        origins: OwnOrigins,
+        refusal: Callable[[int, str], Response],
+        tell: Callable[[Request, str], Awaitable[None]],
+        *,
+        open_paths: Iterable[str] = (),
     ) -> None:
         self._app, self._origins, self._refusal, self._open = app, origins, refusal, frozenset(open_paths)
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -100,6 +108,8 @@ class FrontDoor:
         refused = self._why_refused(scope)
         if refused is not None:
             _log.warning("refused %s: %s", scope["method"], refused[1])
+            if refused[0] == 403:
+                await self._tell(Request(scope), refused[1])
             await self._refusal(*refused)(scope, receive, with_headers)
             return
         await self._app(scope, _Bounded(receive).receive, with_headers)

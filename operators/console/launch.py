@@ -8,6 +8,7 @@ from typing import Final
 from operators.console.application import ConsoleApp
 from operators.console.catalogue import PAGES
 from operators.console.front_door import OwnOrigins
+from operators.console.recording.console_acts import acts_of_store
 from operators.console.rendering import Rendering
 from operators.console.sign_in import Links, SignIn
 from operators.console.site import Site
@@ -37,4 +38,5 @@ def make_console(options: ConsoleOptions, port: int, links: Links | None) -> Con
     rendering = Rendering(PAGES)
     site = Site(options.control, options.store_dir, rendering.html, options.base, options.doors, options.acting_by)
     origins = OwnOrigins.of((*LOOPBACK_NAMES, *options.names), port, is_tls=options.is_tls)
-    return ConsoleApp(site, SignIn(links, options.access), origins, PAGES, rendering)
+    acts = acts_of_store(options.store_dir)
+    return ConsoleApp(site, SignIn(links, options.access), origins, PAGES, rendering, acts)

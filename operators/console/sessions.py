@@ -33,6 +33,8 @@ class Session:
     until_s: float
     token: str = field(default="", repr=False)
     """What the person signed in with, where their acts need it (in a cluster). It is never written anywhere."""
+    terms: object = None
+    """Of the access policy and its files: what the person's rights came from. The session ends when that is another."""
     said: list[tuple[str, bool]] = field(default_factory=list)
     endings: list[Callable[[], None]] = field(default_factory=list)
     """Called when the session ends: open streams close themselves."""
@@ -61,8 +63,8 @@ class SessionStore:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def begin(self, person: SignedInPerson, *, lasts_s: float | None = None, token: str = "") -> Session:
-        """A new session under a new id. token: see Session. lasts_s: as long as the credentials it was begun with count, at most."""
+    def begin(self, person: SignedInPerson, *, lasts_s: float | None = None, token: str = "", terms: object = None) -> Session:
+        """A new session under a new id. token, terms: see Session. lasts_s: as long as the credentials it was begun with count, at most."""
         now_s = self._now_s()
         self._drop_ended(now_s)
         own = [s for s in self._by_id.values() if s.person.name == person.name]
@@ -70,7 +72,9 @@ class SessionStore:
         if crowded:
             self.end(min(crowded, key=lambda s: s.seen_s).id)
         until_s = now_s + min(self._longest_s, self._longest_s if lasts_s is None else lasts_s)
-        made = Session(secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s, token)
+        made = Session(
+            secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s, token, terms
+        )
         self._by_id[made.id] = made
         return made
 
@@ -87,11 +91,19 @@ class SessionStore:
             found.seen_s = now_s
         return found
 
-    def end(self, session_id: str) -> None:
-        """End a session; nothing happens if there is none."""
+    def end(self, session_id: str) -> Session | None:
+        """End a session and return it; nothing happens if there is none."""
         ended = self._by_id.pop(session_id, None)
-        for close in ended.endings if ended else ():
+        for close in tuple(ended.endings) if ended else ():
             close()
+        return ended
+
+    def end_unless(self, counts: Callable[[Session], bool]) -> list[Session]:
+        """End those that do not count any more, and return them. Call it where streams may be closed: on the event loop."""
+        ended = [one for one in tuple(self._by_id.values()) if not counts(one)]
+        for one in ended:
+            self.end(one.id)
+        return ended
 
     def _has_ended(self, session: Session, now_s: float) -> bool:
         return now_s >= session.until_s or now_s - session.seen_s >= self._idle_s

@@ -121,12 +121,31 @@ class SignIn:
         """Whether keys and tokens count."""
         return self._gate is not None
 
-    async def keep_current(self) -> None:
-        """Read the policy's files again when they change, until cancelled."""
+    async def keep_current(self, changed: Callable[[], None]) -> None:
+        """Read the policy's files again when they change, as the doors do, until cancelled. changed: called after each change."""
         if self._gate is not None and self._files is not None:
-            await follow(self._gate, self._files)
+            await follow(self._gate, self._files, used=changed)
         else:
             await asyncio.Event().wait()
+
+    def terms(self, person: SignedInPerson) -> object:
+        """What the rights of a person come from, as the files say now: their key's entry or the issuers, and their tenant.
+
+        None: they have no rights any more. Of a link: always the same."""
+        if person.how == "link" or self._gate is None:
+            return person.how
+        policy, keys = self._gate.authenticator.policy, self._gate.authenticator.keys
+        tenant = policy.tenants.get(person.tenant)
+        if person.tenant and tenant is None:
+            return None
+        if person.how != "key":
+            return policy.issuers, tenant
+        entry = keys.entries.get(person.name.removeprefix("key:"))
+        return None if entry is None or entry.revoked is not None else (entry, tenant)
+
+    def counts(self, person: SignedInPerson, terms: object) -> bool:
+        """Whether a session that began on these terms may go on. None: it began without (tests, links)."""
+        return terms is None or self.terms(person) == terms
 
     def by_link(self, given: str) -> SignedInPerson:
         """The owner of the store. Raises SignInRefused."""

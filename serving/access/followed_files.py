@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -125,8 +125,8 @@ def read_policy(path: Path) -> AccessPolicy:
     return parse_policy(text, path)
 
 
-async def follow(gate: Gate, files: AccessFiles, every_s: float = EVERY_S) -> None:
-    """Keep a gate true to its files and its issuers' keys, until cancelled."""
+async def follow(gate: Gate, files: AccessFiles, every_s: float = EVERY_S, *, used: Callable[[], None] = lambda: None) -> None:
+    """Keep a gate true to its files and its issuers' keys, until cancelled. used: called when the files say something else."""
     while True:
         due = [key_set for key_set in gate.authenticator.key_sets.values() if key_set.is_due()]
         with suppress(TimeoutError):  # the looks go on: an issuer that is slow does not delay the end of a key that was revoked
@@ -136,6 +136,7 @@ async def follow(gate: Gate, files: AccessFiles, every_s: float = EVERY_S) -> No
         try:
             if await asyncio.to_thread(files.look):
                 gate.use(files.policy, files.keys)
+                used()
         except Exception:  # whatever it was, the files are followed
             _log.exception("access: the files cannot be looked at; what was read before counts on")
 
