@@ -343,7 +343,9 @@ class ConsoleApp:
         key = request.query_params.get("key", "")[:MOST_KEY]
         if topic is None:
             return PlainTextResponse("no such topic\n", 404)
-        if not session.person.may(topic.role) or not session.person.sees_all:  # what is live is the same for all viewers
+        if not await asyncio.to_thread(
+            topic.is_for, self.site, key, session.person
+        ):  # what is live is the same for all viewers
             return PlainTextResponse("not for you\n", 403)
         try:
             messages = self.hub.open(topic, key, session)
@@ -364,7 +366,7 @@ def _why_not(session: Session, route: PageRoute) -> str:
     """Why this person may not ask for this; empty if they may."""
     if not session.person.may(route.role):
         return f"This needs the role {route.role}, which you do not have."
-    if not session.person.sees_all and not route.for_tenants:
+    if not route.is_for(session.person):
         return "This page shows all tenants and models, and your credentials are for one tenant or some models."
     return ""
 

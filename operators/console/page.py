@@ -125,26 +125,40 @@ class PageRoute:
     """One address. path: may hold `{name}`; what stands there comes in `Visit.params`. role: who may ask. Forms are POST.
 
     for_tenants: whether people of a tenant, or narrowed to some models, may ask too; then the handler shows them what is theirs and nothing
-    else."""
+    else. for_narrowed: the same for people who are narrowed to some models and have no tenant."""
 
     path: str
     handler: Handler
     method: Literal["GET", "POST"] = "GET"
     role: ConsoleRole = ConsoleRole.VIEWER
     for_tenants: bool = False
+    for_narrowed: bool = False
+
+    def is_for(self, person: SignedInPerson) -> bool:
+        """Whether this person may ask, whatever their role."""
+        return person.sees_all or self.for_tenants or (self.for_narrowed and not person.tenant)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveTopic:
     """What a live page shows now. read: element id -> HTML, in a thread, once for all viewers, every `every_s` while somebody watches.
 
-    state: what the page is made of, cheap to read; while it is equal to that of the look before, `read` is not asked. None: always read."""
+    state: what the page is made of, cheap to read; while it is equal to that of the look before, `read` is not asked. None: always read.
+    model_of: the model that a key is about, so that people who are narrowed to models may watch theirs; None: only people who see all."""
 
     name: str
     read: Callable[[Site, str], Mapping[str, str]]
     every_s: float = 2.0
     role: ConsoleRole = ConsoleRole.VIEWER
     state: Callable[[Site, str], object] | None = None
+    model_of: Callable[[Site, str], str] | None = None
+
+    def is_for(self, site: Site, key: str, person: SignedInPerson) -> bool:
+        """Whether this person may watch this key. May block."""
+        if not person.may(self.role) or person.sees_all or person.tenant or self.model_of is None:
+            return person.may(self.role) and person.sees_all
+        model = self.model_of(site, key)
+        return bool(model) and person.models.match(model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +174,4 @@ class ConsolePage:
 
     def is_for(self, person: SignedInPerson) -> bool:
         """Whether it stands in this person's navigation."""
-        return person.sees_all or any(route.for_tenants for route in self.routes if route.path == self.path)
+        return any(route.is_for(person) for route in self.routes if route.path == self.path)

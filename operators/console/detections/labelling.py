@@ -1,5 +1,6 @@
 """Labels that people give in the console: through the same desk as `vedette label`, under the person's name."""
 
+import os
 import threading
 from collections.abc import Callable, Collection
 from typing import Final
@@ -49,6 +50,7 @@ class AlertLabels:
     def __init__(self, settings: ServingSettings, index: StoreIndex, log: Callable[[], RecordLog]) -> None:
         folder = settings.store_dir / LABELS
         keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
+        self._folder = folder
         self._labels = LabelLog(folder, signer=keyring.signer, knows=keyring.knows)
         self._index, self._log = index, log
         self._desk: LabelDesk | None = None
@@ -73,6 +75,18 @@ class AlertLabels:
             raise PageProblem(f"The label was not kept: {taken.problem}")
         self._index.refresh(1.0, fresh_s=0.0)
         return taken
+
+    @property
+    def problem(self) -> str:
+        """Why no label can be kept here, and the way out; empty if it can. Nothing is written to find out."""
+        place = next(one for one in (self._folder, *self._folder.parents) if one.exists())
+        if os.access(place, os.W_OK | os.X_OK):
+            return ""
+        return (
+            f"No label can be given here: {self._folder} cannot be written by the console. In a cluster, mount the folder `labels` of the "
+            "volume of the logs for writing, as manifests/base/console does; until then give labels with `vedette label give` or through "
+            "the server of labels."
+        )
 
     def history(self, alert: AlertRow) -> list[Label]:
         """Every word on an alert, the last one counts. Raises PageProblem."""

@@ -97,9 +97,16 @@ def show(visit: Visit) -> Response:
         most_counted=MOST_COUNTED,
         damaged=damaged,
         archive_problem=archive_problem,
-        may_label=visit.person.may(ConsoleRole.ANALYST),
+        **_labelling(room, visit),
         nonce=secrets.token_urlsafe(12),
     )
+
+
+def _labelling(room: DetectionRoom, visit: Visit) -> dict[str, Any]:
+    """Whether there are buttons for labels, and why not, where that is not the person's role."""
+    is_analyst = visit.person.may(ConsoleRole.ANALYST)
+    problem = room.labels.problem if is_analyst else ""
+    return {"may_label": is_analyst and not problem, "label_problem": problem}
 
 
 def alert_view(row: AlertRow, name: str) -> dict[str, Any]:
@@ -157,7 +164,7 @@ def one(visit: Visit) -> Response:
             {"label": word, "word": WORDS.get(word.verdict, word.verdict), "at": moment(word.time_us)} for word in history
         ],
         risk=room.risks.of([name] if name != ERASED and scope_of(visit).sees_entity(name) else []).by_entity.get(name),
-        may_label=visit.person.may(ConsoleRole.ANALYST),
+        **_labelling(room, visit),
         nonce=secrets.token_urlsafe(12),
     )
 

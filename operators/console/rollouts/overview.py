@@ -29,7 +29,7 @@ _log = logging.getLogger("vedette.console")
 
 @dataclass(frozen=True, slots=True)
 class ServiceLine:
-    """One service in the list."""
+    """One service in the list. model: that it serves; empty while that is not known."""
 
     name: str
     phase: str
@@ -40,6 +40,7 @@ class ServiceLine:
     verdict: str = ""
     more: int | None = None
     waiting_for: str = ""
+    model: str = ""
 
     @property
     def kind(self) -> str:
@@ -147,6 +148,7 @@ def line_of(record: Record) -> ServiceLine:
         str(status.assessment.verdict) if status.assessment.gates else "",
         status.assessment.more if is_busy else None,
         (record.problem or (status.waiting_for if record.is_observed else unobserved(record)))[:300],
+        record.ref.model,
     )
 
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from lifecycle.labels.label_log import LabelLog
+from operators.console.detections import labelling
 from operators.console.detections.page import watched
 from operators.console.log_index.store_index import IndexState, StoreIndex
 from operators.console.roles import ConsoleRole
@@ -162,6 +163,15 @@ def test_wrong_labels_are_refused_and_nothing_is_kept(ana, world, form, status):
     answer = say(ana, "r-15", "attack", **form)
     assert answer.status_code == status
     assert LabelLog(world.store / "labels").history("r-15") == []
+
+
+def test_where_no_label_can_be_kept_the_page_says_what_to_do_and_has_no_buttons(ana, monkeypatch):
+    monkeypatch.setattr(labelling.os, "access", lambda place, mode: place.name != "labels")  # a mount that is read-only
+    page = ana.get("/detections").text
+    assert "No label can be given here" in page
+    assert "manifests/base/console" in page
+    assert 'name="say"' not in page
+    assert 'name="say"' not in ana.get("/detections/alert?event=r-16").text
 
 
 def test_a_viewer_may_look_and_not_label(viewer, world):

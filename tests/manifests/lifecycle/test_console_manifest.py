@@ -4,6 +4,8 @@ import kubernetes.client
 import pytest
 import typer.main
 
+from lifecycle.governance.acts import LABELS
+from lifecycle.governance.acts import LOG as ACTS
 from operators.cli.main import app
 from operators.console.application import HEALTH
 from operators.console.front_door import OwnOrigins
@@ -54,7 +56,7 @@ def test_its_account_looks_and_cannot_act(resources, pod):
     assert pod["serviceAccountName"] == resources["ServiceAccount"]["metadata"]["name"]
 
 
-def test_it_is_confined_and_reads_the_logs_without_writing(pod, rendered):
+def test_it_is_confined_and_writes_no_log_but_labels_and_acts(pod, rendered):
     assert pod["securityContext"]["runAsNonRoot"] is True
     (container,) = pod["containers"]
     assert container["securityContext"] == {
@@ -62,11 +64,20 @@ def test_it_is_confined_and_reads_the_logs_without_writing(pod, rendered):
     }  # fmt: skip
     assert container["resources"]["limits"]["memory"]
     claim = {m["subPath"]: m for m in container["volumeMounts"] if m["name"] == "log"}
-    assert all(mount["readOnly"] for mount in claim.values())
+    assert {name for name, mount in claim.items() if not mount.get("readOnly")} == {LABELS, ACTS}
     (monitor,) = [r for r in yaml.safe_load_all(rendered(MONITOR)) if r["kind"] == "Deployment"]
     (watcher,) = monitor["spec"]["template"]["spec"]["containers"]
     there = {m["subPath"]: m["mountPath"] for m in watcher["volumeMounts"] if m["name"] == "log"}
     assert {name: mount["mountPath"] for name, mount in claim.items()}.items() <= there.items()
+
+
+def test_what_it_writes_is_signed_by_the_key_of_the_logs(pod):
+    (container,) = pod["containers"]
+    (key,) = [v["secret"] for v in pod["volumes"] if v["name"] == "audit-key"]
+    assert key["optional"], "a cluster without a key chains its logs too"
+    (place,) = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "audit-key"]
+    (path,) = [e["value"] for e in container["env"] if e["name"] == "VEDETTE_AUDIT_KEY"]
+    assert path == f"{place}/audit.pem"
 
 
 def test_its_arguments_are_options_of_the_verb_and_its_ports_agree(resources, pod):
