@@ -27,7 +27,7 @@ ACT: Final = "console.act"
 _MOST_TEXT: Final = 300
 _log = logging.getLogger("vedette.console")
 
-Record = Callable[[Act], object]
+ActRecorder = Callable[[Act], object]
 """Writes one act; durable when it returns. Raises OSError, NoteError."""
 
 
@@ -36,7 +36,7 @@ class ConsoleActs:
 
     def __init__(
         self,
-        record: Record | None,
+        record: ActRecorder | None,
         *,
         now_s: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
