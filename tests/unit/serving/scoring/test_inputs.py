@@ -1,7 +1,11 @@
 """What a request may bring, and what it is told otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.errors import BadRequest
 from serving.messages import InferRequest, Tensor
@@ -110,6 +114,63 @@ def test_the_moment_of_the_event(sent, parameters, expected):
 def test_refuses(inputs, parameters, says):
     with pytest.raises(BadRequest, match=says):
         read(*inputs, **parameters)
+
+
+ONE_HOST, ONE_SIZE, ONE_TIME = (
+    Tensor("host", "BYTES", strings(b"a")),
+    Tensor("size", "FP32", np.array([1], np.float32)),
+    Tensor("ended_at", "INT64", np.array([NOW], np.int64)),
+)
+ODD = [
+    Tensor("host", "BYTES", strings(b"a").reshape(1, 1)),
+    Tensor("host", "INT64", np.array([1], np.int64)),
+    Tensor("size", "FP32", np.array([np.nan], np.float32)),
+    Tensor("size", "FP32", np.array([2], np.float32), is_finite=True),
+    Tensor("size", "FP64", np.array([2.0]), is_finite=True),
+    Tensor("size", "FP32", np.array([[2]], np.float32)),
+    Tensor("size", "FP32", np.array([1, 2], np.float32)),
+    Tensor("ended_at", "BYTES", strings(b"1970-01-01T00:00:01Z")),
+    Tensor("ended_at", "INT64", np.array([2**62], np.int64)),
+    Tensor("ended_at", "INT64", np.array([-(2**62)], np.int64)),
+    Tensor("ended_at", "INT64", np.array([1, 2], np.int64)),
+    Tensor("ended_at", "FP32", np.array([1], np.float32)),
+    Tensor("z", "FP32", np.array([1], np.float32)),
+]
+MANY_KEYS = DETECTOR.model_copy(
+    update={"entity_keys": [*DETECTOR.entity_keys, DETECTOR.entity_keys[0].model_copy(update={"name": "z"})]}
+)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(DETECTOR, id="a key, a field and a time"),
+        pytest.param(DETECTOR.model_copy(update={"request_fields": []}), id="a key and a time"),
+        pytest.param(DETECTOR.model_copy(update={"event_time_field": None}), id="no time"),
+        pytest.param(DETECTOR.model_copy(update={"event_time_field": "size"}), id="a time that is a field too"),
+        pytest.param(DETECTOR.model_copy(update={"allow_nonfinite": True}), id="any number"),
+        pytest.param(MANY_KEYS, id="two keys"),
+    ],
+)
+@given(sent=st.lists(st.sampled_from([ONE_HOST, ONE_SIZE, ONE_TIME, ONE_HOST, ONE_SIZE, ONE_TIME, *ODD]), max_size=4))
+def test_one_row_of_columns_is_read_as_any_number_of_rows_is(manifest, sent):
+    plan = InputPlan.of(manifest)
+
+    def outcome(plan):
+        try:
+            rows = plan.read(ask(*sent), NOW, max_rows=10)
+        except BadRequest as problem:
+            return str(problem)
+        shown = [{name: (column.dtype, column.tolist()) for name, column in part.items()} for part in (rows.keys, rows.fields)]
+        return str([[*part.items()] for part in shown]), rows.at_us.dtype, rows.at_us.tolist(), rows.rows
+
+    assert outcome(plan) == outcome(replace(plan, single_columns=()))
+
+
+def test_a_row_of_columns_is_read_the_short_way(monkeypatch):
+    monkeypatch.setattr(InputPlan, "_column_rows", None)
+    rows = read(ONE_TIME, ONE_HOST, Tensor("size", "FP32", ONE_SIZE.data, is_finite=True))
+    assert (rows.keys["host"].tolist(), rows.fields["size"].tolist(), rows.at_us.tolist()) == ([b"a"], [1], [NOW])
 
 
 def test_a_time_without_offset_is_utc():
