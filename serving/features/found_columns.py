@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.features.plan.feature_plan import RowMemo
 from serving.features.plan.gather import Layout, Tables, TensorAssemblers
 from serving.ports import Columns, TensorPlan
 
@@ -16,10 +17,13 @@ from serving.ports import Columns, TensorPlan
 class FoundColumns(Mapping[str, NDArray[Any]]):
     """The port's columns over the tables of one read. layout: of the columns that are shown."""
 
-    __slots__ = ("_gathers", "_layout", "_rows", "_tables")
+    __slots__ = ("_gathers", "_layout", "_memo", "_rows", "_tables")
 
-    def __init__(self, tables: Tables, layout: Layout, assemblers: TensorAssemblers, rows: int) -> None:
-        self._tables, self._layout, self._gathers, self._rows = tables, layout, assemblers, rows
+    def __init__(
+        self, tables: Tables, layout: Layout, assemblers: TensorAssemblers, rows: int, memo: RowMemo | None = None
+    ) -> None:
+        """memo: of the one row that all these tables are of and that was found in memory; it keeps the tensors that are made of it."""
+        self._tables, self._layout, self._gathers, self._rows, self._memo = tables, layout, assemblers, rows, memo
 
     @property
     def tables(self) -> Tables:
@@ -38,8 +42,17 @@ class FoundColumns(Mapping[str, NDArray[Any]]):
         return len(self._layout)
 
     def tensors(self, assembly: tuple[TensorPlan, ...], fields: Columns) -> dict[str, NDArray[Any]]:
-        """See ports.FeatureRows.direct."""
-        return self._gathers.of(assembly)(self._tables, fields, self._rows)
+        """See ports.FeatureRows.direct. Tensors that a near cache keeps are read-only."""
+        assemble, memo = self._gathers.of(assembly), self._memo
+        if memo is None or fields:
+            return assemble(self._tables, fields, self._rows)
+        kept = memo.assembled
+        if kept is None or kept[0] is not assemble:
+            made = assemble(self._tables, fields, self._rows)
+            for tensor in made.values():
+                tensor.setflags(write=False)
+            kept = memo.assembled = (assemble, made)
+        return kept[1].copy()
 
 
 class FoundTimes(Mapping[str, NDArray[np.int64]]):

@@ -35,6 +35,7 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
     gone: list[str] = []
     times: list[int] = []
     oldest_us, source = -1, NOT_SAID
+    known: RowMemo | None = None
     for group, (row,) in zip(plan.groups, found, strict=True):
         cells, stamps = row[0], row[1]
         times += stamps
@@ -54,6 +55,7 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
             if row[2] is not NOT_KEPT and (not stale or is_absent(cells)) and remembered(group, row, row[2]):
                 tables += row[2].tables or ()
                 gone += row[2].gone
+                known = row[2]
                 continue
         for block in group.blocks:
             own = block.take(cells)
@@ -65,7 +67,8 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
                 gone += [block.names[place] for place in missing]
     for computed in plan.computed:
         tables += computed(request, tables, plan.layout, 1)
-    columns = FoundColumns(tables, plan.shown, plan.assemblers, 1)
+    is_all = known is not None and known.is_hit and len(plan.groups) == 1 and not plan.computed  # nothing but this row's tables
+    columns = FoundColumns(tables, plan.shown, plan.assemblers, 1, known if is_all else None)
     return FeatureRows(
         columns,
         {name: _YES for name in gone if name not in plan.hidden} if gone else {},

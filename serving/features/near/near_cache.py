@@ -14,8 +14,8 @@ from serving.telemetry.metric_doc import MetricDoc
 
 MOST_KEPT_S: Final = 60.0
 """A row is read again after this time, whatever the store told: a last bound, for changes that a store does not tell."""
-_ROW_BYTES: Final = 900
-"""A row without its cells: its name, containers, decoded table and place in a queue, as measured."""
+_ROW_BYTES: Final = 1300
+"""A row without its cells: its name, containers, decoded table, the tensor made of it and place in a queue, as measured."""
 _CELL_BYTES: Final = 49
 _TYPICAL_BYTES: Final = 3000
 

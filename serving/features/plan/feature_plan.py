@@ -15,7 +15,7 @@ from serving.features.plan.blocks import DATATYPES, Block, Cell, decoder, defaul
 from serving.features.plan.computed import Computed
 from serving.features.plan.definitions import ComputedView, Definitions, Feature, Service, StoredView
 from serving.features.plan.errors import RegistryError
-from serving.features.plan.gather import Layout, TensorAssemblers
+from serving.features.plan.gather import Layout, TensorAssembler, TensorAssemblers
 from serving.features.plan.keys import DATATYPES as KEY_DATATYPES
 from serving.features.plan.keys import key_encoder, row_encoder
 from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo, ReadOutcome
@@ -24,14 +24,16 @@ from serving.ports import Columns, FeatureInfo, FeatureServiceInfo, FieldInfo, R
 class RowMemo:
     """What a near cache keeps beside a row. until_s: monotonic seconds until which the row may be used. is_hit: it was found in memory.
     tables: of the row, a block each, and gone: the places within each block where a default stands in; made at the row's first use, None
-    before, and for rows that hold anything but numbers. size: bytes."""
+    before, and for rows that hold anything but numbers. assembled: the graph's tensors that the row's tables alone make, and by what; kept
+    from the row's first hit on. size: bytes."""
 
-    __slots__ = ("gone", "is_hit", "size", "tables", "until_s")
+    __slots__ = ("assembled", "gone", "is_hit", "size", "tables", "until_s")
 
     def __init__(self, until_s: float) -> None:
         self.until_s, self.is_hit, self.size = until_s, False, 0
         self.tables: list[NDArray[Any]] | None = None
         self.gone: tuple[str, ...] = ()
+        self.assembled: tuple[TensorAssembler, dict[str, NDArray[Any]]] | None = None
 
 
 NOT_KEPT: Final = RowMemo(0.0)

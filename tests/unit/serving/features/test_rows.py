@@ -11,7 +11,7 @@ from serving.features.plan.definitions import Definitions, Feature, JoinKey, Onl
 from serving.features.plan.feature_plan import RowMemo, compile_service
 from serving.features.rows import BatchAssembly
 from serving.features.single_row import single_row
-from serving.ports import ReadOutcome
+from serving.ports import ReadOutcome, TensorPlan
 
 USER = (JoinKey("user", "user", "STRING"),)
 FAST = StoredView("fast", "fast", USER, (Feature("rate", "DOUBLE", 0.5), Feature("count", "INT64", -1)), 10.0)
@@ -45,6 +45,16 @@ wrong = st.just((None, b"\x12\x01x"))
 cells = st.tuples(*(kind | absent for kind in (double | wrong, whole | wrong, text, double | wrong, truth | wrong)))
 times = st.tuples(*[st.sampled_from([0, 1]) | st.integers(0, 40_000_000)] * 2)
 rows = st.lists(st.tuples(cells, times), min_size=1, max_size=6)
+
+
+ASSEMBLIES = tuple(
+    (TensorPlan("x", np.dtype(np.float64), names, True),)
+    for names in (("fast__count", "fast__rate"), ("fast__rate", "fast__count"), ("fast__count", "size", "fast__rate"))
+)
+
+
+def tensors_of(found, assembly, fields):
+    return {name: (tensor.dtype, tensor.tolist()) for name, tensor in found.direct(assembly, fields).items()}
 
 
 def expected(row, at_us):
@@ -103,6 +113,22 @@ def test_a_row_that_is_kept_is_decoded_once_and_its_age_judged_at_each_use(plan,
             n: t.tolist() for n, t in one.event_times_us.items()
         }
         assert (one.sources, again.sources) == ((), ("near_cache",) if use else ("store",))
+        for assembly in ASSEMBLIES:
+            for fields in ({}, {"size": np.array([1.5 + use])}):
+                if len(assembly[0].columns) == 2 or fields:
+                    assert tensors_of(again, assembly, fields) == tensors_of(one, assembly, fields)
+
+
+def test_the_tensors_of_a_row_in_memory_are_made_once_for_each_bundle():
+    memo = RowMemo(until_s=1.0)
+    row = ([b"\x29" + struct.pack("<d", 0.25), b"\x20\x07"], [5], memo)
+    first = single_row(NUMBERS, [[row]], {}, 6).direct(ASSEMBLIES[0], {})["x"]
+    memo.is_hit = True
+    made, again, other = (single_row(NUMBERS, [[row]], {}, 6).direct(a, {})["x"] for a in (*ASSEMBLIES[:1] * 2, ASSEMBLIES[1]))
+    assert again is made
+    assert made is not first
+    assert made.tolist() == first.tolist() == other[:, ::-1].tolist()
+    assert not made.flags.writeable
 
 
 def test_a_batch_says_of_each_row_whether_a_value_was_in_memory():

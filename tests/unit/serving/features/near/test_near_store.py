@@ -225,6 +225,7 @@ def test_the_estimate_of_memory_is_what_python_allocates_or_a_little_more():
         import numpy as np
 
         memo.tables = [np.ndarray((1, cells), "<f8", b"".join(raws), 1, (9 * cells, 9))]
+        memo.assembled = (str, {"x": memo.tables[0].astype(np.float32)})
         cache.keep(name, 0, ([*raws, b"\x08" + b"\x01" * 5], (1,), memo), cache.begin(name), 0.0)
     taken = sum(stat.size_diff for stat in tracemalloc.take_snapshot().compare_to(before, "filename"))
     tracemalloc.stop()
