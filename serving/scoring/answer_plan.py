@@ -3,7 +3,8 @@
 A plan is made at the first request of its kind and kept with the revision."""
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from operator import attrgetter
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ def _output_maker(revision: LoadedRevision, name: str, has_score: bool) -> Outpu
     if not has_score:
         return _refusal(f"output {name!r} needs a model with a score")
     if name == "verdict":
-        return _table_output(name, "BYTES", VERDICT_BYTES, lambda verdicts: verdicts.code, lambda verdicts: verdicts.codes)
+        return _table_output(name, "BYTES", VERDICT_BYTES, "code", lambda verdicts: verdicts.codes)
     if name == "score":
         return lambda group: Tensor(name, "FP32", _verdicts(group).scores)
     if name == "degraded":
@@ -124,7 +125,7 @@ def _output_maker(revision: LoadedRevision, name: str, has_score: bool) -> Outpu
         name,
         "FP32",
         values,
-        lambda verdicts: verdicts.step,
+        "step",
         lambda verdicts: np.where(np.isnan(verdicts.scores), unknown, table.look_up(verdicts.scores)),
     )
 
@@ -145,19 +146,19 @@ def _table_output(
     name: str,
     datatype: str,
     table: NDArray[Any],
-    index_of: Callable[[Verdicts], int],
+    by: Literal["code", "step"],
     indices_of: Callable[[Verdicts], NDArray[np.intp]],
 ) -> OutputMaker:
-    """An output whose rows are entries of a table; of one row, an entry's tensor is made once."""
+    """An output whose rows are entries of a table; of one row, an entry's tensor is made once. by: what of a single row is its place."""
     ready: dict[int, Tensor] = {}
+    index_of: Callable[[Verdicts], int] = attrgetter(by)
 
     def make(group: RowGroup) -> Tensor:
-        verdicts = _verdicts(group)
-        at = index_of(verdicts)
-        if at < 0:
-            return Tensor(name, datatype, table[indices_of(verdicts)])
+        at = index_of(group.verdicts)  # type: ignore[arg-type]  # asked only of revisions with a score
         tensor = ready.get(at)
         if tensor is None:
+            if at < 0:
+                return Tensor(name, datatype, table[indices_of(_verdicts(group))])
             tensor = ready[at] = _frozen_tensor(name, datatype, table[at : at + 1].copy())
         return tensor
 

@@ -54,32 +54,44 @@ def answer_parameters(groups: Sequence[RowGroup], receipt: str, trace_id: str | 
         points = [group.verdicts.point for group in groups if group.verdicts is not None]
         if points:
             parameters["operating_point"] = _common(points)
-    if first.features is not None:
+    if first.features is not None and len(groups) == 1:  # the usual answer, without a loop
+        parameters["degraded"] = first.degraded_rows > 0
+        if (age_ms := first.features.oldest_age_ms) is not None:
+            parameters["feature_age_ms"] = age_ms
+    elif first.features is not None:
         parameters["degraded"] = any(group.degraded_rows for group in groups)
         ages = [group.features.oldest_age_ms for group in groups if group.features and group.features.oldest_age_ms is not None]
         if ages:
             parameters["feature_age_ms"] = max(ages)
-    # nearly every answer has nothing of this, so it is asked once
-    if [
-        g
-        for g in groups
-        if g.source != MODEL or g.matched or g.suppressed or g.triage is not None or g.fallback_from is not None
-    ]:
-        if any(group.source == RULES for group in groups):
-            parameters["degraded"] = True
-        if any(group.matched or group.source == RULES for group in groups):
-            parameters["rules"] = json.dumps(_matched(groups))
-        if any(group.suppressed for group in groups):
-            parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
-        parameters.update(_triaged(groups))
-        fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
-        if fallen:
-            parameters["fallback_from"] = _common(fallen)
+    if len(groups) > 1 or _is_special(first):  # nearly every answer has nothing of this, so it is asked once
+        _add_special(parameters, groups)
     if len(groups) > 1:
         parameters["variants"] = json.dumps([_variant_entry(group) for group in groups])
     if trace_id is not None:
         parameters["trace_id"] = trace_id
     return parameters
+
+
+def _is_special(group: RowGroup) -> bool:
+    return (
+        group.source != MODEL
+        or bool(group.matched or group.suppressed)
+        or group.triage is not None
+        or group.fallback_from is not None
+    )
+
+
+def _add_special(parameters: dict[str, bool | int | float | str], groups: Sequence[RowGroup]) -> None:
+    if any(group.source == RULES for group in groups):
+        parameters["degraded"] = True
+    if any(group.matched or group.source == RULES for group in groups):
+        parameters["rules"] = json.dumps(_matched(groups))
+    if any(group.suppressed for group in groups):
+        parameters["suppressed_by"] = json.dumps(_suppressed_by(groups))
+    parameters.update(_triaged(groups))
+    fallen = [group.fallback_from for group in groups if group.fallback_from is not None]
+    if fallen:
+        parameters["fallback_from"] = _common(fallen)
 
 
 def _matched(groups: Sequence[RowGroup]) -> list[list[str]]:

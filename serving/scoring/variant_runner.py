@@ -24,7 +24,7 @@ from serving.resilience.bulkhead import Bulkheads
 from serving.resilience.deadline import read_slice_s, run_slice_s
 from serving.scoring.entity import EntityHash
 from serving.scoring.inputs import ColumnRows, TensorRows
-from serving.scoring.loaded_revision import LoadedRevision
+from serving.scoring.loaded_revision import INLINE_BUDGET_US, LoadedRevision
 from serving.scoring.protection import Protection, unprotected
 from serving.scoring.row_group import RowGroup
 from serving.scoring.rules.columns import fields_with_rules
@@ -99,9 +99,11 @@ class VariantRunner:
             group.features = await self._read(state, group, rows, revision.feature_service, reader)
             if group.features.outcome is not ReadOutcome.OK and await self.settle(state, group, "features"):
                 return
-        tensors, cache = tensors_of(group), self._cache_for(revision, rows.rows)
-        if cache is not None:
+        tensors, cache = tensors_of(group), self._protection.predictions
+        if cache is not None and (cache := self._cache_for(revision, rows.rows)) is not None:
             await self._run_cached(state, group, tensors, share, cache)
+        elif revision.run_us * rows.rows <= INLINE_BUDGET_US:  # the usual run, see `_run`
+            self._run_on_loop(state, group, tensors)
         else:
             await self._run(state, group, tensors, share)
         if group.triage is not None and group.verdicts is not None:
@@ -386,11 +388,11 @@ def tenant_of(request: InferRequest) -> str:
 
 def tensors_of(group: RowGroup) -> Feed:
     """The graph's inputs: as sent, or put together from columns and the features that were read."""
-    rows = group.rows
+    rows, revision = group.rows, group.variant.revision
     if isinstance(rows, TensorRows):
         return rows.tensors
-    revision = group.variant.revision
-    return feed_of(revision.assembly, fields_with_rules(revision, rows), group.features, rows.rows)
+    fields = rows.fields if revision.rules is None else fields_with_rules(revision, rows)
+    return feed_of(revision.assembly, fields, group.features, rows.rows)
 
 
 def runtime_feed(tensors: Feed) -> dict[str, NDArray[Any]]:

@@ -87,11 +87,17 @@ class ModelMetrics:
         self._outcomes["ok"] += 1
         self._rows += rows
         self._degraded += degraded_rows
-        self._total.add(latency_s)
+        histogram = self._total  # Histogram.add, written out: every request counts three times here
+        histogram.counts[bisect_left(LATENCY_BUCKETS_S, latency_s)] += 1
+        histogram.total += latency_s
         if feature_s is not None:
-            self._features.add(feature_s)
+            histogram = self._features
+            histogram.counts[bisect_left(LATENCY_BUCKETS_S, feature_s)] += 1
+            histogram.total += feature_s
         if model_s is not None:
-            self._model.add(model_s)
+            histogram = self._model
+            histogram.counts[bisect_left(LATENCY_BUCKETS_S, model_s)] += 1
+            histogram.total += model_s
         if feature_age_ms is not None:
             self._ages.add(feature_age_ms / 1000)
         if trace_id is not None:

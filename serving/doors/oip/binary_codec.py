@@ -77,6 +77,8 @@ def read_request(body: bytes, json_length: int | None, envelope: Envelope) -> In
 
 def write_answer(answer: InferAnswer, request: InferRequest) -> tuple[bytes, int | None]:
     """The body, and the length of its JSON if raw tensors follow it."""
+    if not request.outputs and not request.parameters:  # the usual request
+        return json_codec.write_answer(answer), None
     by_default = request.parameters.get("binary_data_output", False) is True
     wants_binary = {output.name: output.parameters.get("binary_data", by_default) for output in request.outputs}
     if not by_default and True not in wants_binary.values():

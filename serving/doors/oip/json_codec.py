@@ -336,7 +336,8 @@ def output_head(tensor: Tensor) -> Json:
 def output_data(tensor: Tensor) -> object:
     """An output's elements, flat, as orjson takes them. Raises BadRequest for BYTES that are not text."""
     if tensor.datatype != "BYTES":
-        return np.ascontiguousarray(tensor.data).reshape(-1)
+        data = tensor.data
+        return data if data.ndim == 1 and data.flags.c_contiguous else np.ascontiguousarray(data).reshape(-1)
     try:
         elements = tensor.data.reshape(-1).tolist()
         words = {element: as_bytes(element).decode() for element in set(elements)}
