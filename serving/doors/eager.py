@@ -8,14 +8,16 @@ and the like ask of one."""
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
 """Called once at the end: (result, None) or (None, exception). A cancelled coroutine ends with CancelledError."""
 
-_enter: Final = asyncio.tasks._enter_task  # as asyncio documents for custom tasks ("Extending")
-_leave: Final = asyncio.tasks._leave_task
+_enter: Final[Any] = (
+    asyncio.tasks._enter_task
+)  # as asyncio documents for custom tasks ("Extending"); it wants a Task by type only
+_leave: Final[Any] = asyncio.tasks._leave_task
 
 
 def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractEventLoop) -> "StartedWork[T] | None":
@@ -25,11 +27,11 @@ def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractE
     work = StartedWork(coroutine, done, loop)
     around = None
     try:
-        _enter(loop, cast("asyncio.Task[T]", work))
+        _enter(loop, work)
     except RuntimeError:  # within a task; cheaper than to check each time
         around = asyncio.current_task(loop)
-        _leave(loop, cast("asyncio.Task[T]", around))
-        _enter(loop, cast("asyncio.Task[T]", work))
+        _leave(loop, around)
+        _enter(loop, work)
     problem: BaseException | None = None
     try:
         waited_for = work._context.run(coroutine.send, None)
@@ -43,7 +45,7 @@ def start(coroutine: Coroutine[Any, Any, T], done: Done, loop: asyncio.AbstractE
         work._wait_for(waited_for)
         return work
     finally:
-        _leave(loop, cast("asyncio.Task[T]", work))
+        _leave(loop, work)
         if around is not None:
             _enter(loop, around)
     work._is_done = True
@@ -117,7 +119,7 @@ class StartedWork(Generic[T]):
         coroutine, loop = self._coroutine, self._loop
         self._waited_for = None
         problem: BaseException | None = None
-        _enter(loop, cast("asyncio.Task[T]", self))
+        _enter(loop, self)
         try:
             if (thrown := self._thrown) is not None:
                 self._thrown = None
@@ -134,7 +136,7 @@ class StartedWork(Generic[T]):
             self._wait_for(waited_for)
             return
         finally:
-            _leave(loop, cast("asyncio.Task[T]", self))
+            _leave(loop, self)
         self._is_done = True
         if self._ended is not None:
             self._ended.set_result(None)

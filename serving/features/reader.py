@@ -52,7 +52,8 @@ class PlanReader:
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         found: Sequence[Sequence[Row]] | ReadOutcome
         if rows == 1:
-            one = [[group.encode_one(keys)] for group in plan.groups]
+            groups = plan.groups
+            one = [[groups[0].encode_one(keys)]] if len(groups) == 1 else [[group.encode_one(keys)] for group in groups]
             found = await plan.store.fetch(plan.prepared, one, wait_s) if one else ()
             if type(found) is not list and isinstance(found := settled(found), ReadOutcome):
                 return failed(plan, request, at_us, found)

@@ -52,10 +52,11 @@ def single_row(plan: Plan, found: Sequence[Sequence[Row]], request: Columns, at_
                     oldest_us = age_us
         if len(row) == 3:
             source = NEAR_CACHE if row[2].is_hit or source is NEAR_CACHE else STORE
-            if row[2] is not NOT_KEPT and (not stale or is_absent(cells)) and remembered(group, row, row[2]):
-                tables += row[2].tables or ()
-                gone += row[2].gone
-                known = row[2]
+            memo, is_usable = row[2], not stale or is_absent(cells)
+            if memo is not NOT_KEPT and is_usable and (memo.tables is not None or remembered(group, row, memo)):
+                tables += memo.tables or ()
+                gone += memo.gone
+                known = memo
                 continue
         for block in group.blocks:
             own = block.take(cells)

@@ -29,7 +29,7 @@ _CALIBRATED: Final = {"probability": "merged", "probability_low": "low", "probab
 
 def answer_plan_of(revision: LoadedRevision, wanted: tuple[str, ...], point: str | None) -> AnswerPlan:
     """The plan for these outputs at this operating point; both are checked before."""
-    plan = cast(AnswerPlan | None, revision.plans.get((wanted, point)))
+    plan: AnswerPlan | None = revision.plans.get((wanted, point))  # type: ignore[assignment]  # it holds nothing else
     if plan is None:
         plan = _new_plan(revision, wanted, point)
         if len(revision.plans) < _MAX_PLANS:

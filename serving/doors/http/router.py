@@ -40,6 +40,8 @@ class Endpoint(Enum):
     V1_PREDICT = "/v1/models/{model}:predict"
     V1_EXPLAIN = "/v1/models/{model}:explain"
 
+    __hash__ = object.__hash__  # members are equal if they are the same; Enum's own hash is a call of Python for every request
+
 
 class Target(NamedTuple):
     """What a path means. model: of a risk, the entity. version: None where the path has none."""

@@ -336,8 +336,7 @@ def output_head(tensor: Tensor) -> Json:
 def output_data(tensor: Tensor) -> object:
     """An output's elements, flat, as orjson takes them. Raises BadRequest for BYTES that are not text."""
     if tensor.datatype != "BYTES":
-        data = tensor.data
-        return data if data.ndim == 1 and data.flags.c_contiguous else np.ascontiguousarray(data).reshape(-1)
+        return np.ascontiguousarray(tensor.data).reshape(-1)
     try:
         elements = tensor.data.reshape(-1).tolist()
         words = {element: as_bytes(element).decode() for element in set(elements)}
@@ -357,6 +356,16 @@ def write_answer(answer: InferAnswer) -> bytes:
 
 def _output_text(tensor: Tensor) -> bytes:
     """One output as JSON, kept with a tensor that is answered often."""
+    data = tensor.data
+    if (
+        tensor.texts is None
+        and tensor.datatype != "BYTES"
+        and data.ndim == 1
+        and data.flags.c_contiguous
+        and not tensor.parameters
+    ):
+        plain = {"name": tensor.name, "datatype": tensor.datatype, "shape": data.shape, "data": data}  # the usual score
+        return orjson.dumps(plain, option=orjson.OPT_SERIALIZE_NUMPY)
     output = output_head(tensor)
     output["data"] = output_data(tensor)
     text = dump(output)
