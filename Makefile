@@ -33,13 +33,13 @@ test: $(READY) ## the tests, all but the slow ones: units and docs, then real se
 	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going test-unit test-servers)
 
 test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on an eighth of their examples: while you write
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit tests/docs $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKS)" tests/unit tests/docs $(ARGS)
 
 test-servers: $(READY) ## the other tests but the slow ones: real servers, the operator on an API server, end to end; WORKERS side by side, each server once. MARKS="not soak": the slow ones too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(MARKS)" --ignore=tests/unit --ignore=tests/docs $(ARGS)
 
 test-slow: $(READY) ## the slow tests: demonstrations, pages and tutorials played, a browser, images, whole clusters
-	@HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory test-servers MARKS="slow and not soak"
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not soak" $(ARGS)
 
 soak: $(READY) ## the long tests: the operator killed at 50 moments, 500 services, all examples of all laws; about an hour
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -m "soak or law" -s $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.site import build
 
+pytestmark = pytest.mark.slow
 PAGES = ("index.html", "tutorials/first-canary.html", "architecture/serving.html", "how-to/index.html")
 """One of each kind: prose, code with colours, pictures, lists."""
 

@@ -11,10 +11,11 @@ from serving.batch.errors import OutputInUse
 from tests.fakes.s3 import BUCKET, s3_server
 from tests.integration.batch.test_batch import by_row, run, verdicts
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 SAME = ["source_file", "source_row", "event_time", "host", "verdict", "score", "degraded", "revision"]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("a batch on a Ray of its own")
 def test_actors_on_ray_give_the_rows_that_one_process_gives(flows_store, flows_folder, tmp_path):
     here = run(flows_store, flows_folder, tmp_path / "here", "--max-rows-per-partition", "900")
