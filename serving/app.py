@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ from serving.scoring.protection import Protection
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.segments.mapping import SegmentMap, SegmentMapError, read_segment_map
 from serving.settings import ServingSettings
-from serving.store_layout import check_readable
+from serving.store_layout import check_readable, say_layout
 from serving.telemetry.logs import configure_logging
 from serving.telemetry.metrics import AuditCounts, MetricSource, ServingMetrics
 from serving.telemetry.segments import MOST_COUNTED
@@ -100,6 +100,8 @@ async def compose(
     tracer: of the process, where something else in it has spans too; it is closed with the replica."""
     configure_logging(settings.log_level)
     check_readable(settings.store_dir)
+    with suppress(OSError):  # one that is mounted read-only needs no number
+        say_layout(settings.store_dir)
     identity = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         segments, unmapped = open_segments(settings.segments)

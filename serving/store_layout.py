@@ -1,10 +1,12 @@
-"""Which layout a store folder has: `STORE/layout.json`. Readers refuse a layout that is newer than they know, and a migration that was
-left half-way.
+"""Which layout a store folder has: `STORE/layout.json`. Whoever opens a store refuses one that is newer than this version knows, one that
+has to be migrated first, and one that a migration has left half-way.
 
 A store without the file has layout 0: it was made before layouts had numbers. How one layout becomes the next is
 lifecycle.store_layout's."""
 
+import importlib.metadata
 import os
+import threading
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +16,8 @@ from serving.folder_sync import sync_folder
 
 LAYOUT: Final = 1
 """The layout that this version writes and reads."""
+OLDEST: Final = 0
+"""The oldest layout that this version uses as it is: no migration from it to LAYOUT has steps."""
 FILE: Final = "layout.json"
 JOURNAL: Final = "migration.json"
 """Beside it while a migration is under way."""
@@ -32,12 +36,14 @@ class StoreLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
 
 def read_layout(store: Path) -> int:
-    """The layout of a store; 0 if it does not say. Raises StoreLayoutError for a file that says nothing."""
+    """The layout of a store; 0 if it does not say. Raises StoreLayoutError for a file that cannot be read or says nothing."""
     path = store / FILE
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return 0
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
     try:
         layout = msgspec.json.decode(raw, type=StoreLayout).layout
     except (msgspec.DecodeError, RecursionError) as problem:
@@ -50,16 +56,65 @@ def read_layout(store: Path) -> int:
     return layout
 
 
-def check_readable(store: Path) -> None:
-    """Raises StoreLayoutError for a store of a newer layout, or one that a migration has left half-way."""
-    if (store / JOURNAL).exists():
+def check_readable(store: Path, *, oldest: int = OLDEST, newest: int = LAYOUT) -> None:
+    """Whether this version can use a store as it is; one that is not there yet, or is empty, it can.
+
+    Raises StoreLayoutError, which says what to run: the store is newer, has to be migrated first, or a migration has left it half-way."""
+    try:
+        is_unfinished = (store / JOURNAL).exists()
+    except OSError as problem:
+        raise _unreadable(store / JOURNAL, problem) from problem
+    if is_unfinished:
         raise StoreLayoutError(f"{store}: a migration was not finished; run `vedette store migrate --store-dir {store}`")
     layout = read_layout(store)
-    if layout > LAYOUT:
+    if layout > newest:
         raise StoreLayoutError(
-            f"{store} has layout {layout}, and this version of Vedette knows layouts up to {LAYOUT}; use the newer version that "
+            f"{store} has layout {layout}, and this version of Vedette knows layouts up to {newest}; use the newer version that "
             "wrote it, or a backup of the store from before the upgrade"
         )
+    if layout < oldest and not _is_new(store):
+        raise StoreLayoutError(
+            f"{store} has layout {layout}, and this version of Vedette needs layout {oldest} or later; make a backup, see what would "
+            f"be done with `vedette store migrate --dry-run --store-dir {store}`, then run it without --dry-run"
+        )
+
+
+def say_layout(store: Path, *, oldest: int = OLDEST, newest: int = LAYOUT) -> None:
+    """Called before the first write to a store: one that does not say its layout gets the newest. Any number of processes may do it at
+    once. Raises OSError.
+
+    A store that has to be migrated, or is being migrated, stays as it is."""
+    path = store / FILE
+    if path.exists() or (store / JOURNAL).exists() or (oldest > 0 and not _is_new(store)):
+        return
+    store.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{FILE}.{os.getpid()}.{threading.get_ident()}")
+    body = msgspec.json.encode(StoreLayout(newest, importlib.metadata.version("vedette"))) + b"\n"
+    try:
+        with draft.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:  # somebody else was faster; what they wrote is not replaced
+            return
+        except OSError:  # a file system without hard links
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(store)
+
+
+def _is_new(store: Path) -> bool:
+    return not store.is_dir() or next(store.iterdir(), None) is None
+
+
+def _unreadable(path: Path, problem: OSError) -> StoreLayoutError:
+    return StoreLayoutError(
+        f"{path} cannot be read ({(problem.strerror or str(problem)).lower()}); name the folder of a store, and give this user "
+        "the right to read it"
+    )
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -77,9 +77,11 @@ def migrate(
     migrations: Sequence[Migration] = MIGRATIONS,
     reached: Callable[[str], None] = lambda _: None,
     told: Callable[[str], None] = lambda _: None,
+    begun: Callable[[MigrationPlan], None] = lambda _: None,
 ) -> MigrationPlan:
-    """Bring a store to the newest layout; gives the plan that was carried out. told: of each step. reached: of each moment at which a
-    crash would leave another state.
+    """Bring a store to the newest layout; gives the plan that was carried out. begun: told of the plan when nothing stands in its way any
+    more and nothing is changed yet; what it raises ends it. told: of each step. reached: of each moment at which a crash would leave
+    another state.
 
     Raises StoreLayoutError (also while replicas of this machine use the store) and OSError; it may be run again."""
     with _alone(store):
@@ -88,6 +90,7 @@ def migrate(
             return plan
         if not plan.is_safe:
             _check_unused(store)
+        begun(plan)
         done = plan.done
         for migration in plan.migrations:
             if migration.steps:
@@ -140,7 +143,7 @@ def _journal(store: Path) -> Journal | None:
         return msgspec.json.decode(path.read_bytes(), type=Journal)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, RecursionError, OSError) as problem:
         raise StoreLayoutError(f"{path} cannot be read ({problem}); restore the store from its backup") from problem
 
 

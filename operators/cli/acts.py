@@ -45,7 +45,9 @@ def record_act(
     """Record that the person at the command line does this, signed by the store's key. Raises OSError, NoteError: then do not act."""
     from lifecycle.governance.acts import Act, ActsLog
     from serving.audit.keys.keyring import Keyring
+    from serving.store_layout import say_layout
 
+    say_layout(settings.store_dir)
     keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name)
     act = Act(
         time_us=now_us(),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, errors, print_json
+from operators.cli.store.checked import AnyStoreDir, store_to_use
 
 if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument
 
 Name = Annotated[str, typer.Argument(help="Name of the service.")]
-StoreDir = Annotated[Path | None, typer.Option(help="Store folder of this machine (default: VEDETTE_STORE_DIR or .vedette).")]
 Context = Annotated[str | None, typer.Option(help="Use the cluster of this kubeconfig context.")]
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Use a cluster, with this namespace.")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="Use a cluster, with this kubeconfig.")]
@@ -56,7 +56,7 @@ class ControlPlaneChoice:
         )
 
     def open(self) -> "Control":
-        """The control plane. Raises CommandError, ControlError."""
+        """The control plane. Raises CommandError, ControlError, StoreLayoutError."""
         if self.store_dir is not None and self._names_cluster:
             raise CommandError("give --store-dir, or the options of a cluster (--context, --namespace, --kubeconfig), not both")
         if self.is_cluster:
@@ -64,9 +64,8 @@ class ControlPlaneChoice:
 
             return connect(context=self.context, namespace=self.namespace, kubeconfig=self.kubeconfig)
         from operators.control.folder import ControlFolder
-        from serving.settings import ServingSettings
 
-        return ControlFolder((self.store_dir or ServingSettings().store_dir).resolve())
+        return ControlFolder(store_to_use(self.store_dir).resolve())
 
 
 _group_choice: ContextVar[ControlPlaneChoice] = ContextVar("_group_choice", default=ControlPlaneChoice())  # noqa: B039 (frozen)
@@ -75,7 +74,7 @@ _group_choice: ContextVar[ControlPlaneChoice] = ContextVar("_group_choice", defa
 _OPTIONS: Final = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
     for name, annotation in {
-        "store_dir": StoreDir,
+        "store_dir": AnyStoreDir,
         "context": Context,
         "namespace": Namespace,
         "kubeconfig": Kubeconfig,
@@ -94,8 +93,10 @@ def with_control_plane(verb: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(verb)
     def command(**options: Any) -> None:
-        choice = ControlPlaneChoice(*(options.pop(option.name) for option in _OPTIONS))
-        verb(choice.or_else(_group_choice.get()), **options)
+        choice = ControlPlaneChoice(*(options.pop(option.name) for option in _OPTIONS)).or_else(_group_choice.get())
+        if not choice.is_cluster:
+            store_to_use(choice.store_dir)
+        verb(choice, **options)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}

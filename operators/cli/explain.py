@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.audit.archive_options import Archive, record_log
-from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.replay.explained import EntityPast, ExplainedAnswer, ExplainedRow
@@ -23,7 +24,7 @@ def explain(
     method: Method = "shap",
     row: Annotated[int | None, typer.Option(min=0, help="Only this row of the request, counted from 0.")] = None,
     budget_s: Annotated[float, typer.Option("--within", min=0.01, help="Time limit of the search, in seconds.")] = 60.0,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from operators.cli.console import CommandError, errors
-from operators.cli.control_plane import StoreDir
 from operators.cli.fairness import fairness
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.documents.document import Document, Format

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import Json, errors, print_json
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from operators.console.beside import ConsoleBeside
@@ -32,7 +33,7 @@ def up(
     http_port: Annotated[int | None, typer.Option(help="HTTP port (default: 8080); 0: any free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port (default: 8081); 0: any free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     replicas: Annotated[int | None, typer.Option(help="Ray Serve replicas (default: 1).")] = None,
     max_replicas: Annotated[
         int | None, typer.Option(help="Maximum number of replicas that scaling may start (default: the number is fixed).")

@@ -35,6 +35,7 @@ from operators.values import words
 from serving.bounded_files import read_bounded
 from serving.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
+from serving.store_layout import say_layout
 from serving.yaml_depth import check_depth
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ class ControlFolder:
     def change(self, name: str, edit: Edit) -> None:
         """Write what `edit` makes of the document. Raises DamagedState if the result is not a ModelService."""
         path = self._service_path(name)
+        say_layout(self.store_dir)
         with exclusive_lock(self.folder / ".edit.lock"):
             before = self._document(name)
             document = edit(before)

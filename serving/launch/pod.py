@@ -16,6 +16,7 @@ from serving.models.store import open_store
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec
+from serving.store_layout import StoreLayoutError, check_readable
 from serving.telemetry.logs import configure_logging
 
 _log = logging.getLogger("vedette.serving")
@@ -54,8 +55,9 @@ def main() -> int:
     settings = ServingSettings()
     configure_logging(settings.log_level)
     try:
+        check_readable(settings.store_dir)
         spec = prepare(settings)
-    except (ModelError, OSError) as problem:
+    except (ModelError, StoreLayoutError, OSError) as problem:
         _log.error("%s", problem)
         return 1
     from serving.launch.local import StartError, start_local

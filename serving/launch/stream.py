@@ -23,6 +23,7 @@ from serving.models.errors import ModelError
 from serving.models.manifest import Manifest
 from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
+from serving.store_layout import StoreLayoutError, check_readable
 from serving.stream.answers import BatchScorer
 from serving.stream.codecs.codec import CodecLimits
 from serving.stream.codecs.opening import chosen, open_codec
@@ -193,10 +194,11 @@ def main() -> int:
     settings, stream = ServingSettings(), StreamSettings()
     configure_logging(settings.log_level)
     try:
+        check_readable(settings.store_dir)
         if settings.served or settings.bundle_dir is not None:
             prepare(settings)
         StreamProcess(settings, stream, stopping).run(lambda port: _log.info("metrics and readiness on port %d", port))
-    except (StreamError, ModelError, OSError) as problem:
+    except (StreamError, ModelError, StoreLayoutError, OSError) as problem:
         _log.error("%s", problem)
         return 1
     return 0

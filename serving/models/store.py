@@ -26,6 +26,7 @@ from serving.models.errors import BundleError, NoSuchModel, UntrustedBundle
 from serving.models.signing.statement import LIMIT_BYTES, read_envelope
 from serving.models.signing.trust import Proof, TrustedKeys
 from serving.settings import ServingSettings
+from serving.store_layout import say_layout
 
 _VERSION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -59,6 +60,7 @@ class BundleStore:
     def add(self, bundle: Bundle) -> str:
         """Copy a bundle in and point its name and version at it; returns its digest."""
         target = self.folder_of(bundle.digest)
+        say_layout(self.root)
         if not target.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".adding-"))

@@ -17,6 +17,7 @@ from serving.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
 from serving.replica.whole_files import write_whole
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
+from serving.store_layout import say_layout
 
 Stamp = tuple[int, int]
 _log = logging.getLogger("vedette.served")
@@ -68,6 +69,7 @@ class ServedFile:
     def _write(self, spec: ServingSpec) -> None:
         body = spec.model_dump_json(indent=1) + "\n"
         _parse(body.encode(), "the new specification")
+        say_layout(self._path.parent)
         was_seen = self._stamp() == self._seen
         write_whole(self._last, body)
         stamp = _stamp(write_whole(self._path, body))

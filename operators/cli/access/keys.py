@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from operators.cli.console import CommandError, Json, errors, plain, print_json, print_records
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from serving.access.authentication.api_keys import ApiKeyEntry
@@ -178,9 +179,10 @@ def _act(action: str, entry: "ApiKeyEntry", why: str) -> None:
     from operators.cli.acts import record_act
     from serving.settings import ServingSettings
 
+    settings = ServingSettings(store_dir=store_to_use(None))
     evidence = {"owner": entry.owner, "roles": list(entry.roles), "tenant": entry.tenant, "models": list(entry.models)}
     evidence["expires"] = None if entry.expires is None else entry.expires.isoformat()
-    record_act(ServingSettings(), action, f"key:{entry.id}", why or "not said", evidence)
+    record_act(settings, action, f"key:{entry.id}", why or "not said", evidence)
 
 
 def _until_s(text: str, now_s: float) -> float | None:

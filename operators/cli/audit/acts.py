@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, page, print_json
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.acts import Act
@@ -17,7 +18,7 @@ def acts(
     action: Annotated[str | None, typer.Option(help="Only this action, or actions with this prefix, e.g. rollout.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only acts of this person.")] = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only refused acts.")] = False,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """List governed acts, the oldest first: promotions, aborts, approvals, thresholds, stages, erasures. `verify` proves the log."""

@@ -7,12 +7,12 @@ import typer
 
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, archive_place, settings_of, signer_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import Json, page, print_json, progress
+from operators.cli.store.checked import StoreDir
 
 
 def archive(
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     reason: Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")] = "routine",
     as_json: Json = False,

@@ -6,14 +6,14 @@ import typer
 
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, page, print_json
+from operators.cli.store.checked import StoreDir
 
 
 def erase(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person, as the first personal field names them.")],
     reason: Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")],
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from operators.cli.audit.archive_options import Archive, archived_of
-from operators.cli.audit.options import AnchorUrls, KeysFolder, LogStore, anchored_notes, log_folder, pinned_keys, store_folder
+from operators.cli.audit.options import AnchorUrls, KeysFolder, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
+from operators.cli.store.checked import StoreDir
 
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
@@ -35,7 +36,7 @@ def export(
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Pack records, checkpoints, keys, tombstones, acts and bundle manifests, with a script that checks them without Vedette."""

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from operators.cli.acts import record_act
 from operators.cli.console import CommandError, Json, page, print_json, print_table
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from serving.audit.keys.keyring import Keyring
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from serving.settings import ServingSettings
 
 app = typer.Typer(no_args_is_help=True, help="The key that signs the chain, and the keys that are trusted.")
-Store = Annotated[Path | None, typer.Option("--store-dir", help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")]
 Reason = Annotated[str, typer.Option(help="Why, for the log of governed acts.")]
 KeyText = Annotated[str, typer.Argument(metavar="KEY", help="A public key, NAME+ID+KEY, or a file that holds one.")]
 
@@ -50,7 +50,7 @@ def new(
 
 
 @app.command()
-def show(store_dir: Store = None, as_json: Json = False) -> None:
+def show(store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Show the key that signs now, and the keys that this store trusts, each with the times for which."""
     from serving.audit.keys.trust import Trust
 
@@ -86,7 +86,7 @@ def rotate(
         Path | None, typer.Option(help="Folder for the new key and its notes, where the key is a mounted secret.")
     ] = None,
     reason: Reason = "rotation",
-    store_dir: Store = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Replace the signing key. The old key vouches for the new one, so that verifiers with the old key accept the new one."""
@@ -124,7 +124,7 @@ def rotate(
 
 
 @app.command()
-def trust(key: KeyText, reason: Reason = "pinned", store_dir: Store = None, as_json: Json = False) -> None:
+def trust(key: KeyText, reason: Reason = "pinned", store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Trust a key in this store: what it signs counts, and whom it vouches for."""
     from serving.audit.keys.keyring import pin
     from serving.audit.keys.trust import trusted_folder
@@ -146,7 +146,7 @@ def revoke(
         typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="UTC; what it signed before counts (default: now)."),
     ] = None,
     reason: Reason = "revoked",
-    store_dir: Store = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Revoke a key in this store: it may not sign after a time, and vouches for nobody. Pin its successor: `vedette audit key trust`."""

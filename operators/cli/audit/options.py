@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from serving.audit.keys.trust import Trust
     from serving.audit.signed_note import VerifierKey
 
-LogStore = Annotated[Path | None, typer.Option("--store-dir", help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")]
 Tenant = Annotated[
     str | None, typer.Option(help='Only records of this tenant\'s callers; empty (`--tenant ""`): of callers without a tenant.')
 ]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.audit.archive_options import Archive, record_log
-from operators.cli.audit.options import LogStore, store_folder
+from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, errors, print_json, print_table
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.archive.query import QueryResult
@@ -18,7 +19,7 @@ _NUMBERS: Final = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "NUMBER")
 
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over `records`, `rows` and `acts`.")],
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of result lines.")] = 1000,
     within_s: Annotated[float, typer.Option("--within", min=0.1, help="Time limit, in seconds.")] = 300.0,

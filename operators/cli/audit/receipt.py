@@ -11,7 +11,6 @@ from operators.cli.audit.archive_options import Archive, archived_of, record_log
 from operators.cli.audit.options import (
     AnchorUrls,
     KeysFolder,
-    LogStore,
     anchored_notes,
     log_folder,
     pinned_keys,
@@ -19,6 +18,7 @@ from operators.cli.audit.options import (
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, print_json
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.receipts import CheckedProof, ReceiptProof
@@ -33,7 +33,7 @@ def receipt(
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Prove that a record is in the log, or check such a proof. Exit code 1 if there is no proof or it does not hold."""

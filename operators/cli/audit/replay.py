@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.audit.archive_options import Archive, record_log
-from operators.cli.audit.options import LogStore, Tenant, store_folder
+from operators.cli.audit.options import Tenant, store_folder
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_table, progress
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.archive.record_log import RecordChoice
@@ -17,7 +18,7 @@ MOST_SHOWN: Final = 20
 
 
 def replay(
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     last: Annotated[int | None, typer.Option("--last", "-n", min=1, help="The newest N records.")] = None,
     receipt: Annotated[str | None, typer.Option(help="The records of this receipt.")] = None,
     since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this time on (RFC 3339).")] = None,

@@ -8,8 +8,8 @@ import typer
 
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of, signer_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_records, print_table
+from operators.cli.store.checked import StoreDir
 
 app = typer.Typer(no_args_is_help=True, help="Remove what is past its time; what is held stays.")
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
@@ -23,7 +23,7 @@ def retention() -> None:
 
 @app.command()
 def run(
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     policy: Annotated[
         str | None, typer.Option(help="7y, or flows=3y,default=7y (default: VEDETTE_AUDIT_RETENTION); d, w, y or forever.")
@@ -82,7 +82,7 @@ def run(
 def add(
     where: Annotated[str, typer.Argument(metavar="CONDITION", help="SQL over `records`, e.g. \"model = 'flows'\".")],
     reason: _Reason,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     archive: Archive = None,
     as_json: Json = False,
 ) -> None:
@@ -103,7 +103,7 @@ def add(
 
 
 @holds.command("list")
-def list_holds(store_dir: LogStore = None, as_json: Json = False) -> None:
+def list_holds(store_dir: StoreDir = None, as_json: Json = False) -> None:
     """List the holds that are in force."""
     from lifecycle.governance.acts import ActsLog
     from lifecycle.governance.archive.holds import holds_in
@@ -126,7 +126,7 @@ def list_holds(store_dir: LogStore = None, as_json: Json = False) -> None:
 def release(
     name: Annotated[str, typer.Argument(metavar="HOLD", help="Id of the hold, as `list` prints it.")],
     reason: _Reason,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
 ) -> None:
     """Release a hold."""
     from lifecycle.governance.acts import ActsLog

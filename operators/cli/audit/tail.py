@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from operators.cli.audit.options import LogFolder, LogStore, Tenant, log_folder
+from operators.cli.audit.options import LogFolder, Tenant, log_folder
 from operators.cli.console import Json, errors, page
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.following import LogLine
@@ -18,7 +19,7 @@ LOOK_EVERY_S: Final = 0.2
 
 def tail(
     folder: LogFolder = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only records with this verdict in some row, e.g. alert.")] = None,
     tenant: Tenant = None,

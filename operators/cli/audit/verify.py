@@ -13,7 +13,6 @@ from operators.cli.audit.archive_options import archive_if_there
 from operators.cli.audit.options import (
     AnchorUrls,
     KeysFolder,
-    LogStore,
     anchored_notes,
     folders_of_logs,
     is_off,
@@ -21,6 +20,7 @@ from operators.cli.audit.options import (
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, plain, print_json, print_table, progress
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
@@ -59,7 +59,7 @@ def verify(
     is_unsigned_allowed: Annotated[
         bool, typer.Option("--allow-unsigned", help="Accept checkpoints without a signature.")
     ] = False,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything was changed."""

@@ -16,6 +16,7 @@ import typer
 from operators.cli.batch.file_acts import file_acts
 from operators.cli.batch.to_risk import to_risk
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from serving.batch.job import BatchJob
@@ -67,7 +68,7 @@ def batch(
     into_risk: Annotated[
         bool, typer.Option("--to-risk", help="Add the risks of a behavioural model to the ledger of risks (`vedette risk`).")
     ] = False,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Score Parquet files; what is done already for the same input and revision is left out."""

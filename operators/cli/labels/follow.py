@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.audit.archive_options import Archive, settings_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.labels.options import Unseen, label_desk
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from operators.control.labels.topic_follower import FollowCounts, LabelTopic, TopicMessage
@@ -46,7 +46,7 @@ def follow(
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Take labels from a Kafka topic until Ctrl-C. The place in the topic is recorded only after the labels are durable."""

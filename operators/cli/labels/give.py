@@ -6,7 +6,6 @@ from uuid import uuid4
 import typer
 
 from operators.cli.audit.archive_options import Archive
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, finite_option, page, plain, print_json, print_table
 from operators.cli.labels.options import (
     ModelOption,
@@ -18,6 +17,7 @@ from operators.cli.labels.options import (
     shown_time,
     whoever_asks,
 )
+from operators.cli.store.checked import StoreDir
 
 EventArgument = Annotated[
     str, typer.Argument(metavar="EVENT", help="The answer's `receipt`, RECEIPT#ROW, or the client's own request id.")
@@ -37,7 +37,7 @@ def give(
     model: ModelOption = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Give a label: what an answered event was. A later word on the same event corrects it; both stay in the log."""
@@ -71,7 +71,7 @@ def give(
     )
 
 
-def show(event: EventArgument, archive: Archive = None, store_dir: LogStore = None, as_json: Json = False) -> None:
+def show(event: EventArgument, archive: Archive = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
     """Show every word on one event; the last one counts."""
     from lifecycle.labels.errors import UnknownEvent
 

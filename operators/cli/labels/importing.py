@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.audit.archive_options import Archive
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, progress
 from operators.cli.labels.options import ModelOption, Unseen, label_desk, whoever_asks
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.errors import WrongLabel
@@ -31,7 +31,7 @@ def import_labels(
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Take the labels of a file. It may be read again: a row that is known is not taken twice. Exit code 1 if rows were set aside."""

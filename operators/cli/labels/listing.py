@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, page, print_json, print_table
 from operators.cli.labels.options import ModelOption, label_record, labels_there, moment_us, now_us, shown_time
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.label import Label
@@ -24,7 +24,7 @@ def list_labels(
     since: Since = None,
     by: ByOption = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest.")] = 50,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """List the last word on each event, the newest last, and how many there are of each."""
@@ -58,7 +58,7 @@ def export(
     model: ModelOption = None,
     since: Since = None,
     by: ByOption = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
 ) -> None:
     """Write the last word on each event to a file that `vedette label import` reads, CSV or JSON lines."""
     import msgspec

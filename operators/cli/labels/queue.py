@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.audit.archive_options import Archive, archive_if_there, settings_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_table
 from operators.cli.labels.options import label_log, moment_us, now_us, shown_time, whoever_asks
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.queue.plan import LabelQueue
@@ -29,7 +29,7 @@ def queue(
     ] = 0.3,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Show the queue and record no draw.")] = False,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """List what to label next: a random sample of everything, alerts, and the rows whose labels teach most.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.audit.archive_options import Archive, archive_if_there, settings_of
-from operators.cli.audit.options import LogStore
 from operators.cli.console import CommandError, errors, page
 from operators.cli.labels.options import Unseen, label_desk
 from operators.cli.labels.queue import as_record, planned
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from operators.control.labels.server import LabelDoor
@@ -32,7 +32,7 @@ def serve(
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
-    store_dir: LogStore = None,
+    store_dir: StoreDir = None,
 ) -> None:
     """Take labels over HTTP: POST /v1/labels. GET /openapi.json describes the rest. Runs until Ctrl-C; no replica has a part in it."""
     store = settings_of(store_dir).store_dir

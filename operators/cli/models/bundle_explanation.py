@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import Json, page, print_json, print_table
-from operators.cli.control_plane import StoreDir
 from operators.cli.models.bundle import BundleArgument, find_bundle
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.explanations.permutation_importance import PermutationImportance

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import CommandError, Json, print_json, progress
-from operators.cli.control_plane import StoreDir
 from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
 from operators.cli.models.bundle import find_bundle
 from operators.cli.models.evaluate import TestFile, scratch_store
 from operators.cli.models.train import DataDir, DataFile, load
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector

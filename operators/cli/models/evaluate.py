@@ -9,6 +9,7 @@ import typer
 from operators.cli.console import CommandError, Json, print_json, progress
 from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
 from operators.cli.models.train import DataDir, DataFile, DetectorArgument, feature_store, load
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector
@@ -86,7 +87,7 @@ def scratch_store(detector: "Detector", scratch: Path) -> "FeastStore":
     from lifecycle.training.feast_store import FeastStore
     from serving.settings import ServingSettings
 
-    settings = ServingSettings()
+    settings = ServingSettings(store_dir=store_to_use(None))
     if detector.features is not None and detector.features.service is not None:
         return feature_store(settings)
     return FeastStore(scratch)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, print_json, print_records, progress
-from operators.cli.control_plane import StoreDir
 from operators.cli.models.train import feature_store
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.training.feast_store import FeastStore, Materialized

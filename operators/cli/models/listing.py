@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from operators.cli.console import CommandError, Json, print_records, print_table
+from operators.cli.store.checked import StoreDir
 
 
 def models(
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     url: Annotated[str | None, typer.Option(help="List the models of this server instead, e.g. http://127.0.0.1:8080.")] = None,
     as_json: Json = False,
 ) -> None:

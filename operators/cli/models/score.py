@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from operators.cli.models.row_answers import ScoredRow
@@ -37,7 +38,7 @@ def score(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the verdicts to this file, as JSON lines (default: stdout).")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Score the rows of a file: one JSON line per row, and a summary on stderr."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
-from operators.cli.control_plane import StoreDir
 from operators.cli.models.training_record import record_training
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +113,9 @@ def load(detector: "Detector", data: Path | None, data_dir: Path | None, tell: "
 def feature_store(settings: "ServingSettings") -> "FeastStore":
     """The feature store of this machine, the one that is served from: training joins from it, materializing fills it."""
     from lifecycle.training.feast_store import FeastStore
+    from serving.store_layout import say_layout
 
+    say_layout(settings.store_dir)
     return FeastStore(settings.feast_dir, settings.redis_url, is_given=settings.feature_repo is not None)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from operators.cli.console import CommandError, Json
-from operators.cli.control_plane import StoreDir
 from operators.cli.monitoring.monitor_view import show
+from operators.cli.store.checked import StoreDir
 
 app = typer.Typer(invoke_without_command=True)
 app.command("show")(show)

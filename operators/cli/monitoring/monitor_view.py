@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import CommandError, Json, page, plain, print_json, print_table
-from operators.cli.control_plane import StoreDir
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.monitoring.watch.model_state import ModelState

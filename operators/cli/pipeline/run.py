@@ -10,6 +10,7 @@ import typer
 from operators.cli.console import Json, errors, plain, print_json, print_table
 from operators.cli.pipeline.opening import ProjectDir, Stages, opened
 from operators.cli.pipeline.status import show_states, state_record, why
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.pipeline.project import Project, StageState
@@ -117,7 +118,7 @@ def record_run(project: "Project", done: "PipelineRun") -> None:
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
-    settings = settings.model_copy(update={"store_dir": project.folder / settings.store_dir})
+    settings = settings.model_copy(update={"store_dir": store_to_use(project.folder / settings.store_dir)})
     record = run_record(done)
     changed = [stage for stage in record["stages"] if stage["outcome"] != "unchanged"]
     words = "; ".join(f"{stage['stage']} {stage['outcome']}" for stage in changed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.console import page, print_json
-from operators.cli.control_plane import StoreDir
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.registry.history import RegisteredBundle

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from operators.cli.acts import now_us
 from operators.cli.control_plane import ControlPlaneChoice
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector
@@ -52,7 +53,7 @@ def surroundings(
     from serving.audit.keys.keyring import Keyring
     from serving.settings import ServingSettings
 
-    settings = ServingSettings() if choice.store_dir is None else ServingSettings(store_dir=choice.store_dir)
+    settings = ServingSettings(store_dir=store_to_use(choice.store_dir))
     store, control = settings.store_dir, choice.open()
     try:
         model = control.read(service).ref.model

@@ -8,7 +8,7 @@ import typer
 
 from operators.cli.acts import now_us
 from operators.cli.console import Json, print_json, print_table
-from operators.cli.control_plane import StoreDir
+from operators.cli.store.checked import StoreDir
 
 
 def status(

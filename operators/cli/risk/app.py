@@ -10,9 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
-from operators.cli.control_plane import StoreDir
 from operators.cli.labels.options import moment_us, now_us
 from operators.cli.risk import following
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from serving.risk.assess import Risk

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
-from operators.cli.control_plane import Name, StoreDir
+from operators.cli.control_plane import Name
 from operators.cli.rollout.start import (
     BundleDigest,
     OperatingPoint,
@@ -23,6 +23,7 @@ from operators.cli.rollout.start import (
     threshold_of,
     triage_of,
 )
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from operators.labs.forecast import Forecast, Replayed

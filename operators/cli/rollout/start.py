@@ -7,6 +7,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, finite, print_json
 from operators.cli.control_plane import ControlPlaneChoice, Name, Why, signed, with_control_plane
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument
@@ -135,9 +136,8 @@ def bundle_of(store_dir: Path | None, model: str, version: str | None, digest: s
 
     Raises ModelError, RegistryError."""
     from serving.models.store import BundleStore
-    from serving.settings import ServingSettings
 
-    store = BundleStore(store_dir or ServingSettings().store_dir)
+    store = BundleStore(store_to_use(store_dir))
     if digest is None:
         return store.resolve(model, version)
     if digest.startswith("sha256:"):

@@ -1,12 +1,15 @@
 """`vedette store`: which layout a store has, and `migrate` from an older one."""
 
 import importlib.metadata
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.control_plane import StoreDir
+from operators.cli.store.checked import AnyStoreDir
+
+if TYPE_CHECKING:
+    from lifecycle.store_layout.run import MigrationPlan
 
 app = typer.Typer(no_args_is_help=True, help="The layout of a store folder, and its migration after an upgrade.")
 
@@ -19,7 +22,7 @@ def store() -> None:
 @app.command()
 def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    store_dir: StoreDir = None,
+    store_dir: AnyStoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Bring a store of an earlier version to this version's layout. After a crash, run it again."""
@@ -32,11 +35,14 @@ def migrate(
     plan = plan_of(root)
     steps = [step.words() for each in plan.migrations for step in each.steps][plan.done :]
     is_current = not plan.migrations and not plan.is_unfinished
-    if not dry_run and not is_current:
+
+    def record(begun: "MigrationPlan") -> None:
         if steps:
-            subject = f"store/layout-{plan.target}"
-            record_act(settings, "store.migrate", subject, f"from layout {plan.layout} to {plan.target}", {"steps": steps})
-        plan = migrate(root, version=importlib.metadata.version("vedette"), told=errors.print)
+            subject = f"store/layout-{begun.target}"
+            record_act(settings, "store.migrate", subject, f"from layout {begun.layout} to {begun.target}", {"steps": steps})
+
+    if not dry_run and not is_current:
+        plan = migrate(root, version=importlib.metadata.version("vedette"), told=errors.print, begun=record)
         is_current = not plan.migrations and not plan.is_unfinished  # somebody else may have done it meanwhile
     if as_json:
         print_json(

@@ -3,13 +3,13 @@
 import signal
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from threading import Event
 from typing import Annotated, Literal
 
 import typer
 
 from operators.cli.console import Json, errors, print_json
+from operators.cli.store.checked import StoreDir
 from operators.cli.stream import contract, replay, topics, watch
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 
@@ -26,7 +26,7 @@ def stream(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group (default: vedette).")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of /metrics and readiness (default: any free one).")] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Score events until Ctrl-C or SIGTERM. Serves what the store's served.json says, as `vedette up` does."""

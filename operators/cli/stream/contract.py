@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import CommandError, Json, print_json
+from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
     from serving.models.manifest import Manifest
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def contract(
     model: Annotated[str | None, typer.Option(help="A served model: the events have its columns.")] = None,
     labels: Annotated[str, typer.Option(help="Topic of the analysts' labels.")] = "vedette.labels",
-    store_dir: Annotated[Path | None, typer.Option(help="Store folder (default: VEDETTE_STORE_DIR or .vedette).")] = None,
+    store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Print topics, keys, headers and messages as AsyncAPI 3.0, in YAML or JSON, with the topics that are set."""

@@ -8,6 +8,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json
 from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
+from operators.cli.store.checked import store_to_use
 from operators.cli.up import is_loopback
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def console(
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
-    store_dir = (choice.store_dir or settings.store_dir).resolve()
+    store_dir = store_to_use(choice.store_dir).resolve()
     if link:
         _print_link(store_dir, as_json=as_json)
         return

@@ -19,6 +19,7 @@ from serving.audit.keys.trust import REVOKED, KeyNote, Trust, read_pinned, read_
 from serving.audit.note_files import append_note
 from serving.audit.segment_files import note_line, read_notes
 from serving.audit.signed_note import NoteError, Signer, SigningKeyError, VerifierKey, signers_of, text_of
+from serving.store_layout import say_layout
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ def ensure_key(store: Path, name: str | None = None) -> Path:
     path = default_key(store)
     if path.exists():
         return path
+    say_layout(store)
     with locked(path.parent):
         if not path.exists():
             pin(trusted_folder(store), make_key(path, name).verifier)
