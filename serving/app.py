@@ -117,6 +117,7 @@ async def compose(
         features = reader
         if features is None:
             features = opened = await open_features(settings, protection.features(), lambda: metrics.lag.late_s)
+            protection.node_states = opened.node_states
             if opened.near is not None:
                 metrics.watch(opened.near.metrics)
         if features is not None:

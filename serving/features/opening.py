@@ -6,7 +6,7 @@ last good plans stay. The plan of a service that was removed stays too, because 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from serving.features.stores.guarded import GuardedStore
 from serving.features.stores.sqlite import SqliteStore
 from serving.features.stores.writing import OnlineWriter, open_writer
 from serving.features.warm import warm, warm_read
-from serving.resilience.breaker import Guard
+from serving.resilience.breaker import BreakerState, Guard
 from serving.settings import ServingSettings
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class OpenReader(PlanReader):
         self._seen: tuple[object, ...] | None = None
         self._definitions: Definitions | None = None
         self._following: asyncio.Task[None] | None = None
+        self._nodes: Callable[[], Mapping[str, BreakerState]] = dict
+
+    def node_states(self) -> Mapping[str, BreakerState]:
+        """The breaker of each node of a cluster, by its place in it; of a store that is one node, none."""
+        return self._nodes()
 
     async def start(self) -> None:
         """Compile the plans of the registry, if there is one, and begin to follow it. Raises RegistryError."""
@@ -109,8 +114,11 @@ class OpenReader(PlanReader):
             await former.close()
 
     async def _open(self, online: OnlineStore) -> Store:
+        from serving.features.stores.cluster.store import ClusterStore
+
         guard = self._guard
         source = await _open_store(self._settings, online, self.near, self._node_limits)
+        self._nodes = source.client.node_states if isinstance(source, ClusterStore) else dict
         store: Store = source
         if guard is not None:
             store = GuardedStore(source, guard, self._timeout_s, late_s=self._late_s)

@@ -240,6 +240,10 @@ class Guard:
         self._replace(breaker)
         return ticket
 
+    def would_ask(self, now_s: float) -> bool:
+        """Whether `ask` would give permission now. Changes nothing."""
+        return self.standing is not None or self.breaker.ask(now_s)[0] is not None
+
     def retry_after_s(self, now_s: float) -> float:
         """Seconds until the dependency may be called again."""
         return max(self.breaker.until_s - now_s, 0.0)

@@ -2,13 +2,13 @@
 
 The limits of each kind of breaker are here, with their reasons."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from serving.cache.predictions import Predictions
 from serving.resilience.admission import Admission
-from serving.resilience.breaker import NAMES, BreakerLimits, Breakers, Guard
+from serving.resilience.breaker import NAMES, BreakerLimits, Breakers, BreakerState, Guard
 from serving.resilience.bulkhead import Bulkheads
 from serving.telemetry import names
 from serving.telemetry.metric_doc import MetricDoc
@@ -42,6 +42,8 @@ class Protection:
     refused_unrecorded: int = 0
     last_guard: tuple[object, Guard] = (None, _NO_GUARD)
     """The revision whose guard was asked last, and that guard; VariantRunner looks here first."""
+    node_states: Callable[[], Mapping[str, BreakerState]] = dict
+    """The breakers of single nodes of a feature store, for the metric: `features/shard-1/master`."""
     _models: dict[tuple[str, str, str, str], Guard] = field(default_factory=dict)
 
     def features(self) -> Guard:
@@ -81,7 +83,7 @@ class Protection:
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
         """Values for a scrape, which reads in a thread while the loop changes them; a telemetry.metrics.Source."""
         states, changes = self.breakers.states(), dict(self.breakers.changes)
-        yield names.BREAKER_STATE, {(name,): float(state) for name, state in states.items()}
+        yield names.BREAKER_STATE, {(name,): float(state) for name, state in (states | self.node_states()).items()}
         yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _unseen_changes(states, changes)
         early = self.admission.refused if self.admission is not None else {}
         refused = {

@@ -257,7 +257,8 @@ BREAKER_STATE: Final = MetricDoc(
     "vedette_breaker_state",
     "gauge",
     ("dependency",),
-    "Breakers by dependency (features, cache, model:NAME/VERSION/VARIANT): 0 closed (calls pass), 1 half-open (a few probes pass), "
+    "Breakers by dependency (features, cache, model:NAME/VERSION/VARIANT; of the nodes of a Redis Cluster features/shard-N/master and "
+    "features/shard-N/replica-N): 0 closed (calls pass), 1 half-open (a few probes pass), "
     "2 open (calls are stopped).",
 )
 BREAKER_CHANGES: Final = MetricDoc(

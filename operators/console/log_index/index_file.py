@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 FILE: Final = "log-index.db"
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Raise it with every change of the tables: the file is then made again."""
 _BUSY_S: Final = 5.0
 _TABLES: Final = """
@@ -32,6 +32,11 @@ CREATE INDEX answers_by_entity ON answers (entity, time_us, id) WHERE entity != 
 CREATE INDEX answers_by_caller ON answers (caller, time_us, id) WHERE caller != '';
 CREATE INDEX answers_by_subject ON answers (subject) WHERE subject IS NOT NULL;
 CREATE INDEX answers_by_segment ON answers (segment);
+CREATE TABLE revisions (
+  segment INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, revision TEXT NOT NULL, is_refused INTEGER NOT NULL,
+  records INTEGER NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL,
+  PRIMARY KEY (segment, model, version, revision, is_refused)
+) WITHOUT ROWID;
 CREATE TABLE alerts (
   id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL UNIQUE, time_us INTEGER NOT NULL, receipt TEXT NOT NULL, place INTEGER NOT NULL,
   row INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, revision TEXT NOT NULL, variant TEXT NOT NULL, source TEXT NOT NULL,

@@ -8,6 +8,7 @@ from lifecycle.governance.acts import Act
 from lifecycle.governance.archive.erasure import ERASE
 from lifecycle.labels.label import Label
 from operators.console.log_index.indexed_lines import NOBODY, IndexedAnswer, IndexedEntity
+from serving.audit.record import REFUSED
 
 MOST_ANSWERS: Final = 1_000_000
 """Records that are kept; the oldest go first. Older ones are found by `vedette audit query`."""
@@ -17,6 +18,9 @@ _SLACK: Final = 20
 """A twentieth more may be there before the oldest go: they go together."""
 _ANSWER: Final = f"INSERT INTO answers VALUES (NULL, {', '.join('?' * 18)})"  # noqa: S608  # nosec B608  # names of our own
 _ALERT: Final = f"INSERT OR IGNORE INTO alerts VALUES (NULL, {', '.join('?' * 25)})"  # noqa: S608  # nosec B608  # names of our own
+_REVISION: Final = """INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET records = records + excluded.records,
+  first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us)"""
 LinePlace = tuple[int, int]
 """The number of a line in its segment, from 0, and the byte at which it begins; -1: not known."""
 
@@ -35,6 +39,7 @@ class IndexWriter:
     def add_answers(self, segment: int, found: Sequence[tuple[LinePlace, IndexedAnswer]]) -> None:
         """Records of one segment."""
         answers, alerts = [], []
+        revisions: dict[tuple[str, str, str, bool], tuple[int, int, int]] = {}
         for (line, at), one in found:
             entity = self._unless_erased(one.entity, one.time_us)
             answers.append(
@@ -43,6 +48,9 @@ class IndexWriter:
                     one.tenant, one.rows, one.verdict, entity.text, entity.sealed, entity.subject, segment, line, at,
                 )
             )  # fmt: skip
+            revision = one.model, one.version, one.revision, one.source == REFUSED
+            count, first_us, last_us = revisions.get(revision, (0, one.time_us, one.time_us))
+            revisions[revision] = count + 1, min(first_us, one.time_us), max(last_us, one.time_us)
             for alert in one.alerts:
                 theirs = self._unless_erased(alert.entity, one.time_us)
                 label = self._word(alert.event, one.model) if self._has_labels else ("", "", 0)
@@ -58,6 +66,7 @@ class IndexWriter:
                 self._connection.execute("INSERT OR IGNORE INTO models VALUES (?, ?)", (one.model, one.tenant))
         self._connection.executemany(_ANSWER, answers)
         self._connection.executemany(_ALERT, alerts)
+        self._connection.executemany(_REVISION, [(segment, *revision, *counts) for revision, counts in revisions.items()])
 
     def add_label(self, segment: int, label: Label) -> None:
         """One word of an analyst. The first of an id counts, the last of an event is shown."""
@@ -87,7 +96,7 @@ class IndexWriter:
     def forget_segment(self, segment: int) -> None:
         """Take out all that a segment of any log brought."""
         events = self._connection.execute("SELECT DISTINCT event, model FROM labels WHERE segment = ?", (segment,)).fetchall()
-        for table in ("answers", "alerts", "labels", "acts"):
+        for table in ("answers", "revisions", "alerts", "labels", "acts"):
             self._connection.execute(f"DELETE FROM {table} WHERE segment = ?", (segment,))  # noqa: S608  # nosec B608  # names of our own
         for event, model in events:
             self._connection.execute(

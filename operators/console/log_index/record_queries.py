@@ -13,7 +13,6 @@ import msgspec
 
 from operators.console.log_index.index_file import IndexFile
 from operators.console.log_index.index_scope import LogScope, SqlCondition
-from serving.audit.record import REFUSED
 
 RecordKind = Literal["act", "answer", "label"]
 KINDS: Final[tuple[RecordKind, ...]] = get_args(RecordKind)
@@ -143,12 +142,11 @@ class RecordQueries:
         return [row for row in (_row("answer", one) for one in found) if scope.sees(row.service, row.tenant)]
 
     def answers_of_revisions(self) -> list[tuple[str, str, str, int, int, int]]:
-        """Model, version, revision, how many records of answers there are of it, the times of the first and the last."""
+        """Model, version, revision, how many records of answers the logs have of it, the times of the first and the last."""
         with self._file.reading() as connection:
             found = connection.execute(
-                "SELECT model, version, revision, count(*), min(time_us), max(time_us) FROM answers WHERE source != ? "
-                "GROUP BY model, version, revision",
-                (REFUSED,),
+                "SELECT model, version, revision, sum(records), min(first_us), max(last_us) FROM revisions WHERE NOT is_refused "
+                "GROUP BY model, version, revision"
             ).fetchall()
         return [tuple(one) for one in found]
 
@@ -187,7 +185,9 @@ class RecordQueries:
         condition = _condition(kind, wanted)
         if kind == "answer":
             models = (
-                [] if scope.may_see_model is None else [m for (m,) in connection.execute("SELECT DISTINCT model FROM answers")]
+                []
+                if scope.may_see_model is None
+                else [m for (m,) in connection.execute("SELECT DISTINCT model FROM revisions")]
             )
             condition = condition.also(scope.condition(models))
         elif not scope.is_whole:

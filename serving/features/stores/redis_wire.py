@@ -259,6 +259,12 @@ async def connect(
                 await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
             commands = address.handshake()
             replies = await connection.ask(b"".join(commands), len(commands), timeout_s)
+    except ssl.SSLCertVerificationError as problem:
+        connection.close()
+        raise OSError(
+            f"its certificate is not accepted ({problem.verify_message}); the file that SSL_CERT_FILE names, or else the machine, has the "
+            "authorities that are trusted"
+        ) from problem
     except BaseException:
         connection.close()
         raise

@@ -6,6 +6,7 @@ import atexit
 import signal
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +26,24 @@ PASSWORD = "s p@ce"
 """Of the nodes that ask for one."""
 
 
+def tls_options(port: int, secret: Path) -> list[tuple[str, str]]:
+    """Of a redis-server or a sentinel that speaks TLS only, with the certificate in this folder."""
+    files = {"cert": "crt", "key": "key", "ca-cert": "crt"}
+    given = [(f"tls-{kind}-file", f"{secret}/tls.{end}") for kind, end in files.items()]
+    return [("port", "0"), ("tls-port", str(port)), *given, ("tls-auth-clients", "no"), ("tls-replication", "yes")]
+
+
+class TlsRedisServer(RedisServer):
+    """One Redis that speaks TLS only, with the certificate in the folder `secret`."""
+
+    def __init__(self, secret: Path) -> None:
+        self._secret = secret
+        super().__init__()
+
+    def command(self) -> list[str]:
+        return [*super().command(), *(w for name, value in tls_options(self.port, self._secret) for w in (f"--{name}", value))]
+
+
 class ClusterNodeServer(RedisServer):
     """A node. secret: the folder of a certificate; then it speaks TLS only, and asks for PASSWORD."""
 
@@ -36,9 +55,8 @@ class ClusterNodeServer(RedisServer):
         own = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", str(self._down_ms)]
         own += ["--cluster-port", str(self._bus), "--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"]
         if self._secret is not None:
-            files = ["--tls-cert-file", f"{self._secret}/tls.crt", "--tls-key-file", f"{self._secret}/tls.key"]
-            own += ["--port", "0", "--tls-port", str(self.port), *files, "--tls-ca-cert-file", f"{self._secret}/tls.crt"]
-            own += ["--tls-auth-clients", "no", "--tls-cluster", "yes", "--requirepass", PASSWORD, "--masterauth", PASSWORD]
+            own += [word for name, value in tls_options(self.port, self._secret) for word in (f"--{name}", value)]
+            own += ["--tls-cluster", "yes", "--requirepass", PASSWORD, "--masterauth", PASSWORD]
         return [*super().command(), *own]
 
     def client(self) -> redis.Redis:
@@ -109,6 +127,25 @@ class RedisClusterServers:
     def node_of(self, port: int) -> ClusterNodeServer:
         return next(node for node in self.nodes if node.port == port)
 
+    async def migrate(self, slot: int, store_reads: Callable[[], Awaitable[None]]) -> None:
+        """Move a slot to another master as redis-cli does, key by key; after each act the reads go on."""
+        clients = {node.port: client_of(node) for node in self.nodes}
+        ids = {port: client.execute_command("CLUSTER MYID").decode() for port, client in clients.items()}
+        shards = self.masters()
+        source = next(port for port, ranges in shards.items() if any(first <= slot <= last for first, last in ranges))
+        target = next(port for port in shards if port != source)
+        clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
+        clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+        await store_reads()
+        while names := clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
+            clients[source].execute_command("MIGRATE", "127.0.0.1", target, "", 0, 5000, "KEYS", *names)
+            await store_reads()
+        for port in (target, source, *(each for each in shards if each not in {source, target})):
+            clients[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+            await store_reads()
+        for client in clients.values():
+            client.close()
+
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
@@ -158,9 +195,10 @@ class SentinelServers:
 
 
 class SentinelServer(RedisServer):
-    """One sentinel."""
+    """One sentinel. secret: the folder of a certificate; then it speaks TLS only."""
 
-    def __init__(self, name: str, master: int, down_ms: int, *options: str) -> None:
+    def __init__(self, name: str, master: int, down_ms: int, *options: str, secret: Path | None = None) -> None:
+        self._secret = secret
         self._lines = [
             f"sentinel monitor {name} 127.0.0.1 {master} 2",
             f"sentinel down-after-milliseconds {name} {down_ms}",
@@ -172,7 +210,9 @@ class SentinelServer(RedisServer):
     def command(self) -> list[str]:
         path = f"{self._folder.name}/sentinel.conf"
         with open(path, "w", encoding="utf-8") as file:
-            file.write("\n".join([f"port {self.port}", "bind 127.0.0.1", *self._lines, ""]))
+            ports = [("port", str(self.port))] if self._secret is None else tls_options(self.port, self._secret)
+            own = [f"{name} {value}" for name, value in ports]
+            file.write("\n".join([*own, "bind 127.0.0.1", *self._lines, ""]))
         return [PROGRAM, path, "--sentinel"]
 
     def client(self, password: str | None = None) -> redis.Redis:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -15,9 +16,8 @@ from serving.features.stores.redis import RedisCommand
 from serving.features.stores.redis_wire import command
 from serving.ports import ReadOutcome
 from serving.resilience.breaker import BreakerLimits
-from tests.fakes.certificates import write_certificate
 from tests.fakes.redis_many.redis_cluster import HURRIED_MS, RedisClusterServers, client_of
-from tests.fakes.redis_server import PROGRAM, free_port
+from tests.fakes.redis_server import PROGRAM
 from tests.waiting import HANG_S, until_so
 
 pytestmark = [
@@ -86,41 +86,6 @@ async def test_an_error_of_one_key_costs_that_key(store, servers):
     assert alone.is_nothing
 
 
-async def test_tls_and_a_password_are_for_every_node(tmp_path, monkeypatch):
-    write_certificate(tmp_path)
-    servers = RedisClusterServers(secret=tmp_path)
-    try:
-        with servers.client() as client:
-            for key in KEYS[:30]:
-                client.hset(key, "f", key)
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.crt"))
-        store = ClusterStore(servers.url)
-        await store.start()
-        assert await read(store, KEYS[:30]) == KEYS[:30]
-        await store.close()
-        wrong = ClusterStore(servers.url.replace("s%20", "x"))
-        await wrong.start()
-        assert await read(wrong) is ReadOutcome.NO_CONNECTION
-        await wrong.close()
-    finally:
-        servers.stop()
-
-
-async def test_no_cluster_at_the_start_is_no_error():
-    store = ClusterStore(f"redis+cluster://127.0.0.1:{free_port()}")
-    await store.start()
-    assert await read(store) is ReadOutcome.NO_CONNECTION
-    await store.close()
-
-
-async def test_a_redis_that_is_no_cluster_degrades_and_says_so(redis_url, caplog):
-    store = ClusterStore(redis_url.replace("redis://", "redis+cluster://"))
-    await store.start()
-    assert await read(store) is ReadOutcome.NO_CONNECTION
-    assert "cluster support disabled" in caplog.text
-    await store.close()
-
-
 async def test_replicas_are_read_if_that_is_asked_for(servers):
     store = ClusterStore(f"{servers.url}?read_from_replicas=true")
     await store.start()
@@ -140,24 +105,24 @@ async def test_replicas_are_read_if_that_is_asked_for(servers):
         await store.close()
 
 
-async def migrate(servers, slot, store_reads):
-    """Move a slot to another master as redis-cli does, key by key; after each act the reads go on."""
-    clients = {node.port: client_of(node) for node in servers.nodes}
-    ids = {port: client.execute_command("CLUSTER MYID").decode() for port, client in clients.items()}
-    shards = servers.masters()
-    source = next(port for port, ranges in shards.items() if any(first <= slot <= last for first, last in ranges))
-    target = next(port for port in shards if port != source)
-    clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
-    clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
-    await store_reads()
-    while names := clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
-        clients[source].execute_command("MIGRATE", "127.0.0.1", target, "", 0, 5000, "KEYS", *names)
-        await store_reads()
-    for port in (target, source, *(each for each in shards if each not in {source, target})):
-        clients[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
-        await store_reads()
-    for client in clients.values():
-        client.close()
+async def test_a_replica_that_hangs_costs_a_few_reads_and_then_none(servers):
+    limits = BreakerLimits(slow_s=HANG_S, least_calls=3, cooldown_s=HANG_S, most_cooldown_s=HANG_S)
+    store = ClusterStore(f"{servers.url}?read_from_replicas=true", limits=NodeLimits(limits, 0.02))
+    await store.start()
+    await until_so(lambda: len([link for link in store.client.links.values() if link.connection is not None]) == 6)
+    master = store.client.slots[slot_of(KEYS[0])]
+    (replica,) = store.client._replicas[master]
+    node = servers.node_of(int(replica.name.rpartition(":")[2]))
+    node.pause()
+    try:
+        lost = 0
+        while store.client._guards[replica].is_closed and replica.connection is not None:
+            lost += isinstance(await store.fetch(PREPARED, [[KEYS[0]]], 0.02), PartlyRead)
+        assert lost <= 3
+        assert [await read(store, [KEYS[0]]) for _ in range(30)] == [[KEYS[0]]] * 30
+    finally:
+        node.resume()
+        await store.close()
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["read from Redis", "rows kept"])
@@ -200,7 +165,7 @@ async def test_a_slot_that_moves_under_reads_gives_no_wrong_value_and_no_failure
             await until_so(lambda: checked >= seen + 4 or any(each.done() for each in reading))
 
         try:
-            await migrate(servers, slot_of(names[0]), go_on)
+            await servers.migrate(slot_of(names[0]), go_on)
         finally:
             is_over = True
             await asyncio.gather(*reading)
@@ -237,6 +202,42 @@ async def test_rows_in_memory_are_true_after_a_write_and_absent_ones_are_not_kep
     for _ in range(20):
         assert (await near.fetch(prepared, [[b"nothing"]], HANG_S))[0][0][0][0] is None
     assert cache.hits == hits
+    await near.close()
+
+
+async def test_what_is_read_by_ask_is_not_kept(servers):
+    """The node that has it already, and not its slot yet, is not asked for proofs: if it hung, nobody would notice."""
+    cache = NearCache(1_000_000)
+    source = ClusterStore(servers.url, cache)
+    near = NearStore(source, cache, source)
+    prepared = NearPrepared(PREPARED, source.for_keeping(PREPARED), (1,), b"")
+    await source.start()
+    name, stage = b"asked-for", 0
+
+    async def is_proven():
+        return source.is_following() and source.is_current(time.monotonic())
+
+    async def reads():
+        nonlocal stage
+        stage += 1
+        if stage == 2:  # moved, and the slot is not
+            await until_so(lambda: cache._rows.get(name) is None)
+            hits = 0
+            for _ in range(20):
+                await until_so(is_proven)
+                before = cache.hits
+                assert (await near.fetch(prepared, [[name]], HANG_S))[0][0][0] == [b"1"]
+                hits += cache.hits - before
+            assert hits == 0
+
+    with servers.client() as client:
+        client.hset(name, "f", b"1")
+    for _ in range(3):
+        await until_so(is_proven)
+        assert (await near.fetch(prepared, [[name]], HANG_S))[0][0][0] == [b"1"]
+    assert cache.hits
+    await servers.migrate(slot_of(name), reads)
+    assert stage > 2
     await near.close()
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,6 +69,10 @@ Answer = list[Any] | ReadOutcome
 """The replies to the commands of one key, or why there are none. A command behind the first may have been refused alone."""
 
 
+class AskedReplies(list[Any]):
+    """Replies of a node that does not own the slot yet (ASK). It proves nothing and may tell no change: what it says is not kept."""
+
+
 class ClusterClient:
     """Belongs to the event loop it was started on. masters, slots: as the cluster was last seen; a slot without a node has None."""
 
@@ -93,8 +97,7 @@ class ClusterClient:
         self._replicas: dict[RedisLink, tuple[RedisLink, ...]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._is_stale = False
-        self._is_closed = False
+        self._is_stale = self._is_closed = self._is_absence_told = False
         self._quiet_until_s = 0.0
         self.retries, self._rng = RetryBudget(), random.Random()  # noqa: S311  # nosec B311  # spreads reads, hides nothing
 
@@ -122,12 +125,31 @@ class ClusterClient:
         return [self.links[shard.master] for shard in self.shards if shard.master in self.links]
 
     def link_for(self, slot: int) -> RedisLink | None:
-        """Where a read of this slot goes: to its master, or to any connected node of its shard if replicas are read."""
+        """Where a read of this slot goes: to its master; if replicas are read, to any node of its shard that is connected and whose breaker
+        lets a read pass. A node that is left alone gets a few reads after its cooldown, so that it comes back."""
         link = self.slots[slot]
         if link is None or not self._endpoints.reads_replicas:
             return link
-        connected = [each for each in (link, *self._replicas.get(link, ())) if each.connection is not None]
-        return self._rng.choice(connected) if connected else link
+        now_s = time.monotonic()
+        usable = [each for each in (link, *self._replicas.get(link, ())) if self._is_usable(each, now_s)]
+        return self._rng.choice(usable) if usable else link
+
+    def _is_usable(self, link: RedisLink, now_s: float) -> bool:
+        guard = self._guards.get(link)
+        return link.connection is not None and (guard is None or guard.would_ask(now_s))
+
+    def node_states(self) -> Mapping[str, BreakerState]:
+        """The breaker of each node that the map names, by its place in the map: `features/shard-1/master`, `features/shard-1/replica-2`.
+
+        Shards are numbered in the order of their slots, so the names are as many as the cluster has nodes, whatever addresses they have."""
+        found: dict[str, BreakerState] = {}
+        for number, shard in enumerate(sorted(self.shards, key=lambda each: each.ranges[0]), 1):
+            places = {"master": shard.master} | {f"replica-{n}": place for n, place in enumerate(sorted(shard.replicas), 1)}
+            for role, place in places.items():
+                guard = self._guards.get(self.links[place]) if place in self.links else None
+                if guard is not None:
+                    found[f"features/shard-{number}/{role}"] = guard.breaker.state
+        return found
 
     async def run(self, wanted: Sequence[KeyCommands], until_s: float, given_s: float = 0.0) -> list[Answer]:
         """Send every key's commands to its node, all nodes at once, and follow redirections, until a monotonic time at most.
@@ -208,7 +230,7 @@ class ClusterClient:
                 continue
             own = replies[at : at + unit.count()]
             at += unit.count()
-            own = own[1::2] if unit.is_asking else own
+            own = AskedReplies(own[1::2]) if unit.is_asking else own
             refusal = next((reply for reply in own if isinstance(reply, ReplyError)), None)
             if refusal is None or (own[0] is not refusal and redirect_of(str(refusal), "")[0] is Redirect.REFUSED):
                 answers[unit.place] = own
@@ -268,7 +290,8 @@ class ClusterClient:
             retries=self.retries,
         )
         if self._limits is not None:
-            self._guards[made] = Guard(made.name, self._limits.breaker, instead="its rows get defaults", changed=_log_change)
+            instead = "other nodes of its shard are read" if self._endpoints.reads_replicas else "its rows get defaults"
+            self._guards[made] = Guard(made.name, self._limits.breaker, instead=instead, changed=_log_change)
         made.connect()
         return made
 
@@ -297,17 +320,23 @@ class ClusterClient:
         for place, connection in connected:
             if connection is not None and await self._use_map(place, await connection.ask(_SLOTS, 1, CONNECT_S)):
                 return True
+        problems = []
         for place in [place for place in (*self._endpoints.hosts, *self.links) if place not in dict(connected)]:
             try:
                 seed = await connect(self._address(place), lambda _: None, CONNECT_S)
             except (OSError, TimeoutError) as problem:
-                log.debug("features: the Redis node %s:%s: %s", *place, problem)
+                problems.append(f"{place[0]}:{place[1]}: {problem or type(problem).__name__}")
                 continue
             try:
                 if await self._use_map(place, await seed.ask(_SLOTS, 1, CONNECT_S)):
                     return True
             finally:
                 seed.close()
+        if problems and not self.links and not self._is_absence_told:  # later each link says why it has no connection
+            self._is_absence_told = True
+            log.warning(
+                "features: cannot connect to a node of the Redis Cluster, which is tried again: %s", "; ".join(problems)
+            )
         return False
 
     async def _use_map(self, place: NodePlace, replies: Replies) -> bool:

@@ -2,7 +2,8 @@
 
 A node that does not answer costs the rows of its keys (`PartlyRead`), not those of others. Rows are kept in memory under stricter rules
 than with one Redis: every node must prove, by a read of a key of its own, that it still answers for its slots; any sign that slots may
-have another owner drops all rows; and what is absent is never kept, because a slot that moves takes no notice of it."""
+have another owner drops all rows; and two things are never kept: what is absent, because a slot that moves takes no notice of it, and what
+a node said by ASK, because a node without slots is not asked for proofs."""
 
 import logging
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from serving.features.near.near_cache import NearCache
 from serving.features.plan.feature_plan import Group, PartlyRead, Row, RowMemo
 from serving.features.stores.addresses import endpoints_of
-from serving.features.stores.cluster.client import Answer, ClusterClient, KeyCommands, NodeLimits
+from serving.features.stores.cluster.client import Answer, AskedReplies, ClusterClient, KeyCommands, NodeLimits
 from serving.features.stores.cluster.slot_map import name_in, slot_of
 from serving.features.stores.redis import (
     BOUND_S,
@@ -189,5 +190,5 @@ def _row(group: RedisCommand, answer: Answer, start_s: float, failures: list[Rea
     stamps = microseconds(*cells[group.cells :])
     if not group.asks_expiry or isinstance(answer, ReadOutcome):
         return cells, stamps
-    is_absent = cells.count(None) == len(cells)
-    return cells, stamps, RowMemo(start_s if is_absent else kept_until_s(start_s, answer[1]))
+    is_not_kept = isinstance(answer, AskedReplies) or cells.count(None) == len(cells)
+    return cells, stamps, RowMemo(start_s if is_not_kept else kept_until_s(start_s, answer[1]))

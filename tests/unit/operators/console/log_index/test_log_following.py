@@ -1,11 +1,14 @@
 """The index follows the logs: through rotation, archive, retention, erasure, damage and the loss of its own file."""
 
+from contextlib import contextmanager
+
 import msgspec
 import pytest
 
 from operators.console.log_index import index_follower
 from operators.console.log_index.alert_queries import AlertFilter
 from operators.console.log_index.index_file import IndexFile, IndexUnavailable
+from operators.console.log_index.index_scope import LogScope
 from operators.console.log_index.people import ERASED
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.record_queries import RecordFilter
@@ -284,3 +287,37 @@ def test_a_bundle_that_was_refused_has_answered_nothing(store):
     store.look()
     assert [revision for _, _, revision, *_ in store.records.answers_of_revisions()] == ["sha256:aa"]
     assert len(store.records.page(RecordFilter(), EVERYTHING).rows) == 2
+
+
+def test_revisions_are_counted_while_lines_come(store):
+    others = [msgspec.structs.replace(record(n, verdicts=()), revision="sha256:bb") for n in (3, 2)]
+    store.write(record(0), others[0], is_open=False)
+    store.look()
+    store.write(record(1), others[1])
+    store.look()
+    found = {revision: (count, first, last) for _, _, revision, count, first, last in store.records.answers_of_revisions()}
+    assert found["sha256:aa"][0] == 2
+    assert found["sha256:bb"] == (2, others[1].time_us, others[0].time_us)
+
+
+def test_no_question_about_models_scans_the_answers(store, monkeypatch):
+    """That would take 20 ms and more for 100,000 records, on every page of a person who is narrowed to models."""
+    store.write(record(0), alert(1))
+    store.look()
+    asked, reading = [], store.file.reading
+
+    @contextmanager
+    def traced():
+        with reading() as connection:
+            connection.set_trace_callback(asked.append)
+            yield connection
+            connection.set_trace_callback(None)
+
+    monkeypatch.setattr(store.file, "reading", traced)
+    assert store.records.page(RecordFilter(kinds=("answer",)), LogScope(may_see_model=lambda _: True)).rows
+    assert store.records.answers_of_revisions()
+    monkeypatch.undo()
+    with store.file.reading() as connection:
+        plans = [row[3] for sql in asked if sql != "BEGIN" for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(plans) > 2
+    assert not [plan for plan in plans if plan.startswith(("SCAN answers", "SCAN t")) and "INDEX" not in plan]
