@@ -83,7 +83,7 @@ class Protection:
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
         """Values for a scrape, which reads in a thread while the loop changes them; a telemetry.metrics.Source."""
         states, changes = self.breakers.states(), dict(self.breakers.changes)
-        yield names.BREAKER_STATE, {(name,): float(state) for name, state in (states | self.node_states()).items()}
+        yield names.BREAKER_STATE, {(name,): float(state) for name, state in {**states, **self.node_states()}.items()}
         yield names.BREAKER_CHANGES, {key: float(n) for key, n in changes.items()} | _unseen_changes(states, changes)
         early = self.admission.refused if self.admission is not None else {}
         refused = {
