@@ -94,11 +94,13 @@ class ConsoleApp:
         del app
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="console"))
         self._acting = ThreadPoolExecutor(THREADS_OF_ACTS, thread_name_prefix="console-act")
+        warming = asyncio.get_running_loop().run_in_executor(None, self._rendering.warm)
         following = asyncio.create_task(self._sign_in.keep_current(self._end_those_that_count_no_more))
         try:
             yield
         finally:
             following.cancel()
+            warming.cancel()
             self.hub.close()
             self._acting.shutdown(wait=False)
             await asyncio.to_thread(self._acts.close)

@@ -4,8 +4,12 @@ Approvals may be signed in the browser: the key stays there. The server gives th
 file of people signed it, where that file can be read; the loop or the operator judges it again."""
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
+from weakref import WeakValueDictionary
 
 from starlette.responses import JSONResponse, Response
 
@@ -23,6 +27,7 @@ from operators.control.asking import (
     wait_until_handled,
 )
 from operators.control.port import Control, ControlError
+from operators.rollout.status import VerbRequest
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of
 
 MOVES: Final = frozenset({"promote", "pause", "resume", "abort", "retry", "undo", "conclude"})
@@ -31,6 +36,8 @@ DECISIONS: Final = frozenset({"approve", "reject"})
 """Verbs of approvers. break-glass and review are left to the command line."""
 HANDLED_WITHIN_S: Final = 5.0
 MOST_NOTE: Final = 8192
+_turns: Final[WeakValueDictionary[tuple[str, str, str], threading.Lock]] = WeakValueDictionary()
+_making: Final = threading.Lock()
 _log = logging.getLogger("vedette.console")
 
 
@@ -101,8 +108,13 @@ def text_to_sign(visit: Visit) -> Response:
 def _send(visit: Visit, verb: str, why: str, args: dict[str, str], by: str | None = None) -> Response:
     """Leave the request, wait a moment for its outcome, and say it."""
     control, who = visit.acting()
-    name = visit.params["name"]
     request = request_of(control, verb, why, args, by or who, request_id=_request_id(visit, verb))
+    with turn(visit.params["name"], request.by, verb):
+        return _sent(visit, control, request)
+
+
+def _sent(visit: Visit, control: Control, request: VerbRequest) -> Response:
+    name, verb = visit.params["name"], request.verb
     before = control.read(name)
     if request.id in before.status.handled:
         return visit.back_to(
@@ -124,6 +136,21 @@ def _send(visit: Visit, verb: str, why: str, args: dict[str, str], by: str | Non
     if refused is not None:
         return visit.back_to(_path(visit), f"{verb} was refused: {refused}", is_problem=True)
     return visit.back_to(_path(visit), f"{verb} was carried out under the name {request.by}.")
+
+
+@contextmanager
+def turn(name: str, by: str, verb: str) -> Iterator[bool]:
+    """One after another: a refusal names the person and the verb, so of two requests of one name at once each would be told the other's.
+
+    Nobody waits longer than for one request; then they go on all the same, and get False."""
+    with _making:
+        one = _turns.setdefault((name, by, verb), threading.Lock())
+    has_turn = one.acquire(timeout=HANDLED_WITHIN_S)
+    try:
+        yield has_turn
+    finally:
+        if has_turn:
+            one.release()
 
 
 def _request_id(visit: Visit, verb: str) -> str | None:

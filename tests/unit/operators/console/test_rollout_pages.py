@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from operators.console.rollouts import acts
 from operators.console.rollouts.chart import MOST_POINTS, evidence_chart
 from operators.console.rollouts.overview import ON_A_PAGE, ServiceIndex, ServiceLine, list_page
 from operators.console.rollouts.view import acts_now
@@ -108,3 +109,17 @@ def test_any_e_value_has_a_place_on_the_chart(value):
 def test_a_person_is_offered_what_can_be_done(tmp_path, status, verbs):
     put_service(tmp_path, "dns", status=status)
     assert [one.verb for one in acts_now(ControlFolder(tmp_path).read("dns"))] == verbs
+
+
+def test_two_people_of_one_name_who_say_the_same_take_turns_so_that_each_is_told_their_own_refusal(monkeypatch):
+    monkeypatch.setattr(acts, "HANDLED_WITHIN_S", 0.0)
+    with (
+        acts.turn("flows", "soc", "promote") as first,
+        acts.turn("flows", "soc", "promote") as same,
+        acts.turn("flows", "soc", "abort") as other_verb,
+        acts.turn("flows", "ana", "promote") as other_name,
+    ):
+        assert (first, same, other_verb, other_name) == (True, False, True, True)
+    with acts.turn("flows", "soc", "promote") as again:
+        assert again
+    assert not acts._turns, "nothing is kept of turns that are over"
