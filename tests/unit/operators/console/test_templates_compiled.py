@@ -10,7 +10,7 @@ def test_a_warm_console_has_compiled_every_template_of_every_page():
     names = {f"{page.room}/{path}" for page in PAGES for path in ("list.html.j2", "page.html.j2")}
     known = set(rendering._environment.list_templates())
     assert known & names
-    compiled = {key[1] for key in rendering._environment.cache.keys()}
+    compiled = {key[1] for key in rendering._environment.cache}
     assert known <= compiled
 
 
