@@ -74,7 +74,8 @@ def ask(up: Featured, pid: int, rate: float, duration_s: float, seed: int = 1) -
     ran, waited = max(
         (ran - threads.get(tid, (0, 0))[0], waited - threads.get(tid, (0, 0))[1]) for tid, (ran, waited) in after.items()
     )
-    return RateLoad(found, rate, busy / duration_s, ran / duration_s, waited / duration_s)
+    lasted_s = max(duration_s, found.answered / max(found.rate, 1e-9))  # a load that is behind lasts longer
+    return RateLoad(found, rate, busy / lasted_s, ran / lasted_s, waited / lasted_s)
 
 
 def times_of_threads(folder: Path) -> dict[str, tuple[float, float]]:
