@@ -16,6 +16,7 @@ from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config import kube_config
 
 from operators.backends.kube import Access, KubeError
+from serving.tls_trust import client_trust
 
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _MALFORMED: Final = (
@@ -92,8 +93,7 @@ def _header(found: Any) -> str | None:
 def _tls(found: Any) -> ssl.SSLContext | None:
     if not found.host.startswith("https"):
         return None
-    tls = ssl.create_default_context(cafile=found.ssl_ca_cert)
-    tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; clusters' own CAs often lack an extension it wants
+    tls = client_trust(found.ssl_ca_cert)
     if not found.verify_ssl:
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE

@@ -16,6 +16,7 @@ import aiohttp
 
 from operators.backends.evidence import SERIES, Scrape, read_samples
 from operators.backends.exposition import ExpositionError, PageReader, Series
+from serving.tls_trust import client_trust
 
 _LARGEST_PAGE = 16 << 20
 _FORGET_AFTER = timedelta(minutes=10)
@@ -39,7 +40,7 @@ class PodTls:
 
     def context(self) -> ssl.SSLContext:
         """Of the files as they are now. Raises OSError (ssl.SSLError is one) if they cannot be used."""
-        made = ssl.create_default_context(cafile=str(self.authority))
+        made = client_trust(self.authority)
         if self.certificate is not None:
             made.load_cert_chain(self.certificate, self.key)
         return made

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import grpc
 
 from operators.conformance.exchange import Call, GrpcCall, GrpcReply, HttpCall, HttpReply, NoReply, Reply
+from serving.tls_trust import client_trust
 
 _LARGEST_MESSAGE: Final = [
     ("grpc.max_receive_message_length", 256 << 20),
@@ -37,7 +38,7 @@ class Trust:
     def context(self) -> ssl.SSLContext:
         """For HTTP. Raises TransportError."""
         try:
-            made = ssl.create_default_context(cafile=None if self.authority is None else str(self.authority))
+            made = client_trust(self.authority)
             if self.certificate is not None:
                 made.load_cert_chain(self.certificate, self.key)
         except OSError as problem:

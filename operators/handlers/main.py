@@ -36,6 +36,7 @@ from operators.handlers.watching.work_queue import Backoff, WorkQueue
 from operators.handlers.webhook import Certificate, CertificateMissing, application, listen
 from operators.telemetry.operator_names import ADMISSIONS, NOTICES
 from serving.telemetry.logs import configure_logging
+from serving.tls_trust import client_trust
 
 _log = logging.getLogger("vedette.operator")
 _END_S: Final = 1.5
@@ -171,7 +172,7 @@ async def operate(settings: OperatorSettings, stop: asyncio.Event | None = None)
     reached = access(settings.kubeconfig)
     metrics, own = OperatorMetrics(), OwnWrites()
     kube = Kube(reached, manager=COMPONENT, on_request=metrics.on_request, on_written=own.note)
-    async with kube, aiohttp.ClientSession() as session:
+    async with kube, aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_trust())) as session:
         operator = Operator(kube, session, reached, settings, metrics, own)
         try:
             await _run(operator, settings, stop or asyncio.Event())

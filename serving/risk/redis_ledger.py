@@ -2,6 +2,7 @@
 
 The one user of the `redis` client here."""
 
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -46,8 +47,11 @@ class RedisLedger:
         self._rules = rules
         self._prefix = f"vedette:risk:{{{project}}}:"  # braces: one slot in a cluster, as a script needs
         self._ceilings, self._times = f"{self._prefix}ceilings", f"{self._prefix}times"
+        options = (
+            {"ssl_exclude_verify_flags": [ssl.VERIFY_X509_STRICT]} if url.startswith("rediss:") else {}
+        )  # as serving.tls_trust
         try:
-            self._redis: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+            self._redis: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, **options)
         except ValueError as problem:
             raise LedgerDown("the risk ledger's address is no redis:// URL; expected redis://HOST:PORT/DATABASE") from problem
         with self._errors():

@@ -11,6 +11,7 @@ import msgspec
 
 from lifecycle.governance.archive.parquet import read_lines
 from lifecycle.governance.archive.place import SUFFIX, ArchivePlace
+from serving.audit.record import REFUSED
 from serving.audit.segment_files import SegmentFiles, newest_checkpoint, read_entries, segments_in
 
 
@@ -21,6 +22,7 @@ class RecordHead(msgspec.Struct, frozen=True):
     receipt: str
     model: str
     tenant: str = ""
+    source: str = ""
 
 
 _HEADS: Final = msgspec.json.Decoder(RecordHead)
@@ -56,19 +58,22 @@ class LogSegment:
 @dataclass(frozen=True, slots=True)
 class RecordChoice:
     """Which records: by model, by receipt, by time in microseconds since the epoch (from inclusive, to exclusive), by the caller's tenant
-    (empty: of callers without one); None means any."""
+    (empty: of callers without one); None means any. is_answer: only answers, not what a replica wrote of a bundle that it refused."""
 
     model: str | None = None
     receipt: str | None = None
     from_us: int | None = None
     to_us: int | None = None
     tenant: str | None = None
+    is_answer: bool = False
 
     def holds(self, head: RecordHead) -> bool:
         """Whether the record is chosen."""
         is_named = (
             self.model in (None, head.model) and self.receipt in (None, head.receipt) and self.tenant in (None, head.tenant)
         )
+        if self.is_answer and head.source == REFUSED:
+            return False
         is_after = self.from_us is None or head.time_us >= self.from_us
         return is_named and is_after and (self.to_us is None or head.time_us < self.to_us)
 

@@ -39,7 +39,7 @@ Hidden = frozenset[str]
 class EntityPast:
     """What earlier records say of a row's entity.
 
-    looked_at: how many records were read. answers: rows of the entity in them. first_us, last_us, last_alert_us: microseconds since the
+    looked_at: how many answers were read. answers: rows of the entity in them. first_us, last_us, last_alert_us: microseconds since the
     epoch. columns: column -> its numbers, newest last."""
 
     entity: str
@@ -217,7 +217,7 @@ def _pasts(
     pasts: dict[tuple[Any, ...] | None, EntityPast] = {
         entities[at]: EntityPast(", ".join(map(_text, entities[at] or ()))) for at in known
     }
-    lines = log.newest(PAST_RECORDS, RecordChoice(model=record.model, to_us=record.time_us))
+    lines = log.newest(PAST_RECORDS, RecordChoice(model=record.model, to_us=record.time_us, is_answer=True))
     for line in lines:
         before, hidden = _opened(line, keys)
         _count(pasts, before, _entities(before, names, hidden), hidden)

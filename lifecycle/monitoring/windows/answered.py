@@ -143,7 +143,7 @@ def sample_answers(
     drawn: list[tuple[int, int, int, bytes]] = []  # a heap; the largest digest is first
     named: list[bytes] = []
     held, below, answers = 0, 1 << 64, 0
-    for line in RecordLog(folder, archive).chosen(RecordChoice(model, None, since_us, until_us)):
+    for line in RecordLog(folder, archive).chosen(RecordChoice(model, None, since_us, until_us, is_answer=True)):
         try:
             head = _ANSWER_HEADS.decode(line)
         except ValueError:

@@ -111,10 +111,13 @@ def _revision(fields: dict[str, Any]) -> "Revision":
 def _recent(folder: Path, model: str, most: int) -> "list[AuditRecord]":
     """The model's newest requests, by time; also those that stable answered in place of a failed variant."""
     from serving.audit.reader import read_records
+    from serving.audit.record import REFUSED
 
     broken: list[Exception] = []
     with errors.status("reading the prediction log"):
-        newest = deque((r for r in read_records(folder, broken.append) if r.model == model), maxlen=most)
+        newest = deque(
+            (r for r in read_records(folder, broken.append) if r.model == model and r.source != REFUSED), maxlen=most
+        )
     if broken:
         errors.print(f"{len(broken)} lines of the log cannot be read: {broken[0]}", markup=False)
     return sorted(newest, key=lambda r: r.time_us)

@@ -131,7 +131,7 @@ def _records(store: Path, model: str, newest: int) -> "Iterator[tuple[AuditRecor
     from lifecycle.labels.suppressed import opened
     from serving.audit.personal.subject_keys import SubjectKeys
 
-    lines = RecordLog(store / "audit").newest(newest, RecordChoice(model=model))
+    lines = RecordLog(store / "audit").newest(newest, RecordChoice(model=model, is_answer=True))
     return opened(lines, SubjectKeys(store / "keys" / "subjects"))
 
 

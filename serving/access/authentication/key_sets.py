@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from serving.access.authentication.tokens import VerifyingKey, read_key_set
 from serving.access.client_credentials import read_secret
 from serving.access.policy import TokenIssuer
+from serving.tls_trust import client_trust
 
 AGAIN_S: Final = 10.0
 """Shortest time between two looks because of unknown key ids."""
@@ -217,12 +218,7 @@ def _connection(url: str, issuer: TokenIssuer, timeout_s: float) -> http.client.
 
 def trust_of(issuer: TokenIssuer) -> ssl.SSLContext:
     """How the server of its keys is verified. Raises OSError, ssl.SSLError for a `ca` that cannot be read."""
-    context = ssl.create_default_context(cafile=issuer.ca or None)
-    if issuer.ca:
-        context.verify_flags &= (
-            ~ssl.VERIFY_X509_STRICT
-        )  # on from Python 3.13; clusters' own CAs often lack an extension it wants
-    return context
+    return client_trust(issuer.ca or None)
 
 
 def _hang_up(connection: http.client.HTTPConnection) -> None:

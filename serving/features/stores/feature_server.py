@@ -18,6 +18,7 @@ from serving.features.plan.feature_plan import Group, Row
 from serving.features.plan.keys import decode_key
 from serving.features.stores.addresses import without_login
 from serving.ports import ReadOutcome
+from serving.tls_trust import client_trust
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,9 @@ class HttpStore:
 
     async def _ask(self, group: ServerRequest, entities: Mapping[str, Sequence[object]]) -> Any:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers={"content-type": "application/json"})
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=client_trust()), headers={"content-type": "application/json"}
+            )
         body = orjson.dumps({"features": group.features, "entities": entities, "full_feature_names": True})
         async with self._session.post(self._url, data=body) as answer:
             answer.raise_for_status()

@@ -21,6 +21,7 @@ import hiredis
 
 from serving.features.stores.addresses import without_login
 from serving.ports import ReadOutcome
+from serving.tls_trust import client_trust
 
 STALLED_S: Final = 1.0
 """A connection whose oldest read waits this long is dropped."""
@@ -292,7 +293,7 @@ def _state_of(path: str | None) -> tuple[str, int, int] | None:
 
 @lru_cache(maxsize=1)
 def _trust_of(*files: tuple[str, int, int] | None) -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return client_trust()
 
 
 async def track(connection: RedisConnection, timeout_s: float) -> str | None:

@@ -23,6 +23,7 @@ import orjson
 from serving.bounded_files import read_bounded
 from serving.stream.codecs.codec import SchemasUnreachable, Undecodable, shown, undecodable
 from serving.stream.codecs.framing import SchemaRef
+from serving.tls_trust import client_trust
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Longest answer that is read."""
@@ -189,7 +190,7 @@ def _place(url: str) -> _Place:
 
 def _tls(address: RegistryAddress) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=address.ca_file or None)
+        context = client_trust(address.ca_file or None)
         if address.certificate_file:
             context.load_cert_chain(address.certificate_file, address.key_file or None)
     except OSError as problem:

@@ -24,6 +24,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from serving.tls_trust import client_trust
+
 PATH: Final = "/v1/traces"
 AGAIN: Final = frozenset({429, 502, 503, 504})
 """Statuses that ask for another attempt."""
@@ -119,7 +121,7 @@ class OtlpHttp:
 
     def _context(self) -> ssl.SSLContext:
         """Made for each connection, so that files that were renewed are read."""
-        context = ssl.create_default_context(cafile=self._said("CERTIFICATE") or None)
+        context = client_trust(self._said("CERTIFICATE") or None)
         certificate = self._said("CLIENT_CERTIFICATE")
         if certificate:
             context.load_cert_chain(certificate, self._said("CLIENT_KEY") or None)

@@ -28,7 +28,7 @@ from lifecycle.governance.archive.retention import (
     held_segments,
 )
 from lifecycle.governance.verify.run import Verification
-from serving.audit.encoding import encode_record
+from serving.audit.encoding import decode_record, encode_record
 from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import SegmentFiles, note_line, read_notes
 from serving.audit.signed_note import Signer, text_of
@@ -180,6 +180,12 @@ def test_the_newest_records_are_found_across_live_and_archived_segments(world):
     found = world.log.newest(7)
     assert len(found) == 7
     assert next(world.log.chosen(RecordChoice(receipt="aa-3"))) not in found
+
+
+def test_the_newest_answers_leave_out_what_a_replica_wrote_of_a_refused_bundle(world):
+    world.write(*world.some(2), *world.some(2, identity="no", source="refused"))
+    assert [decode_record(line).receipt for line in world.log.newest(2, RecordChoice(is_answer=True))] == ["aa-1", "aa-2"]
+    assert [decode_record(line).receipt for line in world.log.newest(2)] == ["no-1", "no-2"]
 
 
 @pytest.mark.parametrize(("tenant", "found"), [("blue", ["b"]), ("", ["none"]), (None, ["b", "r", "none"])])

@@ -59,6 +59,13 @@ def test_a_window(tmp_path, append, bounds, expected):
     assert read_answers(tmp_path, "flows", **bounds).receipts.tolist() == expected
 
 
+def test_what_a_replica_wrote_of_a_refused_bundle_is_no_answer_of_the_window(tmp_path, append):
+    refused = answer("x", 2, source="refused", rows=0, inputs={}, features={}, scores=[], verdicts=[], degraded=[])
+    append(answer("r1", 1), refused, answer("r2", 3))
+    found = sample_answers(tmp_path, "flows", 20)
+    assert (found.answers, found.drawn, found.rows.receipts.tolist()) == (2, 2, ["r1", "r2"])
+
+
 def test_a_sample_holds_so_many_rows_and_every_answer_that_is_needed(tmp_path, append):
     append(
         *(answer(f"r{i}", i) for i in range(100)),
