@@ -1,6 +1,7 @@
 """The kubelet's process. It ends, with all its pods, when its stdin does.
 
-It prints a line of JSON when its nodes are registered. Lines of stdin: `lose NODE` cuts a node's power."""
+It prints a line of JSON when its nodes are registered. Lines of stdin: `lose NODE` cuts a node's power, `behind NAMESPACE/NAME` asks which
+pods get new connections of a Service."""
 
 import argparse
 import asyncio
@@ -30,12 +31,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def obey(commands: asyncio.StreamReader, kubelet: Kubelet) -> None:
+async def obey(commands: asyncio.StreamReader, kubelet: Kubelet, services: Services) -> None:
     """Do as the lines say, until there are no more."""
     while line := (await commands.readline()).decode().split():
         if line[0] == "lose":
-            kubelet.lose(line[1])
+            await kubelet.lose(line[1])
             print(json.dumps({"lost": line[1]}), flush=True)
+        elif line[0] == "behind":
+            namespace, _, name = line[1].partition("/")
+            print(json.dumps({"behind": services.behind((namespace, name))}), flush=True)
 
 
 async def main() -> None:
@@ -57,7 +61,7 @@ async def main() -> None:
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     print(json.dumps({"machine": network.machine, "nodes": list(nodes)}), flush=True)
-    obeying = asyncio.create_task(obey(commands, kubelet))
+    obeying = asyncio.create_task(obey(commands, kubelet, services))
     done, _ = await asyncio.wait([obeying, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (obeying, *tasks):
         task.cancel()

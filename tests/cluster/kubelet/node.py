@@ -151,13 +151,15 @@ class Kubelet:
             pod.kill()
             task.cancel()
 
-    def lose(self, name: str) -> None:
-        """A node loses power: its pods' processes end, and nobody tells the API server."""
+    async def lose(self, name: str) -> None:
+        """A node loses power: its pods' processes end, and nobody tells the API server or the peers of their connections."""
         self.nodes[name].is_lost = True
-        for pod, task in list(self._pods.values()):
-            if pod.document["spec"].get("nodeName") == name:
-                pod.kill()
-                task.cancel()
+        lost = [found for found in self._pods.values() if found[0].document["spec"].get("nodeName") == name]
+        for pod, _ in lost:
+            await pod.cut()
+        for pod, task in lost:
+            pod.kill()
+            task.cancel()
 
     async def stop(self) -> None:
         for pod, task in list(self._pods.values()):

@@ -60,6 +60,10 @@ class Pod:
             self._ending.set()
         self._changed.set()
 
+    async def cut(self) -> None:
+        """Its network: the first that a lost power does, before a process could say farewell to its peers."""
+        await self._sandbox.cut()
+
     def kill(self) -> None:
         """The node lost power."""
         for one in self._running.values():

@@ -117,6 +117,11 @@ class Sandbox:
             self._network.give_back(self.address)
             self.address = ""
 
+    async def cut(self) -> None:
+        """Take it off the network."""
+        if self.address:
+            await self._network.cut(self.address)
+
     def kill(self) -> None:
         """As a machine that loses power."""
         self._kill_launched()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -88,6 +89,7 @@ class Cluster(RealApiServer):
         self.pods_folder = self.folder / "pods"
         self._niceness = niceness
         self._kubelet: subprocess.Popen[bytes] | None = None
+        self._asking = threading.Lock()
         self._second_guard: subprocess.Popen[bytes] | None = None
         self.machine = f"198.18.{self.number}.2"
 
@@ -152,11 +154,21 @@ class Cluster(RealApiServer):
 
     def lose(self, node: str) -> None:
         """Cut a node's power."""
-        assert self._kubelet
-        assert self._kubelet.stdin
-        self._kubelet.stdin.write(f"lose {node}\n".encode())
-        self._kubelet.stdin.flush()
-        self._told()
+        self._ask(f"lose {node}")
+
+    def behind(self, namespace: str, service: str) -> list[str]:
+        """The addresses of the pods that get new connections of a Service now, as its nodes have learned it."""
+        found: list[str] = self._ask(f"behind {namespace}/{service}")["behind"]
+        return found
+
+    def _ask(self, line: str) -> Json:
+        """Say a line to the kubelet; its answer. From any thread."""
+        with self._asking:
+            assert self._kubelet
+            assert self._kubelet.stdin
+            self._kubelet.stdin.write(f"{line}\n".encode())
+            self._kubelet.stdin.flush()
+            return self._told()
 
     def log(self, namespace: str, pod: str, container: str) -> str:
         """All that a container said, of every pod of this name and every attempt."""

@@ -82,20 +82,6 @@ def test_a_drained_worker_is_replaced_without_a_failed_request(stage: Stage, det
     assert counts.failed == 0, counts.failures
 
 
-def test_a_lost_node_is_made_up_for(stage: Stage, detectors: Detectors):
-    """Requests that were under way to its pods fail, and new connections to them, until the node is known to be lost; then none."""
-    head = stage.pods(labels="app.kubernetes.io/component=head")[0]["spec"]["nodeName"]
-    lost = next(p for p in stage.workers if p["spec"]["nodeName"] != head)
-    name, node = lost["metadata"]["name"], lost["spec"]["nodeName"]
-    stage.cluster.lose(node)
-    stage.until(lambda: name not in [p["metadata"]["name"] for p in stage.workers], "the pod is told to end", 120)
-    stage.until(lambda: len([p for p in stage.workers if is_ready(p)]) == 2, "two workers are ready", 600)
-    counts = under_load(stage, detectors[1], lambda: None)
-    assert counts.answered
-    assert counts.failed == 0, counts.failures
-    assert {p["spec"]["nodeName"] for p in stage.workers} == set(stage.cluster.nodes) - {node}
-
-
 def test_a_new_ray_cluster_takes_over_without_a_failed_request(stage: Stage, detectors: Detectors):
     """An edit of the pods: KubeRay starts a second cluster beside the first, and ends the first when the second serves."""
     before = {p["metadata"]["name"] for p in stage.workers}

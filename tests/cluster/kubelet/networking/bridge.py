@@ -141,9 +141,14 @@ class Network:
     async def connect(self, pid: int, address: str) -> list[str]:
         """Give a pod's network an interface; answers what remains to be done inside of it, as commands of `ip`."""
         assert self._holder
-        name = f"pod{address.rpartition('.')[2]}"
+        name = _interface_of_pod(address)
         await ip([f"link add {name} type veth peer name eth0 netns {pid}", f"link set {name} master br0 up"], self._holder.pid)
         return ["link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up", f"route add default via {self.router}"]
+
+    async def cut(self, address: str) -> None:
+        """Nothing reaches a pod any more and nothing leaves it: its peers get neither answers nor resets."""
+        assert self._holder
+        await ip([f"link set {_interface_of_pod(address)} down"], self._holder.pid)
 
     def listener(self, address: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
         """A socket at one of the router's addresses. A socket stays in the network in which it was made."""
@@ -168,6 +173,10 @@ class Network:
             made.close()
             raise
         return made
+
+
+def _interface_of_pod(address: str) -> str:
+    return f"pod{address.rpartition('.')[2]}"
 
 
 async def _line(stream: asyncio.StreamReader, expected: str) -> None:

@@ -80,6 +80,11 @@ class Services:
             s for (n, _), s in self._slices.items() if n == namespace and (s["metadata"].get("labels") or {}).get(OWNER) == name
         ]
 
+    def behind(self, key: Key) -> list[str]:
+        """The pods that get new connections of a Service now."""
+        ports = self._services.get(key, {}).get("spec", {}).get("ports") or ()
+        return sorted({address for port in ports for address, _ in addresses(self.slices(key), port)})
+
     def look_up(self, labels: Sequence[str]) -> list[str]:
         """The addresses of `NAME.NAMESPACE`, or `HOST.NAME.NAMESPACE` of a headless Service; [] for what is not there."""
         if len(labels) not in (2, 3):
