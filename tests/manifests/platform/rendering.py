@@ -53,6 +53,10 @@ COMPOSED: Final = {
         ["access", "network-policy", "access-network", "prometheus-operator"],
     ),
     "batch jobs, with priorities": (["base/batch", "base/batch-ray"], ["priority", "network-policy"]),
+    "streams, sinks and batch jobs, traced": (
+        ["base/stream", "base/sinks", "base/batch", "base/batch-once", "base/batch-ray"],
+        ["otel-collector", "network-policy"],
+    ),
 }
 """Compositions beside the overlays, by what they are: resources, components."""
 

@@ -77,6 +77,22 @@ def test_one_template_places_every_pod_of_every_kind(tmp_path):
         assert template["metadata"]["annotations"] == wanted["metadata"]["annotations"], where
 
 
+def test_each_program_that_makes_spans_sends_them_to_the_collector(tmp_path):
+    bases = ["serving", "stream", "sinks", "batch", "batch-once", "batch-ray"]
+    made = composed(tmp_path, [f"base/{b}" for b in bases], ["otel-collector"])
+    settings = {r["metadata"]["name"]: r["data"] for r in made if r["kind"] == "ConfigMap"}
+    (port,) = (p["port"] for p in one(made, "Service", "vedette-otel-collector")["spec"]["ports"] if p["name"] == "otlp-http")
+    found = {}
+    for where, template in all_templates(made):
+        (container, *_) = template["spec"]["containers"]
+        named = [settings.get(e["configMapRef"]["name"], {}) for e in container.get("envFrom", ()) if "configMapRef" in e]
+        own = {e["name"]: e.get("value") for e in container.get("env", ())}
+        found[where] = [said["VEDETTE_OTLP_ENDPOINT"] for said in (*named, own) if "VEDETTE_OTLP_ENDPOINT" in said]
+    assert found.pop("Deployment/vedette-otel-collector") == []
+    assert len(found) == 9
+    assert {where: urls for where, urls in found.items() if urls != [f"http://vedette-otel-collector:{port}"]} == {}
+
+
 def test_zones_are_added_to_the_spread_over_nodes_and_change_nothing_else(tmp_path):
     bases = ["base/serving", "base/stream", "base/operator"]
     (tmp_path / "plain").mkdir()

@@ -100,7 +100,7 @@ API_SERVER = Peer({}, {"kubernetes.io/metadata.name": "kube-system"})
 def others(tmp_path_factory):
     """The programs beside what serves, in one namespace with closed networks."""
     bases = ["overlays/kserve", *(f"base/{b}" for b in ("monitor", "labels", "console", "sinks", "operator"))]
-    made = composed(tmp_path_factory.mktemp("others"), bases, ["network-policy"])
+    made = composed(tmp_path_factory.mktemp("others"), bases, ["network-policy", "otel-collector"])
     return [r for r in made if r["kind"] == "NetworkPolicy"]
 
 
@@ -122,6 +122,7 @@ def others(tmp_path_factory):
         pytest.param(OUR_OPERATOR, PREDICTOR, 8080, id="our operator counts evidence of KServe"),
         pytest.param(PREDICTOR, REDIS, 6379, id="a pod of KServe reads features"),
         pytest.param(PREDICTOR, STRANGER, 443, id="KServe fetches the bundle"),
+        pytest.param(SINKS, COLLECTOR, 4318, id="the sinks send their spans"),
     ],
 )
 def test_the_other_programs_are_open_to_whom_they_must(others, source, target, port):
