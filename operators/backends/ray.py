@@ -173,7 +173,7 @@ class RayServeBackend:
         """Of one RayCluster, over the version that was read. Raises NotFound, Conflict, KubeError."""
         cluster = await self._kube.get(RAY_CLUSTERS, namespace, name)
         pods = await self._kube.list(PODS, namespace, f"ray.io/cluster={name},ray.io/node-type=worker")
-        patch = resized(cluster, room, wanted, pods)
+        patch = resized(cluster, room, wanted, pods, datetime.now(UTC))
         if patch:
             await self._kube.patch(RAY_CLUSTERS, namespace, name, patch)
 

@@ -2,18 +2,24 @@
 
 KubeRay takes a RayService's worker counts when it makes a Ray cluster, and leaves the running one's alone (they are no difference
 that makes a new cluster, and Ray's own autoscaler writes them there). So the count is written into the RayCluster, as Ray's autoscaler
-would, within the RayService's present bounds."""
+would, within the RayService's present bounds.
+
+A pod that was told to end on a node that is lost stays until its node is back or is deleted, and KubeRay counts it as a worker that runs
+(1.6.1). So the group gets one more for each."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from operators.backends.pods import is_ready
 
 Group = Mapping[str, Any]
 _UNBOUNDED = 2**31 - 1
 """KubeRay's default of maxReplicas."""
+_OVERDUE: Final = timedelta(seconds=10)
+"""After the time that a pod had to end: no node that lives leaves one that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,13 @@ def capacity_of(ray_service: Mapping[str, Any], deployment: Mapping[str, Any]) -
 
 
 def resized(
-    cluster: Mapping[str, Any], room: WorkerCapacity, wanted: Mapping[str, int], pods: Sequence[Mapping[str, Any]]
+    cluster: Mapping[str, Any],
+    room: WorkerCapacity,
+    wanted: Mapping[str, int],
+    pods: Sequence[Mapping[str, Any]],
+    now: datetime,
 ) -> list[dict[str, Any]]:
-    """The JSON patch that gives a RayCluster its workers; empty: it has them. Over the version that was read.
+    """The JSON patch that gives a RayCluster its workers; empty: it has them. Over the version that was read. now: with a time zone.
 
     A worker leaves when its replica has left it: of pods, those go that are not ready. Until there are enough of them the group
     stays larger; call it again."""
@@ -78,7 +88,11 @@ def resized(
         name = group.get("groupName")
         if name not in wanted:
             continue
-        count, leaving = _step(group, wanted[name], [p for p in pods if _group_of(p) == name])
+        own = [p for p in pods if _group_of(p) == name]
+        lost = (
+            sum(_is_lost(p, now) for p in own) if _hosts(group) == 1 else 0
+        )  # else it is not known which pods form one worker
+        count, leaving = _step(group, wanted[name] + lost, own)
         least, most = bounds[name]
         told = {"replicas": count, "minReplicas": min(least, count), "maxReplicas": max(most, count)}
         differing = {field: value for field, value in told.items() if group.get(field) != value}
@@ -103,6 +117,12 @@ def _step(group: Group, wanted: int, pods: Iterable[Mapping[str, Any]]) -> tuple
     idle = sorted(p["metadata"]["name"] for p in pods if not is_ready(p) and not p["metadata"].get("deletionTimestamp"))
     leaving = idle[: now - wanted]
     return now - len(leaving), leaving
+
+
+def _is_lost(pod: Mapping[str, Any], now: datetime) -> bool:
+    """It should have ended by now, and is still there: its node hears nothing. Kubernetes' deletionTimestamp is the end of its time."""
+    told = pod["metadata"].get("deletionTimestamp")
+    return told is not None and now > datetime.fromisoformat(told) + _OVERDUE
 
 
 def _group_of(pod: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Bytes of spans to an OTLP/HTTP collector, over one connection that is kept. Used by one thread.
 
-The variables OTEL_EXPORTER_OTLP_* of OpenTelemetry's exporters say headers, compression, and the files of TLS; those of proxies are
-honoured too. What the collector asks to be sent again, and what a connection lost, is tried again until the time is over.
+The variables OTEL_EXPORTER_OTLP_* of OpenTelemetry's exporters say headers, compression, and the files of TLS; HTTP_PROXY, HTTPS_PROXY
+and NO_PROXY are honoured too, ALL_PROXY is not. What the collector asks to be sent again, and what a connection lost, is tried again until
+the time is over.
 
 Source: OTLP specification 1.x, OTLP/HTTP; OpenTelemetry's specification of the exporter's variables."""
 
@@ -37,9 +38,17 @@ _LEAST_S: Final = 0.1
 
 
 class OtlpHttp:
-    """Sends to one collector. endpoint: its base URL. timeout_s: for one call of `send`, all attempts together."""
+    """Sends to one collector. endpoint: its base URL. timeout_s: for one call of `send`, all attempts together.
+
+    Raises ValueError, which does not repeat the URL, if it holds a user or a password."""
 
     def __init__(self, endpoint: str, timeout_s: float, environ: Mapping[str, str] = os.environ) -> None:
+        if "@" in urlsplit(endpoint).netloc:
+            raise ValueError(
+                "the URL of the OpenTelemetry collector (VEDETTE_OTLP_ENDPOINT, VEDETTE_OPERATOR_OTLP_ENDPOINT) holds a user or "
+                "a password, which would not be sent; take it out, and put the secret into OTEL_EXPORTER_OTLP_HEADERS, "
+                "e.g. authorization=Bearer%20TOKEN"
+            )
         self._url, self._timeout_s, self._environ = f"{endpoint.rstrip('/')}{PATH}", timeout_s, environ
         self._headers = {
             "content-type": "application/x-protobuf",

@@ -19,10 +19,11 @@ import orjson
 
 from serving.doors.grpc.stubs import ModelInferRequest, ModelInferResponse
 
-CONNECT_S: Final = 1.0
-TRY_S: Final = 4.0
-"""How long the first endpoint may take; live ones answer in milliseconds, on a machine that is too busy in a second or two."""
-DEADLINE_S: Final = 10.0
+CONNECT_S: Final = 3.0
+TRY_S: Final = 8.0
+"""How long the first endpoint may take; live ones answer in milliseconds, on a machine that is too busy in some seconds. A client on a
+quiet one would wait less."""
+DEADLINE_S: Final = 30.0
 GRPC_EVERY: Final = 5
 REFUSALS: Final = 5
 METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"

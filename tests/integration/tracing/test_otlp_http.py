@@ -144,6 +144,24 @@ def test_a_collector_that_cannot_be_asked_is_no_error(url):
     assert not OtlpHttp(url, 0.05, {}).send(b"spans")
 
 
+@pytest.mark.parametrize("who", ["me:hidden@", "hidden@", ":hidden@"])
+def test_a_secret_in_the_url_is_refused_and_not_repeated(who):
+    with pytest.raises(ValueError, match="OTEL_EXPORTER_OTLP_HEADERS") as refusal:
+        OtlpHttp(f"https://{who}collector.example:4318", 1.0, {})
+    assert "hidden" not in str(refusal.value)
+
+
+def test_a_proxy_for_all_protocols_is_not_used(far, monkeypatch):
+    proxy, collector = far(), far()
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("all_proxy", f"http://127.0.0.1:{proxy.port}")
+    one = sender(collector)
+    assert one.send(b"spans")
+    one.disconnect()
+    assert (len(proxy.requests), len(collector.requests)) == (0, 1)
+
+
 def test_an_end_breaks_off_the_wait_for_another_attempt(far):
     collector = far(*[(503, {"retry-after": "3000"})])
     one = sender(collector, timeout_s=3600.0)

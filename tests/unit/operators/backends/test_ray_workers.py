@@ -1,5 +1,7 @@
 """How many workers the replicas need, within what the worker groups allow; and which of them may leave."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import yaml
 
@@ -11,6 +13,7 @@ from tests.fakes.operator.rollouts import A
 from tests.fakes.operator.serving_pods import pod, ray_cluster, worker_group
 from tests.unit.operators.backends.test_serve_config import PLACE
 
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ONE_EACH = {"max_replicas_per_node": 1, "ray_actor_options": {"num_cpus": 1}}
 
 
@@ -106,7 +109,7 @@ def patch(now: int, wanted: int, *ready: bool, most: int = 9):
     group = worker_group(now, 0, most)
     cluster = ray_cluster("soc", "c1", [worker_group(5, name="others"), group])
     cluster["metadata"]["resourceVersion"] = "7"
-    return resized(cluster, room(worker_group(2, 0, 9)), {"replicas": wanted}, workers(*ready))
+    return resized(cluster, room(worker_group(2, 0, 9)), {"replicas": wanted}, workers(*ready), NOW)
 
 
 def told(changes) -> dict:
@@ -143,3 +146,25 @@ def test_a_worker_leaves_when_its_replica_has_left_it(ready, replicas, leaving):
     else:
         assert changes["replicas"] == replicas
         assert changes["scaleStrategy"] == {"workersToDelete": leaving}
+
+
+@pytest.mark.parametrize(
+    ("now", "since_s", "replicas"),
+    [
+        pytest.param(2, 11, 3, id="its time to end is over, so its node is lost: one more"),
+        pytest.param(2, -30, None, id="it may still be ending"),
+        pytest.param(2, 5, None, id="its node may be about to say so"),
+        pytest.param(3, 11, None, id="the one more is asked for once"),
+    ],
+)
+def test_a_worker_on_a_lost_node_is_made_up_for_because_kuberay_counts_it(now, since_s, replicas):
+    cluster = ray_cluster("soc", "c1", [worker_group(now, 0, 9)])
+    cluster["metadata"]["resourceVersion"] = "7"
+    pods = workers(False, True)
+    pods[0]["metadata"]["deletionTimestamp"] = (NOW - timedelta(seconds=since_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    changes = told(resized(cluster, room(worker_group(2, 0, 9)), {"replicas": 2}, pods, NOW))
+    assert changes.get("replicas") == replicas
+
+
+def test_once_the_lost_node_is_gone_the_worker_that_is_too_many_leaves():
+    assert told(patch(3, 2, True, True, False))["scaleStrategy"] == {"workersToDelete": ["w2"]}
