@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from operators.labs.simple_model import build_simple
 from serving.app import compose
+from serving.doors.http import server
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
@@ -75,13 +78,16 @@ def settings(folder: Path) -> ServingSettings:
 
 @pytest.fixture(scope="module")
 def replicas(folder: Path) -> Iterator[list[int]]:
-    """The HTTP ports of two replicas of one store."""
+    """The HTTP ports of two replicas of one store. They give a head three seconds to arrive."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 3.0)
     hosts = [ReplicaHost(settings(folder), compose) for _ in range(2)]
     try:
         yield [host.start().http for host in hosts]
     finally:
         for host in hosts:
             host.stop()
+        monkeypatch.undo()
 
 
 def asked(port: int, method: str, path: str, who: str | bytes | None, body: object = None) -> tuple[int, bytes]:
@@ -152,6 +158,66 @@ def test_a_model_that_strangers_cannot_load_stays_loaded(replicas):
     for who in (None, "blue", "prometheus"):
         assert asked(replicas[0], "POST", "/v2/repository/models/simple/unload", who)[0] in {401, 403}
     assert asked(replicas[0], "GET", "/v2/models/simple", "blue")[0] == 200
+
+
+def refused(port: int) -> dict[str, float]:
+    """Both counters of refusals, over all replicas, by the labels but `replica`."""
+    _, page = asked(port, "GET", "/metrics", "prometheus")
+    found: dict[str, float] = {}
+    for line in page.decode().splitlines():
+        if line.startswith(("vedette_access_refused_total{", "vedette_door_refused_total{")):
+            labels, _, value = line.rpartition(" ")
+            key = re.sub(r'replica="[^"]*",?', "", labels)
+            found[key] = found.get(key, 0.0) + float(value)
+    return found
+
+
+def as_header(who: bytes) -> bytes:
+    return b"POST /v2/models/simple/infer HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + who + b"\r\n"
+
+
+HOSTILE = {
+    "an empty token": (lambda now: b"", b"content-length: 2\r\n\r\n{}", 401, "malformed"),
+    "no rights": (lambda now: token(now, sub="prometheus"), b"content-length: 2\r\n\r\n{}", 403, "forbidden"),
+    "an expired token": (lambda now: token(now - 7200, sub="blue"), b"content-length: 2\r\n\r\n{}", 401, "expired"),
+    "a forged token": (lambda now: token(now, number=1, sub="blue"), b"content-length: 2\r\n\r\n{}", 401, "signature"),
+    "a foreign token": (lambda now: token(now, iss="https://else.test", sub="blue"), b"\r\n", 401, "unknown_issuer"),
+    "a body of 100 MB": (
+        lambda now: token(now, sub="blue"),
+        b"content-length: 104857600\r\n\r\n" + b"x" * 4096,
+        413,
+        "too_large",
+    ),
+    "two lengths": (lambda now: token(now, sub="blue"), b"content-length: 0\r\ncontent-length: 40\r\n\r\n", 400, "protocol"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_attack_a_hostile_request_is_refused_in_words_counted_and_without_effect(replicas, folder, name):
+    credential, rest, status, reason = HOSTILE[name]
+    before, answered = refused(replicas[0]), len(records(folder))
+    with socket.create_connection(("127.0.0.1", replicas[0]), timeout=30) as wire:
+        wire.sendall(as_header(credential(time.time())) + rest)
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        assert (answer.status, list(json.loads(answer.read()))) == (status, ["error"])
+    counted = {key: n - before.get(key, 0.0) for key, n in refused(replicas[0]).items() if n != before.get(key)}
+    assert any(f'reason="{reason}"' in key and n == 1 for key, n in counted.items()), counted
+    assert len(records(folder)) == answered, "nobody was asked"
+    scored(replicas[0], "blue", first=11)
+
+
+def test_attack_heads_that_never_end_are_dropped_and_counted_and_hold_nobody_up(replicas):
+    before = refused(replicas[0])
+    held = [socket.create_connection(("127.0.0.1", replicas[0]), timeout=30) for _ in range(20)]
+    for wire in held:
+        wire.sendall(b"POST /v2/models/simple/infer HTTP/1.1\r\nx-slow: ")
+    scored(replicas[0], "blue", first=12)
+    for wire in held:
+        assert wire.recv(1) == b"", "cut off"
+        wire.close()
+    slow = [key for key in refused(replicas[0]) if 'reason="slow"' in key]
+    assert sum(refused(replicas[0])[key] - before.get(key, 0.0) for key in slow) == len(held)
 
 
 def test_a_policy_that_changes_counts_within_seconds_and_a_wrong_one_does_not(replicas, folder, issuer):
