@@ -34,6 +34,7 @@ def leads(world: World, namespace: str) -> str:
     return str((world.http.get(where).json().get("spec") or {}).get("holderIdentity", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_leader_with_fifty_services_ends_and_lets_go_of_the_lease(world, namespace, operators, number):
     world.namespace(namespace)

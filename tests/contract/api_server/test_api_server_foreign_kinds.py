@@ -18,7 +18,7 @@ from tests.fakes.apiserver.real import RealApiServer, real_api_server, unavailab
 Json = dict[str, Any]
 GROUPS = {"ray.io", "serving.kserve.io"}
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-pytestmark = pytest.mark.xdist_group("servers with foreign kinds")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("servers with foreign kinds")]
 
 
 @pytest.fixture(scope="module", params=["fake", "real"])

@@ -200,6 +200,12 @@ def test_what_means_the_same_at_each_step_is_not_refused_because_the_next_has_be
     assert isinstance(answered(under_way("pause"), verb, revision=C.digest, step="7"), Refuse)
 
 
+def test_at_rest_a_verb_of_a_step_is_told_that_nothing_is_under_way() -> None:
+    found = answered(LATER, "promote", step="9")
+    assert isinstance(found, Refuse)
+    assert "no rollout is under way" in found.reason
+
+
 def test_a_verb_at_rest_may_say_which_stable_it_was_said_of() -> None:
     assert isinstance(answered(LATER, "undo", revision=B.digest), Start)
     assert isinstance(answered(LATER, "undo", revision=A.digest), Refuse)
