@@ -39,6 +39,8 @@ SETTLED_S: Final = 0.5
 AS_BEFORE: Final = 0.8
 """Share of the speed before the fault that the server must reach again; the rest is noise of the machine."""
 MARK: Final = "VEDETTE_BENCH_MARK"
+KILL_S: Final = 1.0
+"""A kill has shown in the answers after this many seconds. Nothing is held longer for it, because recovering begins with it."""
 BAD: Final = frozenset({AnswerKind.WRONG, AnswerKind.FAILED})
 
 FAULTS: Final[Mapping[str, fault_injection.Fault]] = {
@@ -104,7 +106,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
     """Inject every fault `rounds` times. Raises BenchError if there is no Redis, or a server does not start."""
     import uvloop
 
-    times = Times(1.0, 2.0) if quick else Times(3.0, 10.0)
+    times = Times(1.0, 2.0) if quick else Times(2.0, 5.0)
     chosen = [name for name in os.environ.get("FAULTS", "").split(",") if name]
     found: dict[str, list[FaultFindings]] = {}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder, OwnRedis() as redis:
@@ -177,15 +179,14 @@ async def inject(
         await asyncio.sleep(1.0)  # warm
         before = time.perf_counter()
         await asyncio.sleep(times.before_s)
-        begun = time.perf_counter()
+        kills, begun = fault in KILLS, time.perf_counter()
         breaking = fault(scene)
         await asyncio.to_thread(breaking.__enter__)
         try:
-            await asyncio.sleep(times.fault_s)
+            await asyncio.sleep(KILL_S if kills else times.fault_s)
         finally:
             over = time.perf_counter()
             await asyncio.to_thread(breaking.__exit__, None, None, None)
-        kills = fault in KILLS
         back = await _recovered(journal.events, begun if kills else over)
         await asyncio.sleep(times.before_s)
         after = time.perf_counter()

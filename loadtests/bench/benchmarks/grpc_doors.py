@@ -73,7 +73,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 def target(door: str, server: str, clients: int, figure: str) -> Target | None:
     """Targets of gRPC."""
     if server == OURS and door in {"grpc", STREAMS} and clients > 1 and figure == "rate":
-        return targets.ratio(">=", 2.5)
+        return targets.ratio(">=", 2.8)
     if (door, server, clients, figure) == ("grpc", OURS, 1, "p50"):
         return targets.ratio("<=", 1.0)
     return None

@@ -92,7 +92,7 @@ def rows(found: Mapping[str, Sequence[float]]) -> Iterator[Row]:
 
 
 def _target(name: str) -> targets.Target | None:
-    return targets.ratio(">=", 0.5) if name == BINARY else None
+    return targets.ratio(">=", 0.7) if name == BINARY else None
 
 
 def _check(name: str, ask: Ask, expected: Sequence[Floats]) -> None:
