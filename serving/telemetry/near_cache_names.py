@@ -11,7 +11,8 @@ NEAR_ROWS: Final = MetricDoc(
     "counter",
     ("outcome",),
     "Rows of features that were asked for, by outcome: hit (in memory); miss (read from the store); unproven (read from the store, "
-    "because it had not proven lately that it told every change).",
+    "because it had not proven lately that it told every change); joined (waited for the read of another request, and counts as a miss or "
+    "as unproven too).",
 )
 NEAR_INVALIDATED: Final = MetricDoc(
     "vedette_near_cache_invalidations_total", "counter", (), "Changes of single entities that the store told."

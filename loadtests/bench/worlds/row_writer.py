@@ -77,6 +77,7 @@ def main(argv: list[str]) -> int:
             place, value = len(done) % len(keys), float(len(done) + 1)
             client.hset(keys[place], name, _double(value))  # type: ignore[arg-type]
             done.append((place, value, time.monotonic()))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may come when all is done
     Path(f"{path}.json").write_bytes(orjson.dumps(done))
     return 0
 

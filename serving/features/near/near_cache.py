@@ -14,6 +14,8 @@ from serving.telemetry.metric_doc import MetricDoc
 
 MOST_KEPT_S: Final = 60.0
 """A row is read again after this time, whatever the store told: a last bound, for changes that a store does not tell."""
+JOINED_S: Final = 0.02
+"""Who asks for a row that is being read waits for that read, if it began at most so long ago: less than a row may be behind the store."""
 _ROW_BYTES: Final = 1300
 """A row without its cells: its name, containers, decoded table, the tensor made of it and place in a queue, as measured."""
 _CELL_BYTES: Final = 49
@@ -23,13 +25,24 @@ Rows = dict[int, Row]
 """Rows of one entity by the number of what was asked: two services read different cells of one hash."""
 
 
-class ReadTicket:
-    """Reads of one entity that are under way. is_void: the entity changed meanwhile."""
+class JoinedRead:
+    """A read of one row that further requests for it wait for. began_s, until_s: monotonic seconds. waiting: told its row, or None."""
 
-    __slots__ = ("is_void", "reads")
+    __slots__ = ("began_s", "number", "until_s", "waiting")
+
+    def __init__(self, number: int, began_s: float, until_s: float) -> None:
+        self.number, self.began_s, self.until_s = number, began_s, until_s
+        self.waiting: list[Callable[[Row | None], None]] = []
+
+
+class ReadTicket:
+    """Reads of one entity that are under way. is_void: the entity changed meanwhile. joined: the one that may be waited for."""
+
+    __slots__ = ("is_void", "joined", "reads")
 
     def __init__(self) -> None:
         self.is_void, self.reads = False, 0
+        self.joined: JoinedRead | None = None
 
 
 class NearCache:
@@ -41,7 +54,7 @@ class NearCache:
         self._asked: set[int] = set()  # hashes of names that were asked for and were not here
         self._asked_before: set[int] = set()
         self._most_asked = max(most_bytes // _TYPICAL_BYTES, 1)
-        self.hits = self.misses = self.unproven = self.invalidated = 0
+        self.hits = self.misses = self.unproven = self.joined = self.invalidated = 0
         self.flushes: Counter[str] = Counter()
         self.lag: Callable[[], float] = lambda: 0.0
         self.is_on = False
@@ -78,6 +91,29 @@ class NearCache:
             ticket = self._reading[name] = ReadTicket()
         ticket.reads += 1
         return ticket
+
+    def under_way(self, name: bytes, number: int, now_s: float, until_s: float) -> JoinedRead | None:
+        """A read of this row whose result is as good as that of a read that begins now, and is there by until_s. A read that began
+        longer than JOINED_S ago is none, and no read of before a change that was told is."""
+        ticket = self._reading.get(name)
+        read = None if ticket is None else ticket.joined
+        if read is None or read.number != number or read.until_s > until_s or now_s - read.began_s > JOINED_S:
+            return None
+        self.joined += 1
+        return read
+
+    def lead(self, ticket: ReadTicket, number: int, now_s: float, until_s: float) -> JoinedRead:
+        """The read that begins now may be waited for. It is handed to `tell` when it is over, however it ended."""
+        read = JoinedRead(number, now_s, until_s)
+        ticket.joined = read
+        return read
+
+    def tell(self, read: JoinedRead, ticket: ReadTicket, row: Row | None) -> None:
+        """The read is over: who waits gets its row, or None if there is none or the entity changed meanwhile."""
+        if ticket.joined is read:
+            ticket.joined = None
+        for tell in read.waiting:
+            tell(None if ticket.is_void else row)
 
     def leave(self, name: bytes, ticket: ReadTicket) -> bool:
         """The read is over. Whether what it found may be kept."""
@@ -134,7 +170,7 @@ class NearCache:
 
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
         """A telemetry.metrics.MetricSource."""
-        asked = {"hit": self.hits, "miss": self.misses, "unproven": self.unproven}
+        asked = {"hit": self.hits, "miss": self.misses, "unproven": self.unproven, "joined": self.joined}
         yield names.NEAR_ROWS, {(outcome,): float(count) for outcome, count in asked.items()}
         yield names.NEAR_INVALIDATED, {(): float(self.invalidated)}
         yield names.NEAR_FLUSHES, {(reason,): float(self.flushes[reason]) for reason in names.FLUSH_REASONS}

@@ -1,18 +1,25 @@
 """A store whose rows are kept in memory: a hit costs no read. It is before the breaker, so hits neither ask it nor count for it.
 
-Rows are found only while the source of changes is current: it has said within its bound that nothing it was told is on its way."""
+Rows are found only while the source of changes is current: it has said within its bound that nothing it was told is on its way.
 
+Requests that ask for one row at the same time wait for one read of it. Each keeps its own deadline: it waits only for a read that ends
+before that. If that read finds nothing (it failed, its client left) or the entity changes meanwhile, the others read themselves. So the
+breaker counts reads, as ever."""
+
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from serving.features.near.near_cache import NearCache, ReadTicket
+from serving.features.near.near_cache import JoinedRead, NearCache, ReadTicket
 from serving.features.plan.feature_plan import NOT_KEPT, Group, PartlyRead, Row, Store
 from serving.ports import ReadOutcome
 
 _numbers = itertools.count()
+_JOINS = 2
+"""How often a request waits for the read of another before it reads itself."""
 
 
 @runtime_checkable
@@ -79,15 +86,28 @@ class NearStore:
             if not cache.is_wanted(name):
                 found = await self._inner.fetch(prepared.inner, keys, timeout_s)
                 return found if type(found) is not list else [[_not_kept(found[0][0])]]
+            until_s = now_s + timeout_s
+            for _ in range(_JOINS):
+                read = cache.under_way(name, number, now_s, until_s)
+                if read is None:
+                    break
+                row, now_s = await _row_of(read), self._now()
+                if row is not None and len(row) == 3 and row[2].until_s > now_s:
+                    return [[row]]
+                timeout_s = until_s - now_s
             ticket = cache.begin(name)
+            read = cache.lead(ticket, number, now_s, until_s)
             try:
                 found = await self._inner.fetch(prepared.kept, keys, timeout_s)
             finally:
                 if type(found) is not list:
+                    cache.tell(read, ticket, None)
                     cache.leave(name, ticket)
             if type(found) is not list:
                 return found
-            return [[cache.keep(name, number, found[0][0], ticket, now_s)]]
+            row = cache.keep(name, number, found[0][0], ticket, now_s)
+            cache.tell(read, ticket, row)
+            return [[row]]
         return await self._fetch_many(prepared, keys, timeout_s, now_s, is_current=is_current)
 
     async def close(self) -> None:
@@ -157,6 +177,13 @@ class NearStore:
                 whole.append(_not_kept(come) if ticket is None else self._cache.keep(name, number, come, ticket, now_s))
             merged.append(whole)
         return merged
+
+
+async def _row_of(read: JoinedRead) -> Row | None:
+    """The row of another request's read; None if it failed, was given up, or was from before a change. It is over by its own end."""
+    row: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+    read.waiting.append(lambda found: None if row.done() else row.set_result(found))
+    return await row
 
 
 def _not_kept(row: Row) -> Row:

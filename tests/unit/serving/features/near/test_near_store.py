@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from serving.features.near.near_cache import MOST_KEPT_S, NearCache
+from serving.features.near.near_cache import JOINED_S, MOST_KEPT_S, NearCache
 from serving.features.near.near_store import NearStore
 from serving.features.plan.feature_plan import RowMemo
 from serving.ports import ReadOutcome
@@ -230,3 +230,103 @@ def test_the_estimate_of_memory_is_what_python_allocates_or_a_little_more():
     taken = sum(stat.size_diff for stat in tracemalloc.take_snapshot().compare_to(before, "filename"))
     tracemalloc.stop()
     assert 0.85 * cache.bytes <= taken <= 1.02 * cache.bytes
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_requests_for_one_row_wait_for_one_read_of_it(world):
+    world.store.is_quick = False
+    reading = [asyncio.create_task(world.read(b"k")) for _ in range(32)]
+    await settle()
+    world.store.held[0].set_result(None)
+    assert await asyncio.gather(*reading) == [[b"old"]] * 32
+    assert world.store.reads == [[[b"k"]]]
+    assert world.cache.joined == 31
+
+
+@pytest.mark.parametrize("is_led", [pytest.param(True, id="by the one who waits"), pytest.param(False, id="by nobody")])
+async def test_a_change_while_a_read_is_waited_for_is_seen_by_those_who_wait(world, is_led):
+    world.store.is_quick = False
+    first, second = asyncio.create_task(world.read(b"k")), asyncio.create_task(world.read(b"k"))
+    await settle()
+    world.store.values[b"k"] = b"new"
+    world.cache.invalidate([b"kp"])
+    late = asyncio.create_task(world.read(b"k")) if is_led else None
+    await settle()
+    assert len(world.store.held) == 1 + is_led, "a read of before the change is not joined"
+    world.store.is_quick = True
+    for held in world.store.held:
+        held.set_result(None)
+    assert await first == [b"old"], "it was asked before the change"
+    assert await second == [b"new"]
+    assert late is None or await late == [b"new"]
+
+
+@pytest.mark.parametrize("outcome", [ReadOutcome.TIMED_OUT, ReadOutcome.LOST, ReadOutcome.NOT_ASKED])
+async def test_a_read_that_fails_fails_for_its_own_request_only(world, outcome):
+    world.store.is_quick = False
+    reading = [asyncio.create_task(world.read(b"k")) for _ in range(3)]
+    await settle()
+    world.store.is_quick = True
+    world.store.held[0].set_result(outcome)
+    assert await asyncio.gather(*reading) == [outcome, [b"old"], [b"old"]]
+    assert await world.read(b"k") == [b"old"]
+
+
+async def test_a_client_that_leaves_takes_the_read_from_nobody(world):
+    world.store.is_quick = False
+    leaving, staying = asyncio.create_task(world.read(b"k")), asyncio.create_task(world.read(b"k"))
+    waiting = asyncio.create_task(world.read(b"k"))
+    await settle()
+    waiting.cancel()  # one that only waits
+    leaving.cancel()  # the one that reads
+    await settle()
+    assert len(world.store.held) == 2, "who stays reads now"
+    world.store.held[1].set_result(None)
+    assert await staying == [b"old"]
+
+
+@pytest.mark.parametrize(
+    ("later_s", "timeout_s"),
+    [
+        pytest.param(0.0, 0.5, id="it would end after the request's own deadline"),
+        pytest.param(2 * JOINED_S, 1.0, id="it began long ago, so what it finds may be old"),
+    ],
+)
+async def test_a_read_that_is_not_waited_for(world, later_s, timeout_s):
+    world.store.is_quick = False
+    reading = asyncio.create_task(world.read(b"k"))
+    await settle()
+    world.now_s += later_s
+    other = asyncio.create_task(world.near.fetch(world.plan, [[b"k"]], timeout_s))
+    await settle()
+    assert len(world.store.held) == 2
+    assert world.cache.joined == 0
+    for held in world.store.held:
+        held.set_result(None)
+    await asyncio.gather(reading, other)
+
+
+async def test_a_row_whose_key_ends_meanwhile_is_not_shared(world):
+    world.store.is_quick, world.store.expires_s = False, world.now_s + 0.01
+    reading = [asyncio.create_task(world.read(b"k")) for _ in range(2)]
+    await settle()
+    world.now_s += 0.015
+    world.store.is_quick = True
+    world.store.held[0].set_result(None)
+    await asyncio.gather(*reading)
+    assert len(world.store.reads) == 2
+
+
+async def test_services_that_read_different_cells_of_one_entity_do_not_share_a_read(world):
+    other = world.near.prepare("p", ("g",))
+    world.store.is_quick = False
+    reading = [asyncio.create_task(world.read(b"k", plan=plan)) for plan in (world.plan, other)]
+    await settle()
+    assert len(world.store.held) == 2
+    for held in world.store.held:
+        held.set_result(None)
+    await asyncio.gather(*reading)
