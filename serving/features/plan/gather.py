@@ -89,9 +89,12 @@ def _matrix(layout: Layout, widths: Sequence[int], part: TensorPlan) -> Callable
             tensor[:, target] = columns[name]
         return tensor
 
-    if len(steps) == 1 and not fields and steps[0][2] is None and isinstance(steps[0][1], slice):
-        only = steps[0][0]  # the tensor is one table, in its order
-        return lambda tables, columns, rows: tables[only].astype(dtype, order="C")
+    if len(steps) == 1 and not fields:  # the tensor is one table, in its order or in another
+        only, _, order = steps[0]
+        if isinstance(order, np.ndarray):
+            return lambda tables, columns, rows: tables[only].take(order, 1).astype(dtype)
+        if order is None:
+            return lambda tables, columns, rows: tables[only].astype(dtype, order="C")
     return make
 
 

@@ -40,7 +40,7 @@ class GuardedStore:
         if timeout_s <= 0:
             return ReadOutcome.TIMED_OUT
         guard, start_s = self._guard, self._now()
-        ticket = guard.ask(start_s)
+        ticket = guard.standing or guard.ask(start_s)
         if ticket is None:
             return ReadOutcome.NOT_ASKED
         try:
