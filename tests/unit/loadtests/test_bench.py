@@ -128,7 +128,7 @@ def test_the_bare_server_is_the_yardstick_of_all():
     assert {name: r.target.words(r.unit) for name, r in rows.items() if r.target} == {
         "http/vedette/c8/p50": "<= 1.2x",
         "http/vedette/c8/p99": "<= 2x",
-        "http/vedette/c8/rate": ">= 0.85x",
+        "http/vedette/c8/rate": ">= 1x",
         "http/vedette-2/c8/rate": "> 1.2x",
         "http-against-proxy/vedette/c8/rate": ">= 40x",
     }
@@ -146,8 +146,8 @@ def test_grpc_is_held_against_its_own_bare_server_and_envoy_against_none():
     rows = {r.name: r for r in [*doors.rows(found, grpc_doors.target), *grpc_doors.through_envoy(found)]}
     assert {name: r.target.words(r.unit) for name, r in rows.items() if r.target} == {
         "grpc/vedette/c1/p50": "<= 1x",
-        "grpc/vedette/c32/rate": ">= 2.5x",
-        "grpc-streams/vedette/c32/rate": ">= 2.5x",
+        "grpc/vedette/c32/rate": ">= 2.8x",
+        "grpc-streams/vedette/c32/rate": ">= 2.8x",
     }
     assert rows["grpc-streams/vedette/c32/rate"].ratio_to == "grpc-streams/bare/c32/rate"
     assert rows["http-against-direct/vedette-envoy/c32/rate"].ratio_to == "http/vedette/c32/rate"

@@ -123,7 +123,7 @@ def test_many_rows_are_held_against_the_session_alone():
         r.name: r for r in rows.rows({"onnxruntime": [100.0, 200.0], "vedette-binary": [60.0, 90.0], "bare-json": [1.0, 1.0]})
     }
     ours = found["rows-1000/vedette-binary/rate"]
-    assert (ours.ratio, ours.target.words("rows/s"), ours.is_met) == (pytest.approx(0.525), ">= 0.5x", True)
+    assert (ours.ratio, ours.target.words("rows/s"), ours.is_met) == (pytest.approx(0.525), ">= 0.7x", False)
     assert found["rows-1000/bare-json/rate"].target is None
 
 

@@ -79,8 +79,8 @@ async def test_a_redis_before_version_6_is_not_asked_to_push_and_still_answers()
 async def test_attempts_with_tls_read_the_files_of_authorities_once_until_they_change(tmp_path, monkeypatch):
     made, make = [], ssl.create_default_context
 
-    def count():
-        made.append(make())
+    def count(**given):
+        made.append(make(**given))
         return made[-1]
 
     write_certificate(tmp_path)
