@@ -115,7 +115,8 @@ def feature_store(settings: "ServingSettings") -> "FeastStore":
     from lifecycle.training.feast_store import FeastStore
     from serving.store_layout import say_layout
 
-    say_layout(settings.store_dir)
+    if settings.feature_repo is None:  # one of somebody's own is no part of the store
+        say_layout(settings.store_dir)
     return FeastStore(settings.feast_dir, settings.redis_url, is_given=settings.feature_repo is not None)
 
 
