@@ -97,17 +97,16 @@ class NearStore:
                 timeout_s = until_s - now_s
             ticket = cache.begin(name)
             read = cache.lead(ticket, number, now_s, until_s)
+            row = None
             try:
                 found = await self._inner.fetch(prepared.kept, keys, timeout_s)
-            finally:
+                if type(found) is list:
+                    row = cache.keep(name, number, found[0][0], ticket, now_s)
+            finally:  # whatever ends this read, nobody waits for it any longer
+                cache.tell(read, ticket, row)
                 if type(found) is not list:
-                    cache.tell(read, ticket, None)
                     cache.leave(name, ticket)
-            if type(found) is not list:
-                return found
-            row = cache.keep(name, number, found[0][0], ticket, now_s)
-            cache.tell(read, ticket, row)
-            return [[row]]
+            return found if row is None else [[row]]
         return await self._fetch_many(prepared, keys, timeout_s, now_s, is_current=is_current)
 
     async def close(self) -> None:

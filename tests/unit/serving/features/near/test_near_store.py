@@ -276,6 +276,28 @@ async def test_a_read_that_fails_fails_for_its_own_request_only(world, outcome):
     assert await world.read(b"k") == [b"old"]
 
 
+async def test_a_row_that_cannot_be_kept_leaves_nobody_waiting(world, monkeypatch):
+    keep, rows = world.cache.keep, []
+
+    def failing_once(name, number, row, ticket, now_s):
+        rows.append(row)
+        if len(rows) == 1:
+            raise ValueError("no size")
+        return keep(name, number, row, ticket, now_s)
+
+    monkeypatch.setattr(world.cache, "keep", failing_once)
+    world.store.is_quick = False
+    first, second = asyncio.create_task(world.read(b"k")), asyncio.create_task(world.read(b"k"))
+    await settle()
+    world.store.is_quick = True
+    world.store.held[0].set_result(None)
+    with pytest.raises(ValueError, match="no size"):
+        await first
+    await settle()
+    assert second.done()
+    assert second.result() == [b"old"]
+
+
 async def test_a_client_that_leaves_takes_the_read_from_nobody(world):
     world.store.is_quick = False
     leaving, staying = asyncio.create_task(world.read(b"k")), asyncio.create_task(world.read(b"k"))
