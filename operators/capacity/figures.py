@@ -16,6 +16,8 @@ VERSION: Final = 1
 REFERENCE: Final = Path(__file__).with_name("reference_figures.json")
 """Figures that a plan is made of where no others are given; the file says where they were measured."""
 Bound = Literal["value", "low", "high"]
+QUEUE_FIGURES: Final = ("busy_s", "busy_scv", "delay_s", "pause_per_s", "pause_s", "interrupted")
+"""Of a door: what its queue is made of, in the order of `ReplicaWork`."""
 _BOUNDS: Final[tuple[Bound, ...]] = ("low", "value", "high")
 
 
@@ -54,7 +56,8 @@ class DoorWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one request takes at one door, of one replica.
 
     busy_s: time on the event loop. busy_scv: its squared coefficient of variation, at most 1. delay_s: time off the loop. pause_per_s,
-    pause_s: how often the loop stands still, and for how long on average. cpu_s: processor time of the whole process.
+    pause_s: how often the loop stands still, and for how long on average. interrupted: share of the requests, at most 1, whose service is
+    put off by one more such length (none in files of earlier versions). cpu_s: processor time of the whole process.
     request_bytes, answer_bytes: on the wire, headers included."""
 
     busy_s: MeasuredFigure
@@ -65,6 +68,7 @@ class DoorWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu_s: MeasuredFigure
     request_bytes: MeasuredFigure
     answer_bytes: MeasuredFigure
+    interrupted: MeasuredFigure = MeasuredFigure(0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         for bound in _BOUNDS:  # what cannot be served is refused where the file is read
@@ -72,9 +76,7 @@ class DoorWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def replica(self, bound: Bound = "value") -> ReplicaWork:
         """As the queue takes it. Raises ValueError."""
-        return ReplicaWork(
-            *(getattr(getattr(self, name), bound) for name in ("busy_s", "busy_scv", "delay_s", "pause_per_s", "pause_s"))
-        )
+        return ReplicaWork(*(getattr(getattr(self, name), bound) for name in QUEUE_FIGURES))
 
 
 class RedisWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,12 +1,13 @@
 """From latencies at a few rates to what a request takes of a replica: the queue whose latencies are nearest. Pure.
 
 Processor time of the loop's thread says how long a request keeps the loop if nothing interrupts it. How long that thread waited for a
-core says how much more of the loop's time is gone. The latencies say what is off the loop, and which pauses there are."""
+core says how much more of the loop's time is gone. The latencies say what is off the loop, and which interruptions there are: some come
+as often whatever the rate (pauses), others with the requests."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,17 @@ QUANTILES: Final = (0.5, 0.9, 0.99)
 _MOST_PAUSED: Final = 0.4
 _MOST_STRETCH: Final = 4.0
 _TIMES: Final = 28
-_STARTS: Final = ((1.2, 0.02, 0.002), (1.1, 0.05, 0.02))
-"""Stretch of a service, share and length of pauses, from which the search begins: with short pauses, and with long ones."""
-_EVALUATIONS: Final = 300
+_MOST_INTERRUPTED: Final = 0.5
+_STARTS: Final = (
+    (1.2, 0.02, 0.002, 0.001),
+    (1.1, 0.05, 0.02, 0.0003),
+    (1.1, 0.005, 0.002, 0.02),
+    (1.4, 0.02, 0.002, 0.02),
+    (1.4, 0.1, 0.002, 0.0005),
+)
+"""Stretch of a service, share and length of pauses, share of requests that are interrupted, from which the search begins: with short
+pauses, with long ones, with interruptions in place of pauses, and with a long service. The distance has several hollows."""
+_EVALUATIONS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,14 @@ def fit(samples: Sequence[RateSample]) -> ReplicaWork:
     medians = _medians(samples)
     busy_s = _slope(medians)
     least_s = min(one.took_s[0] for one in medians)
-    options, found = {"maxfev": _EVALUATIONS, "xatol": 0.005, "fatol": 1e-4}, []
-    for start in _STARTS:
-        begin = [math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)]
-        found.append(minimize(_distance, begin, args=(busy_s, medians), method="Nelder-Mead", options=options))
-    return _work(min(found, key=lambda one: float(one.fun)).x, busy_s)
+    options = {"maxfev": _EVALUATIONS, "xatol": 0.005, "fatol": 1e-4, "adaptive": True}
+
+    def nearest(begin: Sequence[float] | NDArray[np.float64]) -> Any:
+        return minimize(_distance, begin, args=(busy_s, medians), method="Nelder-Mead", options=options)
+
+    found = [nearest([math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)]) for start in _STARTS]
+    best = min(found, key=lambda one: float(one.fun))
+    return _work(nearest(best.x).x, busy_s)  # once more from there: the first search may have stopped short
 
 
 def _medians(samples: Sequence[RateSample]) -> list[_RateMedians]:
@@ -92,10 +104,10 @@ def _slope(medians: Sequence[_RateMedians]) -> float:
 
 
 def _work(logs: NDArray[np.float64], busy_s: float) -> ReplicaWork:
-    delay_s, stretch, paused, pause_s = (math.exp(min(v, 50.0)) for v in logs.tolist())
+    delay_s, stretch, paused, pause_s, interrupted = (math.exp(min(v, 50.0)) for v in logs.tolist())
     stretch, paused = min(max(stretch, 1.0), _MOST_STRETCH), min(paused, _MOST_PAUSED)
-    pause_s = min(max(pause_s, 1e-4), 1.0)
-    return ReplicaWork(busy_s * stretch, SCV, delay_s, paused / pause_s, pause_s)
+    pause_s, interrupted = min(max(pause_s, 1e-4), 1.0), min(interrupted, _MOST_INTERRUPTED)
+    return ReplicaWork(busy_s * stretch, SCV, delay_s, paused / pause_s, pause_s, interrupted)
 
 
 def _distance(logs: NDArray[np.float64], busy_s: float, medians: Sequence[_RateMedians]) -> float:
@@ -107,7 +119,6 @@ def _distance(logs: NDArray[np.float64], busy_s: float, medians: Sequence[_RateM
             total += abs(float(np.interp(quantile, shares, np.log(times))) - math.log(measured))
         if one.occupied:
             total += abs(math.log(work.busy(one.rate) / one.occupied))
-    excess = max(-float(logs[1]), float(logs[1]) - math.log(_MOST_STRETCH), 0.0)
-    return (
-        total + excess + max(float(logs[2]) - math.log(_MOST_PAUSED), 0.0)
-    )  # outside the range of a value it changes nothing else
+    outside = max(-float(logs[1]), float(logs[1]) - math.log(_MOST_STRETCH), 0.0)
+    outside += max(float(logs[2]) - math.log(_MOST_PAUSED), 0.0) + max(float(logs[4]) - math.log(_MOST_INTERRUPTED), 0.0)
+    return total + outside  # outside the range of a value it changes nothing else

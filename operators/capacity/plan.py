@@ -10,7 +10,7 @@ import msgspec
 from operators.capacity.assumptions import CapacityAssumptions, CapacityPlatform
 from operators.capacity.demand import CapacityDemand
 from operators.capacity.errors import CapacityError
-from operators.capacity.figures import PlanFigures
+from operators.capacity.figures import QUEUE_FIGURES, PlanFigures
 from operators.capacity.sizes import GB, CapacitySizes, month_bytes, serving_sizes, sizes
 from operators.capacity.waiting import STEP
 
@@ -101,7 +101,7 @@ def _serving(
     queue = f"highest rate at which 99 % of requests take at most {demand.p99_s * 1000:g} ms (M/G/1), at most 80 % busy"
     if steps:
         queue += f", x {STEP**steps:.2f} so that the simulation holds"
-    inputs = tuple(f"{door}.{name}" for name in ("busy_s", "busy_scv", "delay_s", "pause_per_s", "pause_s"))
+    inputs = tuple(f"{door}.{name}" for name in QUEUE_FIGURES)
     yield _of("serving/rate of a replica", lambda s: s.serving.rate, three, "1/s", queue, *inputs)
     needed = f"{demand.door_rate:,.0f}/s / {v.serving.rate:,.0f}/s = {v.serving.needed:,.1f}"
     outside = (

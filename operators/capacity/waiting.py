@@ -1,7 +1,9 @@
 """How long a request takes in one replica at a rate: an M/G/1 queue with pauses, computed to its whole distribution. Pure.
 
-A replica answers on one event loop, so it is one server with one queue. Requests come by a Poisson process. Beside them come pauses
-(garbage collection, another process on the core), which are work that nobody asked for and that is done before all other. What a
+A replica answers on one event loop, so it is one server with one queue. Requests come by a Poisson process. A few of them are
+interrupted while they are served (another thread has the interpreter, another process the core): the more requests, the more of this
+there is. Beside them come pauses (garbage collection, another process on the core), as often whatever the rate, which are work that
+nobody asked for and that is done before all other. What a
 request finds waiting is the stationary work of both (Pollaczek-Khinchine). The time until this work and its own are done is a delay
 busy period of the pauses: each pause that comes meanwhile puts it off, and so do the pauses that come during pauses. All of this has a
 Laplace transform in closed form, which is inverted by a Fourier series whose tail is summed by Euler's method, so p99 needs no
@@ -37,18 +39,20 @@ class ReplicaWork:
 
     busy_s: mean time on the loop. busy_scv: squared coefficient of variation of that time, 0 to 1. delay_s: time off the loop (network,
     the store's answer), during which others are served. pause_per_s, pause_s: how often the loop stands still, and mean length; the length
-    is exponential. Raises ValueError for a value outside its range."""
+    is exponential. interrupted: share of the requests whose service is put off by one more length of a pause. Raises ValueError for a value
+    outside its range."""
 
     busy_s: float
     busy_scv: float = 0.25
     delay_s: float = 0.0
     pause_per_s: float = 0.0
     pause_s: float = 0.0
+    interrupted: float = 0.0
 
     def __post_init__(self) -> None:
-        values = (self.busy_s, self.busy_scv, self.delay_s, self.pause_per_s, self.pause_s)
-        if not all(math.isfinite(v) and v >= 0 for v in values) or self.busy_s == 0 or self.busy_scv > 1:
-            raise ValueError(f"{self}: busy_s is above 0, busy_scv from 0 to 1, the others are 0 or more")
+        values = (self.busy_s, self.busy_scv, self.delay_s, self.pause_per_s, self.pause_s, self.interrupted)
+        if not all(math.isfinite(v) and v >= 0 for v in values) or self.busy_s == 0 or max(self.busy_scv, self.interrupted) > 1:
+            raise ValueError(f"{self}: busy_s is above 0, busy_scv and interrupted from 0 to 1, the others are 0 or more")
         if self.paused >= 1:
             raise ValueError(f"{self}: the replica would always stand still")
 
@@ -59,7 +63,12 @@ class ReplicaWork:
 
     def busy(self, rate: float) -> float:
         """Share of the loop's time that is used at a rate, pauses included; 1 or more has no steady state."""
-        return rate * self.busy_s + self.paused
+        return rate * self.each_s + self.paused
+
+    @property
+    def each_s(self) -> float:
+        """Mean time of the loop for a request, interruptions included."""
+        return self.busy_s + self.interrupted * self.pause_s
 
     @property
     def fixed_s(self) -> float:
@@ -100,7 +109,7 @@ def quantiles_s(work: ReplicaWork, rate: float, quantiles: Sequence[float]) -> t
     if work.busy(rate) >= 1:
         return (math.inf,) * len(quantiles)
     low_s = max(work.fixed_s, _LEAST_S)
-    high_s = low_s + 20 * (mean_wait_s(work, rate) + work.busy_s) / (1 - work.paused)
+    high_s = low_s + 20 * (mean_wait_s(work, rate) + work.each_s) / (1 - work.paused)
     while within(work, rate, work.delay_s + high_s) < max(quantiles):
         high_s *= 4
     times = np.geomspace(low_s, high_s, _POINTS)
@@ -128,7 +137,7 @@ def _rising(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=256)
 def highest_rate(work: ReplicaWork, target_s: float, quantile: float = 0.99, *, most_busy: float = MOST_BUSY) -> float:
     """Requests a second that one replica answers within the target at this quantile; 0 if not even a request alone is."""
-    low, high = 0.0, max((most_busy - work.paused) / work.busy_s, 0.0)
+    low, high = 0.0, max((most_busy - work.paused) / work.each_s, 0.0)
     if high == 0 or within(work, 0.0, target_s) < quantile:
         return 0.0
     if within(work, high, target_s) >= quantile:
@@ -145,7 +154,7 @@ def planned_rate(work: ReplicaWork, target_s: float, steps: int = 0) -> float:
     one = highest_rate(work, target_s)
     if one <= 0:
         return 0.0
-    most = (MOST_BUSY - work.paused) / work.busy_s
+    most = (MOST_BUSY - work.paused) / work.each_s
     return most * float(STEP ** (math.ceil(math.log(one / most) / math.log(STEP) - 1e-6) + steps))
 
 
@@ -153,7 +162,7 @@ def mean_wait_s(work: ReplicaWork, rate: float) -> float:
     """Mean of what a request finds waiting, by the Pollaczek-Khinchine formula; exact."""
     if work.busy(rate) >= 1:
         return math.inf
-    second = work.busy_s**2 * (1 + work.busy_scv)
+    second = work.busy_s**2 * (1 + work.busy_scv) + 2 * work.interrupted * work.pause_s * (work.busy_s + work.pause_s)
     return (rate * second + work.pause_per_s * 2 * work.pause_s**2) / (2 * (1 - work.busy(rate)))
 
 
@@ -162,6 +171,7 @@ def _took(work: ReplicaWork, rate: float, s: NDArray[np.complex128]) -> NDArray[
     put_off = s + work.pause_per_s * (1 - _busy_period(work, s))
     service = np.exp(-put_off * work.fixed_s) / (1 + put_off * (work.busy_s - work.fixed_s))
     pause = 1 / (1 + put_off * work.pause_s)
+    service *= 1 - work.interrupted * (1 - pause)
     waits = (1 - work.busy(rate)) * put_off / (put_off - rate * (1 - service) - work.pause_per_s * (1 - pause))
     found: NDArray[np.complex128] = waits * service
     return found

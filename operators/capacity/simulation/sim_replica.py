@@ -108,6 +108,9 @@ class SimReplica:
                 if self._random_s
                 else np.full(_DRAWN, self._fixed_s)
             )
+            if self.work.interrupted:
+                lengths_s = self._rng.exponential(self.work.pause_s, _DRAWN)
+                drawn = drawn + np.where(self._rng.random(_DRAWN) < self.work.interrupted, lengths_s, 0.0)
             self._services, self._at = drawn.tolist(), 0
         self._at += 1
         return self._services[self._at - 1]

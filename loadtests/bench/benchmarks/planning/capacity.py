@@ -215,7 +215,7 @@ def _doors(
         request, answer = (MeasuredFigure(size, size, size) for size in wire[name])
         found[name] = DoorWork(
             spread("busy_s", times), spread("busy_scv"), spread("delay_s"), MeasuredFigure(pauses.value, pauses.low, most),
-            MeasuredFigure(lengths.value, lengths.low, longest), costs.of(taken), request, answer,
+            MeasuredFigure(lengths.value, lengths.low, longest), costs.of(taken), request, answer, spread("interrupted"),
         )  # fmt: skip
     return found
 

@@ -31,6 +31,19 @@ def test_the_queue_is_found_again_from_its_latencies_at_lower_rates():
     assert found.pause_s == pytest.approx(REAL.pause_s, rel=0.3)
 
 
+def test_interruptions_that_come_with_the_requests_are_told_from_pauses():
+    """Where one of 25 requests is put off by 1.5 ms, twice the requests wait for more than twice as much."""
+    real = ReplicaWork(230e-6, 0.25, 0.0003, 5, 0.0015, 0.04)
+    found = fit(
+        [
+            RateSample(r, 0.05 + r * 210e-6, quantiles_s(real, r, QUANTILES), real.busy(r) - 0.05 - r * 210e-6)  # type: ignore[arg-type]
+            for r in (800.0, 1200.0, 1600.0)
+        ]
+    )
+    assert found.interrupted == pytest.approx(real.interrupted, rel=0.4)
+    assert quantile_s(found, 2000) == pytest.approx(quantile_s(real, 2000), rel=0.1)
+
+
 def test_without_the_waits_for_a_core_the_latencies_are_enough():
     assert quantile_s(fit(a_round(knows_waits=False)), 2000) == pytest.approx(quantile_s(REAL, 2000), rel=0.1)
 

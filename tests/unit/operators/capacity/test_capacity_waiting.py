@@ -19,6 +19,7 @@ works = st.builds(
     delay_s=st.floats(0, 0.002),
     pause_per_s=st.floats(0, 20),
     pause_s=st.floats(0.0001, 0.01),
+    interrupted=st.floats(0, 0.2),
 )
 
 
@@ -51,11 +52,12 @@ def test_a_target_of_thousands_of_services_is_judged_by_the_pauses_that_long():
     assert highest_rate(rare, 1.0) > 500
 
 
+@pytest.mark.parametrize("work", [REAL, ReplicaWork(180e-6, 0.25, 0.0004, 15, 0.001, 0.02)])
 @pytest.mark.parametrize("rate", [0.0, 2000.0, 4000.0])
-def test_the_mean_of_the_distribution_is_that_of_pollaczek_and_khinchine(rate: float):
-    quantiles = [quantile_s(REAL, rate, (q + 0.5) / 40) for q in range(40)]
+def test_the_mean_of_the_distribution_is_that_of_pollaczek_and_khinchine(work: ReplicaWork, rate: float):
+    quantiles = [quantile_s(work, rate, (q + 0.5) / 40) for q in range(40)]
     mean = sum(quantiles) / len(quantiles)
-    expected = (mean_wait_s(REAL, rate) + REAL.busy_s) / (1 - REAL.paused) + REAL.delay_s
+    expected = (mean_wait_s(work, rate) + work.each_s) / (1 - work.paused) + work.delay_s
     assert mean == pytest.approx(expected, rel=0.15)  # the last of the tail is missing
 
 
@@ -81,7 +83,8 @@ def test_a_queue_that_grows_without_end_has_no_quantile():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"busy_s": 0.0}, {"busy_scv": 1.1}, {"delay_s": math.nan}, {"pause_per_s": 100.0, "pause_s": 0.02}]
+    "wrong",
+    [{"busy_s": 0.0}, {"busy_scv": 1.1}, {"delay_s": math.nan}, {"pause_per_s": 100.0, "pause_s": 0.02}, {"interrupted": 1.1}],
 )
 def test_work_that_no_replica_has_is_refused(wrong: dict[str, float]):
     with pytest.raises(ValueError, match="busy_s"):
@@ -100,6 +103,8 @@ def test_a_request_is_put_off_by_the_pauses_that_come_while_it_is_served_and_not
         pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 20, 0.005), id="pauses of five services"),
         pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 300, 0.0005), id="pauses of half a service"),
         pytest.param(ReplicaWork(0.001, 1.0, 0.0, 10, 0.02), id="pauses of twenty services"),
+        pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 0.0, 0.005, 0.05), id="one of twenty requests is interrupted"),
+        pytest.param(ReplicaWork(0.001, 0.25, 0.0004, 20, 0.002, 0.05), id="pauses, and one of twenty requests is interrupted"),
     ],
 )
 def test_a_queue_with_pauses_is_the_one_that_is_simulated(work: ReplicaWork):
@@ -108,3 +113,11 @@ def test_a_queue_with_pauses_is_the_one_that_is_simulated(work: ReplicaWork):
     took = [done - at + work.delay_s for at in due if (done := replica.take(at)) is not None]
     for quantile, computed in zip((0.5, 0.9, 0.99), quantiles_s(work, rate, (0.5, 0.9, 0.99)), strict=True):
         assert computed == pytest.approx(float(np.quantile(took, quantile)), rel=0.15)
+
+
+def test_what_interrupts_requests_grows_with_them_and_pauses_do_not():
+    paused, interrupted = ReplicaWork(2e-4, 0.25, 0.0, 40, 0.002), ReplicaWork(2e-4, 0.25, 0.0, 0.0, 0.002, 0.04)
+    assert paused.busy(1000) == pytest.approx(interrupted.busy(1000))
+    assert paused.busy(2000) == pytest.approx(0.48)
+    assert interrupted.busy(2000) == pytest.approx(0.56)
+    assert quantile_s(interrupted, 2500) > 1.3 * quantile_s(paused, 2500)
