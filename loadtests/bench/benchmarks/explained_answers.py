@@ -34,7 +34,7 @@ GOLDEN_ROWS: Final = 128
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
     """Measure. Raises BenchError if the server fails."""
-    duration_s = 1.0 if quick else 5.0
+    duration_s = 1.0 if quick else 3.0
     closed: dict[str, list[Sample]] = {PLAIN: [], **{method: [] for method in METHODS}}
     mixed: dict[str, list[OpenSample]] = {ALONE: [], AGAIN: [], BESIDE: []}
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as scratch:

@@ -173,8 +173,11 @@ class _Http:
     """One kept connection that uses sockets only: http.client's own work would count against the server."""
 
     def __init__(self, stack: ExitStack, server: Running) -> None:
-        self._server = server
-        self._socket = stack.enter_context(socket.create_connection((HOST, server.http_port), timeout=30))
+        self._server, self._stack = server, stack
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = self._stack.enter_context(socket.create_connection((HOST, self._server.http_port), timeout=30))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def request(self, body: bytes, headers: str = "") -> bytes:
@@ -195,6 +198,9 @@ class _Http:
             data += self._received()
         if headers[9:12] != b"200":
             raise BenchError(f"{self._server.name} answered {bytes(data[:400])!r}")
+        if b"\r\nconnection: close\r\n" in headers:  # a server ends old connections, so that load balancers spread anew
+            self._socket.close()
+            self._connect()
         return headers, memoryview(data)[end + 4 :]
 
     def _received(self) -> bytes:
