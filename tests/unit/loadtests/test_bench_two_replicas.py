@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from loadtests.bench.benchmarks.hostile import tls
 from loadtests.bench.benchmarks.tails.two_replicas import (
     APART,
     BARE,
@@ -18,6 +20,7 @@ from loadtests.bench.benchmarks.tails.two_replicas import (
 )
 from loadtests.bench.cores import keep_to, self_on, tree_of
 from loadtests.bench.load.results import Sample
+from loadtests.bench.process import Running
 
 
 def test_on_two_cores_two_replicas_are_not_put_on_one():
@@ -70,3 +73,17 @@ def test_a_tree_of_processes_keeps_to_its_cores():
     with self_on(one):
         assert os.sched_getaffinity(0) == one
     assert os.sched_getaffinity(0) == before
+
+
+def test_replicas_of_one_name_give_their_values_in_the_same_order_for_every_name(monkeypatch):
+    rates = {"off#1": 1.0, "on#1": 10.0, "off#2": 2.0, "on#2": 20.0}
+
+    def cell(door, server, workload, *, clients, index, duration_s):
+        return SimpleNamespace(p50_ms=0.0, p99_ms=0.0, rate=rates[server.name] + index * 100)
+
+    monkeypatch.setattr(tls, "cell", cell)
+    monkeypatch.setattr(tls, "spent", lambda server: (0.0, 0.0))
+    up = [Running(name, 1, 1, 2) for name in rates]
+    taken = tls.in_rounds(("http",), up, None, rounds=2, duration_s=1.0)  # type: ignore[arg-type]
+    assert taken["http", "off", "rate"] == [101.0, 102.0, 202.0, 201.0]
+    assert taken["http", "on", "rate"] == [110.0, 120.0, 220.0, 210.0]

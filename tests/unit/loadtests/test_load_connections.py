@@ -1,10 +1,14 @@
 """The connections of the load generators, against servers that split, close, drop and keep silent."""
 
 import asyncio
-from contextlib import asynccontextmanager, closing, suppress
+import socket
+import threading
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from types import SimpleNamespace
 
 import pytest
 
+from loadtests.bench.benchmarks.rows import _Http
 from loadtests.bench.load.connections import ClosedLoop, Judge, Load, Schedule
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -115,3 +119,26 @@ async def test_a_port_nobody_listens_on():
         await judge.until.wait()
         connecting.cancel()
     assert judge.seen == [("unreachable",)]
+
+
+def test_a_kept_client_connects_anew_when_the_server_ends_an_old_connection():
+    served = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\none",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo",
+            ):
+                connection, _ = listener.accept()
+                with connection:
+                    served.append(connection.recv(4096))
+                    connection.sendall(answer)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        with ExitStack() as stack:
+            client = _Http(stack, SimpleNamespace(name="a server", http_port=listener.getsockname()[1]))  # type: ignore[arg-type]
+            assert [bytes(client.ask(client.request(b"{}"))[1]) for _ in range(2)] == [b"one", b"two"]
+        server.join()
+    assert len(served) == 2

@@ -65,7 +65,9 @@ def kept(up: list[Running], workload: Workload, *, rounds: int, duration_s: floa
 def in_rounds(
     doors: Sequence[str], up: Sequence[Running], workload: Workload, *, rounds: int, duration_s: float
 ) -> dict[tuple[str, str, str], list[float]]:
-    """By door, server and figure (a key of UNITS), one value a round. The servers take turns, each round in the other order."""
+    """By door, server and figure (a key of UNITS), one value a round. The servers take turns, each round in the other order.
+
+    Servers `NAME#1` and `NAME#2` are replicas of NAME. Each gives a value a round, in the same order for every name."""
     taken: dict[tuple[str, str, str], list[float]] = {}
     for door in doors:
         for index in range(rounds + 1):  # the first is the warm-up
@@ -76,7 +78,7 @@ def in_rounds(
                 cpu_us = (after[0] - before[0]) / max(after[1] - before[1], 1) * 1e6
                 figures = {"p50": sample.p50_ms, "p99": sample.p99_ms, "rate": sample.rate, "cpu": cpu_us}
                 for figure, value in figures.items() if index else ():
-                    taken.setdefault((door, server.name, figure), []).append(value)
+                    taken.setdefault((door, server.name.partition("#")[0], figure), []).append(value)
     return taken
 
 
