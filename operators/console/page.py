@@ -6,7 +6,7 @@ A room `operators/console/ROOM/` holds page.py with `PAGE`, and its templates in
         alerts = read_alerts(visit.site.store_dir)
         return visit.page("detections/list.html.j2", alerts=alerts)
 
-    def label(visit: Visit) -> Response:                      # a form; the front door has checked session, role, CSRF token, origin
+    def label(visit: Visit) -> Response:                      # a form; session, role, CSRF token and origin were checked
         give_label(visit.site.store_dir, by=visit.person.name, verdict=visit.form.get("verdict", ""))
         return visit.back_to("/detections", "labelled as an attack")
 
