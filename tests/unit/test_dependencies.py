@@ -49,7 +49,6 @@ ELSEWHERE = {
 
 NOT_IMPORTED = {
     "kserve": "its descriptors are read, not imported",
-    "opentelemetry-exporter-otlp-proto-http": "it brings the messages of OTLP, by which serving.telemetry.tracing.memory_spans reads spans",
     "grpcio-tools": "protoc, which runs in a process of its own",
 }
 """What is listed all the same. `envoy` and the tools of `dev` are programs."""
