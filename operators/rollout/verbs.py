@@ -24,7 +24,7 @@ from operators.rollout.moves import (
 from operators.rollout.spec import ApprovalStep, Revision, RolloutSpec, Step
 from operators.rollout.status import Phase, RolloutStatus, VerbRequest
 
-OF_A_STEP: Final = frozenset({"promote", "approve", "review", "reject"})
+OF_A_STEP: Final = frozenset({"promote", "approve", "break-glass", "review", "reject"})
 """Verbs that mean another thing at the next step; sent twice, they would count twice."""
 
 

@@ -61,10 +61,8 @@ def approve(
 ) -> Move:
     """The move for an approval. Raises ApprovalRefused."""
     _must_know_people(view)
+    _must_mean(request, status)
     rule, subject, barred = rule_of(step, spec), subject_of(status, view), involved(step, status, view)
-    meant = request.args.get("attempt")
-    if meant and meant != status.attempt:
-        raise ApprovalRefused(f"it was meant for the rollout {meant}, but the rollout is now {status.attempt}; look again")
     good, _ = counting(rule, subject, map(given, status.approvals), view.people, barred, now)
     yes = accept(rule, subject, _claim(request, view), view.people, barred, good, now)
     return Approve(reason=request.why, by=yes.by, request=request.id, at=yes.at, approval=_kept(yes))
@@ -75,6 +73,7 @@ def break_glass(
 ) -> Move:
     """The move for an emergency approval. Raises ApprovalRefused."""
     _must_know_people(view)
+    _must_mean(request, status)
     subject = subject_of(status, view)
     yes = accept_break_glass(rule_of(step, spec), subject, _claim(request, view), view.people, now)
     return BreakGlass(reason=request.why, by=yes.by, request=request.id, at=yes.at, role=yes.role)
@@ -104,6 +103,13 @@ def next_move(step: ApprovalStep, spec: RolloutSpec, status: RolloutStatus, view
     if not lacks:
         return PassStep(reason=f"approved by {', '.join(a.by for a in good)}")
     return Hold(phase=Phase.PAUSED, waiting_for=lacks)
+
+
+def _must_mean(request: VerbRequest, status: RolloutStatus) -> None:
+    """An approval may name its rollout. Raises ApprovalRefused if another one is under way, be it of the same revision."""
+    meant = request.args.get("attempt")
+    if meant and meant != status.attempt:
+        raise ApprovalRefused(f"it was meant for the rollout {meant}, but the rollout is now {status.attempt}; look again")
 
 
 def _must_know_people(view: GovernanceView) -> None:

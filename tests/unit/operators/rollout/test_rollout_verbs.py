@@ -283,3 +283,17 @@ def test_every_refusal_says_a_way_out_or_why(step: str) -> None:
     for verb in ("promote", "resume", "retry", "undo", "approve", "conclude"):
         found = answered(under_way(step), verb)
         assert not isinstance(found, Refuse) or len(found.reason) > 20
+
+
+@pytest.mark.parametrize("verb", ["promote", "approve", "break-glass", "review", "reject"])
+def test_what_means_another_thing_at_the_next_step_holds_for_the_step_that_was_seen(verb: str) -> None:
+    found = answered(under_way("approval"), verb, step="3")
+    assert isinstance(found, Refuse)
+    assert "it was meant for step 3" in found.reason
+
+
+@pytest.mark.parametrize("verb", ["approve", "break-glass"])
+def test_an_approval_of_an_earlier_rollout_of_the_same_revision_is_refused(verb: str) -> None:
+    found = answered(under_way("approval"), verb, attempt="earlier")
+    assert isinstance(found, Refuse)
+    assert "it was meant for the rollout earlier" in found.reason
