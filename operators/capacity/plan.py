@@ -17,6 +17,8 @@ from operators.capacity.waiting import STEP
 HOURS_A_MONTH: Final = 730.0
 _OF_REPLICAS: Final = ("serving/", "operator/", "network/", "all/", "cost/")
 """Lines that grow with the replicas."""
+_AT_DOOR: Final = "serving/replicas at "
+"""Lines of other doors: each has bounds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,19 @@ def plan(demand: CapacityDemand, figures: PlanFigures, assumptions: CapacityAssu
     most, is_bounded = _most(demand, figures, platform, steps)
     lines: tuple[PlannedFigure, ...] = (
         *_serving(demand, value, least, most, platform, steps),
-        *_doors(demand, figures, platform),
+        *_doors(demand, figures, platform, steps),
         *_stores(demand, figures, value, least, most, platform),
         *_records(demand, figures, value, least, most),
         *_rest(demand, figures, value, least, most, platform),
         *costs(demand, value, least, most, assumptions),
     )
     if not is_bounded:
-        lines = tuple(replace(one, high=math.inf) if one.name.startswith(_OF_REPLICAS) else one for one in lines)
+        lines = tuple(replace(one, high=math.inf) if _grows(one.name) else one for one in lines)
     return CapacityPlan(demand, value, least, lines, steps)
+
+
+def _grows(name: str) -> bool:
+    return name.startswith(_OF_REPLICAS) and not name.startswith(_AT_DOOR)
 
 
 def _most(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, steps: int) -> tuple[CapacitySizes, bool]:
@@ -123,27 +129,27 @@ def _serving(
     )  # fmt: skip
 
 
-def _doors(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform) -> Iterator[PlannedFigure]:
-    """What the same requests would take at each other door."""
+def _doors(demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, steps: int) -> Iterator[PlannedFigure]:
+    """What the same requests would take at each other door.
+
+    Its rate is as many steps below the highest: else the plan's own door, of which the simulation asked more, would look worse."""
     for name in figures.doors:
         if name == demand.door:
             continue
         try:
-            found = [_replicas(name, demand, one, platform) for one in (figures, figures.at("low"))]
+            found = [_replicas(name, demand, one, platform, steps) for one in (figures, figures.at("low"))]
         except CapacityError:
             continue  # the door cannot be had; the plan is of another one
         try:
-            found.append(_replicas(name, demand, figures.at("high"), platform))
+            found.append(_replicas(name, demand, figures.at("high"), platform, steps))
         except CapacityError:
             found.append(math.inf)
-        words = f"the same requests at the door {name}"
-        yield PlannedFigure(
-            f"serving/replicas at {name}", found[0], min(found), max(found), "replicas", words, (f"doors.{name}",)
-        )
+        words = f"the same requests at the door {name}" + (f", its rate x {STEP**steps:.2f} too" if steps else "")
+        yield PlannedFigure(f"{_AT_DOOR}{name}", found[0], min(found), max(found), "replicas", words, (f"doors.{name}",))
 
 
-def _replicas(door: str, demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform) -> float:
-    return serving_sizes(demand.door_rate, demand, figures.door(door), figures, platform).replicas
+def _replicas(door: str, demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, steps: int) -> float:
+    return serving_sizes(demand.door_rate, demand, figures.door(door), figures, platform, steps).replicas
 
 
 def _stores(

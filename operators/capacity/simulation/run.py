@@ -2,7 +2,8 @@
 
 A part of the plan is simulated: as many replicas as the budget of requests allows, with their share of the load. Requests are spread over
 replicas at random, so each replica meets a Poisson process of its own, and a part behaves as the whole does; only the size of the
-sample differs. Clients do not try again."""
+sample differs. Where a node is a larger part of the simulated replicas than of the plan, requests are left out, so that the share that is
+lost and what each other replica gets are those of the plan. Clients do not try again."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -105,15 +106,17 @@ class _Run:
                 f"than {MOST_OVER} times --budget {budget}; simulate a shorter time, or give a greater budget"
             )
         work = figures.door(demand.door).replica()
-        lost_with_node = max(1, round(min(placed.replicas_per_node, placed.replicas / max(placed.nodes, 1)) * self.share))
+        of_node = min(placed.replicas_per_node, placed.replicas / max(placed.nodes, 1)) / max(placed.replicas, 1)
+        with_node = min(in_zone, max(1, math.ceil(of_node * in_zone * demand.zones - 1e-9)))
         self.replicas = [
-            SimReplica(work, self.rng, zone=zone, node=at // lost_with_node, limits=RefusalLimits())
+            SimReplica(work, self.rng, zone=zone, node=int(at >= in_zone - with_node), limits=RefusalLimits())
             for zone in range(demand.zones)
             for at in range(in_zone)
         ]
         self.delay_s = work.delay_s
         self.shards = max(plan.sizes.store.shards, 1) if demand.reads_features else 0
         self.asked = list(self.replicas)
+        self.of_node, self.lost_counted, self.sent = of_node, 1.0, 1.0
         self.shard_is_lost = self.shard_stalls = False
         count = int(scenario.end_s / WINDOW_S + 0.5)
         self.took: list[list[float]] = [[] for _ in range(count)]
@@ -139,13 +142,15 @@ class _Run:
                     self._request(env.now, pick, shard)
 
     def _request(self, now: float, pick: float, shard: float) -> None:
+        if self.sent < 1 and self.rng.random() >= self.sent:
+            return
         window = min(int(now / WINDOW_S), len(self.took) - 1)
         if not self.asked:
             self.lost[window] += 1
             return
         replica = self.asked[int(pick * len(self.asked))]
         if not replica.is_alive:
-            self.lost[window] += 1
+            self.lost[window] += self.lost_counted == 1 or self.rng.random() < self.lost_counted
             return
         done = replica.take(now)
         if done is None:
@@ -167,12 +172,18 @@ class _Run:
             yield self.env.timeout(self.times.failover_s - stalled_s)
             self.shard_is_lost = False
             return
-        last = self.replicas[-1]
+        last, is_node = self.replicas[-1], self.scenario.fault == "node"
         for replica in self.replicas:
-            if replica.zone == last.zone and (self.scenario.fault == "zone" or replica.node == last.node):
+            if replica.zone == last.zone and (replica.node == last.node or not is_node):
                 replica.die()
+        alive = [replica for replica in self.replicas if replica.is_alive]
+        every, left = len(self.replicas), len(alive)
+        if is_node:  # of the few that are simulated a node may be a larger part than of the plan
+            self.lost_counted = left * self.of_node / ((1 - self.of_node) * (every - left))
         yield self.env.timeout(self.times.detect_s)
-        self.asked = [replica for replica in self.replicas if replica.is_alive]
+        self.asked = alive
+        if is_node:
+            self.sent = left / ((1 - self.of_node) * every)
 
     def outcome(self) -> SimOutcome:
         """What was seen."""

@@ -238,3 +238,19 @@ def test_the_most_used_resource_comes_first_and_each_is_judged():
     found = bites(DEMAND, FIGURES, PLATFORM, 10)
     assert [b.used for b in found] == sorted((b.used for b in found), reverse=True)
     assert {b.resource.name for b in found} == {one.name for one in LIMITS}
+
+
+def test_a_door_that_costs_as_much_as_the_plans_own_needs_as_many_replicas_also_where_the_simulation_asks_for_more():
+    figures = plan_figures(doors=dict.fromkeys(("http/features", "grpc/features"), door(160e-6)))
+    for steps in (0, 10):
+        found = plan(DEMAND, figures, ASSUMED, steps)
+        assert found.line("serving/replicas at grpc/features").value == found.sizes.serving.replicas
+
+
+def test_a_door_has_bounds_of_its_own():
+    wild = msgspec.structs.replace(
+        door(160e-6), pause_per_s=MeasuredFigure(1.0, 1.0, 30.0), pause_s=MeasuredFigure(0.001, 0.001, 0.03)
+    )
+    found = plan(DEMAND, plan_figures(doors={"http/features": wild, "http": door(110e-6)}), ASSUMED)
+    assert found.line("serving/replicas").high == math.inf
+    assert found.line("serving/replicas at http").high < math.inf

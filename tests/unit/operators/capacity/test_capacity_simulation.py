@@ -125,3 +125,22 @@ def test_a_day_has_its_busiest_hour_with_a_burst_at_the_planned_peak(factor: flo
     assert max(times for _, times in found.rates) <= 1.0 + 1e-9
     assert found.rate(0.0) == found.rates[0][1]
     assert day(1.0, 1.25, 24.0, [1.0] * 12 + [3.0] * 12).rate(13.0) == pytest.approx(0.8)
+
+
+def test_a_node_is_lost_as_the_part_of_the_plan_that_it_is():
+    """Of one zone with many nodes six replicas are simulated, and one of six is more than a node."""
+    demand = replace(DEMAND, events_per_day=1e10, zones=1)
+    planned = plan(demand, FIGURES, default_assumptions())
+    chosen = {one.fault: one for one in scenarios(2.0, 1.25, 9.0, zones=1)}
+    found = simulate_plan(planned, FIGURES, chosen["node"], budget=3000)
+    assert planned.sizes.serving.nodes > 12
+    assert found.lost == pytest.approx(2 / 9 / planned.sizes.serving.nodes, rel=0.4)
+
+
+def test_of_zones_with_many_nodes_a_node_is_not_a_zone():
+    demand = replace(DEMAND, events_per_day=1e10)
+    planned = plan(demand, FIGURES, default_assumptions())
+    chosen = {one.fault: one for one in scenarios(2.0, 1.25, 9.0)}
+    node, zone = (simulate_plan(planned, FIGURES, chosen[fault], budget=3000).lost for fault in ("node", "zone"))
+    assert planned.sizes.serving.nodes > 12
+    assert 0 < node < zone / 3
