@@ -87,14 +87,15 @@ class NearStore:
                 found = await self._inner.fetch(prepared.inner, keys, timeout_s)
                 return found if type(found) is not list else [[_not_kept(found[0][0])]]
             until_s = now_s + timeout_s
-            for _ in range(_JOINS):
-                read = cache.under_way(name, number, now_s, until_s)
+            row = None
+            for _ in range(_JOINS):  # a row that came and may not be used could not be shared the next time either
+                read = cache.under_way(name, number, now_s, until_s) if row is None else None
                 if read is None:
                     break
                 row, now_s = await _row_of(read), self._now()
+                timeout_s = until_s - now_s
                 if row is not None and len(row) == 3 and row[2].until_s > now_s:
                     return [[row]]
-                timeout_s = until_s - now_s
             ticket = cache.begin(name)
             read = cache.lead(ticket, number, now_s, until_s)
             row = None

@@ -343,6 +343,19 @@ async def test_a_row_whose_key_ends_meanwhile_is_not_shared(world):
     assert len(world.store.reads) == 2
 
 
+async def test_a_row_that_must_not_be_kept_is_waited_for_once(world):
+    """As what a cluster does not have, or where nobody may ask when a key ends: the next read could not be shared either."""
+    world.store.is_quick, world.store.expires_s = False, world.now_s
+    reading = [asyncio.create_task(world.read(b"k")) for _ in range(3)]
+    await settle()
+    world.store.held[0].set_result(None)
+    await settle()
+    assert len(world.store.held) == 3, "nobody waits for a second read"
+    for held in world.store.held[1:]:
+        held.set_result(None)
+    assert await asyncio.gather(*reading) == [[b"old"]] * 3
+
+
 async def test_services_that_read_different_cells_of_one_entity_do_not_share_a_read(world):
     other = world.near.prepare("p", ("g",))
     world.store.is_quick = False
