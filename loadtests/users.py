@@ -115,10 +115,11 @@ class HttpDoor(FastHttpUser):  # type: ignore[misc]  # Locust has no types
     wait_time = constant(SETTINGS.wait_s)
 
     def on_start(self) -> None:
-        """Read the model's metadata and make the payloads."""
+        """Read the model's metadata and make the payloads. A user that cannot is a failed request of its model: it sends none."""
         self.model = next(self.turns)
         with self.client.get(f"/v2/models/{self.model}", headers=shown(), name="http metadata", catch_response=True) as answer:
             if answer.status_code != 200:
+                answer.request_meta["name"] = f"{HTTP} {self.model}"
                 answer.failure(f"model {self.model}: {answer.status_code} {answer.text}")
                 raise StopUser
             self.bodies = cycle_from_own_start(_bodies(self.model, answer.content))

@@ -59,8 +59,9 @@ def _target(cells: StripCells, rows: Sequence[StripCells]) -> float | None:
     """The value that would just meet the target. A target on a ratio is multiplied by the figure that the row is compared with."""
     if not cells["target"]:
         return None
-    bound = float(cells["target"].split()[1].removesuffix("x"))
-    if not cells["target"].endswith("x"):
+    number = cells["target"].split()[1]  # behind it stands the unit, which may be "x" too
+    bound = float(number.removesuffix("x"))
+    if not number.endswith("x"):
         return bound
     by_name = {r["name"]: r["value"] for r in rows}
     reference = by_name.get(cells["ratio_to"])

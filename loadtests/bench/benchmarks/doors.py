@@ -8,9 +8,9 @@ all alike. They share its cores with the load generator."""
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -21,6 +21,7 @@ from loadtests.bench.load.answers import check_decision, check_grpc, check_http
 from loadtests.bench.load.grpc_load import load_grpc
 from loadtests.bench.load.http_load import generator as http_generator
 from loadtests.bench.load.http_load import load_http
+from loadtests.bench.load.replica_counts import all_answered
 from loadtests.bench.load.results import Sample
 from loadtests.bench.peers import bentoml, mlserver
 from loadtests.bench.process import Running, ServerUnderTest, python, running
@@ -40,6 +41,7 @@ CLIENTS: Final = (1, 8, 32)
 STARTED_AT_ONCE: Final = 3
 """Servers mostly wait while they start; all at once would exceed Ray's own timeout."""
 FIGURES: Final = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
+PROXY_TARGET: Final = targets.ratio(">=", 40)
 
 Cell = tuple[str, str, int]
 """Door, server, clients."""
@@ -48,11 +50,12 @@ TargetOf = Callable[[str, str, int, str], Target | None]
 
 
 class DoorFigures(dict[Cell, list[Sample]]):
-    """The samples of each cell, and why others could not be measured."""
+    """The samples of each cell, and why others could not be measured. asked: by door, the numbers of clients that were to be measured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.problems: dict[tuple[str, str], str] = {}
+        self.asked: dict[str, tuple[int, ...]] = {}
 
     def drop(self, door: str, server: str, why: str) -> None:
         """Stop measuring a server that failed at this door, because its rounds would no longer pair."""
@@ -157,6 +160,7 @@ def measure(
 ) -> None:
     """Measure every cell `rounds` times, round by round. Each round begins with another server. One warm-up before them is not counted."""
     for door in doors:
+        found.asked[door] = tuple(sorted({*found.asked.get(door, ()), *clients}))
         for server in up:
             _take(DoorFigures(), found, door, server, workload, clients=max(clients), index=0, duration_s=1.0)
         for count in clients:
@@ -192,7 +196,7 @@ def _take(
 
 
 def rows(found: DoorFigures, target: TargetOf = lambda *_: None) -> Iterator[Row]:
-    """Three figures per cell, each beside the bare server's of the same rounds; then what could not be measured."""
+    """Three figures per cell, each beside the bare server's of the same rounds; then what could not be measured, each target of it too."""
     for (door, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:
             values = [getattr(s, attribute) for s in taken]
@@ -204,16 +208,41 @@ def rows(found: DoorFigures, target: TargetOf = lambda *_: None) -> Iterator[Row
             yield row(f"{door}/{server}/c{clients}/{figure}", values, unit, against=against, target=bound)
     for (door, server), why in found.problems.items():
         yield unmeasured(f"{door}/{server}", why)
+        yield from missed(found, door, server, why, target)
 
 
-def against_the_proxy(found: Mapping[Cell, Sequence[Sample]]) -> Iterator[Row]:
+def missed(found: DoorFigures, door: str, server: str, why: str, target: TargetOf, *, what: str | None = None) -> Iterator[Row]:
+    """The figures with a target that a server which failed was to have. what: how their names begin, if not by the door."""
+    for clients in found.asked.get(door, ()):
+        for figure, unit, _ in FIGURES:
+            bound = target(door, server, clients, figure)
+            if bound is not None:
+                yield unmeasured(f"{what or door}/{server}/c{clients}/{figure}", why, unit=unit, target=bound)
+
+
+def all_up(up: Sequence[Running], wanted: int, found: DoorFigures) -> None:
+    """Raises BenchError, which says why, unless as many servers are up as are wanted: without one of them nothing can be compared."""
+    if len(up) < wanted:
+        raise BenchError("; ".join(dict.fromkeys(f"{server}: {why}" for (_, server), why in found.problems.items())))
+
+
+def against_the_proxy(found: DoorFigures) -> Iterator[Row]:
     """Vedette's rates beside those of Ray Serve's proxy."""
     for (door, server, clients), taken in found.items():
         others = found.get((door, PROXY, clients))
         if server == OURS and others is not None:
             against = (f"{door}/{PROXY}/c{clients}/rate", [s.rate for s in others])
-            name = f"{door}-against-proxy/{OURS}/c{clients}/rate"
-            yield row(name, [s.rate for s in taken], "req/s", against=against, target=targets.ratio(">=", 40))
+            yield row(
+                f"{door}-against-proxy/{OURS}/c{clients}/rate",
+                [s.rate for s in taken],
+                "req/s",
+                against=against,
+                target=PROXY_TARGET,
+            )
+    for door, counts in found.asked.items():
+        why = found.problems.get((door, OURS)) or found.problems.get((door, PROXY))
+        for clients in counts if why else ():
+            yield unmeasured(f"{door}-against-proxy/{OURS}/c{clients}/rate", why or "", unit="req/s", target=PROXY_TARGET)
 
 
 def cell(door: str, server: Running, workload: Workload, *, clients: int, index: int, duration_s: float) -> Sample:
@@ -230,9 +259,11 @@ def cell(door: str, server: Running, workload: Workload, *, clients: int, index:
             )
         connections, streams = (1, clients) if door == STREAMS else (clients, 1)
         body = workload.grpc_body(index)
-        return load_grpc(
-            server.grpc_port, body, clients=connections, streams=streams, duration_s=duration_s, scheme=server.scheme
-        )
+        counted = all_answered(server, cut_off=clients) if server.name.startswith(OURS) else nullcontext()
+        with counted:  # a generator of gRPC sees the status of HTTP only
+            return load_grpc(
+                server.grpc_port, body, clients=connections, streams=streams, duration_s=duration_s, scheme=server.scheme
+            )
     except BenchError as problem:
         raise BenchError(f"{server.name}, {door}, {clients} clients: {problem}") from problem
 

@@ -13,6 +13,7 @@ second (`rows`), and both."""
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from loadtests.bench.benchmarks.doors import BARE, FIGURES, say
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.http_load import load_http
 from loadtests.bench.load.open_load import OpenSample, load_open
+from loadtests.bench.load.replica_counts import with_features
 from loadtests.bench.load.results import Sample
 from loadtests.bench.process import Running
 from loadtests.bench.report import Row, row, unmeasured
@@ -80,13 +82,15 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def _closed(up: Featured, server: Running, clients: int, duration_s: float) -> Sample:
-    return load_http(server.http_port, INFER_PATH, up.bodies_of(server), clients=clients, duration_s=duration_s)
+    with nullcontext() if server is up.bare else with_features(server):
+        return load_http(server.http_port, INFER_PATH, up.bodies_of(server), clients=clients, duration_s=duration_s)
 
 
 def _open(up: Featured, server: Running, rate: float, duration_s: float) -> OpenSample:
-    found = load_open(
-        server.http_port, INFER_PATH, up.bodies_of(server), rate=rate, clients=max(CLIENTS), duration_s=duration_s
-    )
+    with nullcontext() if server is up.bare else with_features(server):
+        found = load_open(
+            server.http_port, INFER_PATH, up.bodies_of(server), rate=rate, clients=max(CLIENTS), duration_s=duration_s
+        )
     say(
         f"features_http open loop, {server.name} at {rate:,.0f} req/s: p99 {found.p99_ms:.2f} ms; the generator sent "
         f"{found.late_p99_ms:.2f} ms late at p99 and took {found.busy_ratio:.0%} of a core"

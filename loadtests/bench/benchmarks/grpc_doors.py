@@ -61,6 +61,8 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         found = DoorFigures()
         up = bring_up(stack, servers(workload, Path(folder)), workload, found, doors=("grpc",))
         measure(up, workload, found, clients=clients, rounds=rounds, duration_s=duration_s, doors=("grpc",))
+        there = {server.name for server in up}
+        found.problems |= {(STREAMS, server): why for (_, server), why in found.problems.items() if server not in there}
         measure(up, workload, found, clients=(32,), rounds=rounds, duration_s=duration_s, doors=(STREAMS,))
         ours = [server for server in up if server.name == OURS]
         if ours:
@@ -84,7 +86,9 @@ def through_envoy(found: DoorFigures) -> Iterator[Row]:
     for (door, server, clients), taken in found.items():
         if server != ENVOY:
             continue
-        direct = found[door, OURS, clients]
+        direct = found.get((door, OURS, clients))
+        if direct is None:  # it failed meanwhile, and its row says why
+            continue
         for figure, unit, attribute in (("p50", "ms", "p50_ms"), ("rate", "req/s", "rate")):
             against = (f"{door}/{OURS}/c{clients}/{figure}", [getattr(s, attribute) for s in direct])
             yield row(

@@ -1,7 +1,8 @@
 """Three times the load a replica can sustain: what is still answered in time, how fast the rest is refused, and what memory does.
 
 Features from a Redis of the benchmark's own. The sustainable load is what CONNECTIONS_AT_PEAK clients get in a closed loop, by the same
-generator. Then an open loop offers three times that. Goodput counts answers within the deadline that each request states. The generator
+generator. Then an open loop offers three times that. Goodput counts answers within the deadline that each request states,
+also those whose features were given up, because a read came too late: `without features` is their share. The generator
 shares the machine, so the share of a core that it took is a figure too. OVERLOAD_TREES makes the model heavier: if a decision costs hardly
 more than a refusal, refusing saves nothing."""
 
@@ -16,6 +17,7 @@ from typing import Final
 
 from loadtests.bench.benchmarks.faults import replica
 from loadtests.bench.load.overload_client import Overloaded, load_over
+from loadtests.bench.load.replica_counts import counts_at
 from loadtests.bench.report import Row, row
 from loadtests.bench.targets import ratio, value
 from loadtests.bench.workload import TREES
@@ -40,6 +42,8 @@ class OverloadFindings:
     over_cpu_s: float
     before_mib: float
     after_mib: float
+    without_features: float = 0.0
+    """Share of the answers under the load that lacked a feature."""
 
 
 def run(*, quick: bool, rounds: int) -> list[Row]:
@@ -69,6 +73,8 @@ def rows(found: Sequence[OverloadFindings]) -> Iterator[Row]:
     yield row("overload/peak/goodput by CPU", by_cpu, "req/CPU-s")
     against = ("overload/peak/goodput by CPU", by_cpu)  # where others take the machine, this still says what refusing costs
     yield row("overload/3x/goodput by CPU", [one.over.good / one.over_cpu_s for one in found], "req/CPU-s", against=against)
+    lacking = [100 * one.without_features for one in found]
+    yield row("overload/3x/without features", lacking, "% of the answers")
     yield row("overload/3x/answered p99", [one.over.good_p99_ms for one in found], "ms")
     yield row("overload/3x/refused", [one.over.refused / one.over.lasted_s for one in found], "req/s")
     yield row("overload/3x/refused p99", [one.over.refused_p99_ms for one in found], "ms", target=value("<", 20))
@@ -87,7 +93,7 @@ def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> O
     peak = _peak(port, bodies, peak_s)
     peak_cpu_s = cpu_s(pid) - began
     time.sleep(SETTLE_S)
-    before, began = resident_mib(pid), cpu_s(pid)
+    before, began, counted = resident_mib(pid), cpu_s(pid), counts_at(port)
     over = load_over(
         port,
         PATH,
@@ -97,9 +103,9 @@ def _round(port: int, pid: int, bodies: Path, peak_s: float, over_s: float) -> O
         duration_s=over_s,
         deadline_s=DEADLINE_S,
     )
-    over_cpu_s = cpu_s(pid) - began
+    over_cpu_s, counts = cpu_s(pid) - began, counts_at(port).since(counted)
     time.sleep(SETTLE_S)
-    found = OverloadFindings(peak, over, peak_cpu_s, over_cpu_s, before, resident_mib(pid))
+    found = OverloadFindings(peak, over, peak_cpu_s, over_cpu_s, before, resident_mib(pid), counts.without_features)
     sys.stderr.write(f"overload: {found}\n")
     return found
 

@@ -71,10 +71,12 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def measure(clients: Mapping[str, Ask], *, rounds: int, duration_s: float) -> dict[str, list[float]]:
-    """Way -> rows per second, measured in turn."""
+    """Way -> rows per second, measured in turn. Each round begins with another way."""
     found: dict[str, list[float]] = {name: [] for name in clients}
+    every = list(clients.items())
     for index in range(rounds):
-        for name, ask in clients.items():
+        first = index % len(every)
+        for name, ask in (*every[first:], *every[:first]):
             start, sent = time.perf_counter(), 0
             while (elapsed_s := time.perf_counter() - start) < duration_s or not sent:
                 ask(sent % TENSORS)

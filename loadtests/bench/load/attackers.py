@@ -17,6 +17,8 @@ from serving.doors.http2.hpack import encode
 HOST: Final = "127.0.0.1"
 CONNECTIONS: Final = 400
 PAUSE_S: Final = 0.01
+PATIENCE_S: Final = 2.0
+"""How long one step may take."""
 _BLOCK: Final = encode(
     [
         (b":method", b"POST"),
@@ -36,7 +38,7 @@ def _trust() -> ssl.SSLContext:
 
 
 def _open(port: int, *, is_secured: bool = True) -> socket.socket:
-    sock = socket.create_connection((HOST, port), timeout=2)
+    sock = socket.create_connection((HOST, port), timeout=PATIENCE_S)
     return _trust().wrap_socket(sock, server_hostname="localhost") if is_secured else sock
 
 
@@ -44,11 +46,12 @@ def slow_heads(http_port: int, _: int) -> Iterator[None]:
     """Send heads that never end, one byte at a time, on many connections (slow loris)."""
     opened = []
     for _index in range(CONNECTIONS):
-        sock = _open(http_port)
-        sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
-        opened.append(sock)
+        with suppress(OSError):  # a server may turn some away
+            sock = _open(http_port)
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx: ")
+            opened.append(sock)
         yield
-    while True:
+    while opened:
         for sock in opened:
             with suppress(OSError):
                 sock.sendall(b"y")
@@ -113,7 +116,7 @@ def _flood(port: int, one: Callable[[int], bytes]) -> Iterator[None]:
                     while sock.recv(1 << 16):
                         pass
                     break  # it was closed
-                sock.setblocking(True)
+                sock.settimeout(PATIENCE_S)
         yield
 
 

@@ -31,7 +31,9 @@ BUSY: Final = 0.9
 class OpenSample:
     """Latencies from when requests were due, in milliseconds. late_p99_ms: how late the generator sent although a connection was idle.
 
-    busy_ratio: share of one core that the generator used; near 1 it measures itself. failed: answers with another status than 200."""
+    busy_ratio: share of one core that the generator used; near 1 it measures itself. failed: answers with another status than 200.
+
+    without_features: share of the answers that lacked a feature, as the replica counted it; 0 where nobody looked."""
 
     p50_ms: float
     p90_ms: float
@@ -42,6 +44,7 @@ class OpenSample:
     failed: int
     late_p99_ms: float
     busy_ratio: float
+    without_features: float = 0.0
 
 
 def load_open(port: int, path: str, bodies: Path, *, rate: float, clients: int, duration_s: float) -> OpenSample:

@@ -39,7 +39,7 @@ def merged(before: Iterable[PublishedFigure], records: Iterable[Record]) -> list
     """The ledger after these runs, by benchmark and then as the benchmark names them. A benchmark that ran replaces all its figures; the
     others stay as they are.
 
-    Raises BenchError for a quick run: its figures mean nothing."""
+    Raises BenchError for a quick run, whose figures mean nothing, and for one that failed: its targets would be gone and not missed."""
     known: dict[str, list[PublishedFigure]] = {}
     for figure in before:
         known.setdefault(figure.benchmark, []).append(figure)
@@ -50,6 +50,8 @@ def merged(before: Iterable[PublishedFigure], records: Iterable[Record]) -> list
             )
         earlier = {figure.name: figure for figure in known.get(record.name, ())}
         figures = [_figure(record, row, earlier.get(row["name"])) for row in record.rows if row["target"] is not None]
+        if not figures and earlier and (why := next((row["problem"] for row in record.rows if row["problem"]), None)):
+            raise BenchError(f"{record.name} could not be measured ({why}): run it again, then publish; or name the others")
         if figures or record.name in known:
             known[record.name] = figures
     return [figure for name in sorted(known) for figure in known[name]]

@@ -104,8 +104,7 @@ RULES: Final[Mapping[str, Rule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """The results of many draws. held: how often a promised threshold kept the bound. failed: how often the truth was below it all the
-    same.
+    """The results of many draws. held: how often a threshold was promised. failed: how often the truth was below the bound all the same.
 
     false_alarm_rate: the true one of the promised thresholds, on average; it is the price of the promise."""
 

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class StreamLoad:
         self._cluster = KafkaCluster(address, {"log_level": "2"})
         self._topics = KafkaTopics(self._cluster)
         self._producer = new_producer(self._cluster, ToldOnce(self._cluster), {})
+        self._coming: dict[str, Iterator[Event]] = {}
         self._look = Consumer({"bootstrap.servers": address, "group.id": "bench-look", "isolation.level": "read_committed"})
         self.events = self.topic("events")
 
@@ -52,7 +53,7 @@ class StreamLoad:
     def fill(self, copies: int) -> int:
         """Produce all events `copies` times, each copy later in event time; returns how many."""
         for copy in range(copies):
-            records = [OutRecord(self.events, json.dumps(body).encode(), key) for key, body in self._shifted(copy)]
+            records = [OutRecord(self.events, json.dumps(body).encode(), key) for key, body in shifted(self._bodies, copy)]
             for at in range(0, len(records), 10_000):
                 put(self._cluster, self._producer, records[at : at + 10_000])
         if self._producer.flush(WAIT_S):
@@ -105,7 +106,8 @@ class StreamLoad:
 
     def latencies_ms(self, rate: float, seconds: float, events: str, verdicts: str) -> NDArray[np.float64]:
         """Produce at this rate, and return how long after each event its verdict could be read, in milliseconds. The first second is
-        left out."""
+        left out. Events go on in event time where the last call for the topic ended: a worker finds older ones late, and does
+        not count them."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.address,
@@ -118,7 +120,7 @@ class StreamLoad:
         sent, found = 0, list[tuple[float, float]]()
         began = time.time()
         total = int(rate * seconds)
-        body = islice(self._endless(), total)
+        body = islice(self._coming.setdefault(events, endless(self._bodies)), total)
         while len(found) < total:
             now = time.time()
             due = min(total, int((now - began) * rate) + 1)
@@ -156,16 +158,22 @@ class StreamLoad:
                     raise BenchError(f"the end of {topic}/{number} is not known: {problem}") from problem
                 time.sleep(0.1)
 
-    def _shifted(self, copy: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        span = int(self._bodies[-1][1]["event_time"]) - int(self._bodies[0][1]["event_time"]) + 1_000_000
-        for key, body in self._bodies:
-            yield key, {**body, "event_time": int(body["event_time"]) + copy * span}
 
-    def _endless(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        copy = 0
-        while True:
-            yield from self._shifted(copy)
-            copy += 1
+Event = tuple[bytes, dict[str, Any]]
+"""Key and body."""
+
+
+def shifted(bodies: Sequence[Event], copy: int) -> Iterator[Event]:
+    """The events, so many times their whole span later in event time."""
+    span = int(bodies[-1][1]["event_time"]) - int(bodies[0][1]["event_time"]) + 1_000_000
+    for key, body in bodies:
+        yield key, {**body, "event_time": int(body["event_time"]) + copy * span}
+
+
+def endless(bodies: Sequence[Event]) -> Iterator[Event]:
+    """The events again and again, each time later in event time."""
+    for copy in count():
+        yield from shifted(bodies, copy)
 
 
 @contextmanager

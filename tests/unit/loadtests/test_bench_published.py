@@ -80,3 +80,11 @@ def test_the_command_writes_what_it_reads_again(tmp_path: Path, capsys: pytest.C
     path.write_text("{}", encoding="utf-8")
     assert main(["doors", "--folder", str(runs), "--ledger", str(path)]) == 2
     assert "git checkout" in capsys.readouterr().err
+
+
+def test_a_run_that_failed_is_refused_because_its_targets_would_be_gone(tmp_path: Path) -> None:
+    before = ledger.merged([], [_record(tmp_path, 1, _latency(1.0))])
+    with pytest.raises(BenchError, match=r"doors could not be measured \(no Redis\)"):
+        ledger.merged(before, [_record(tmp_path, 2, unmeasured("doors", "no Redis"))])
+    given_up = _record(tmp_path, 2, row("http/vedette/p99", [1.0], "ms"))
+    assert ledger.merged(before, [given_up]) == [], "a figure whose target was given up is no failure"

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,3 +129,12 @@ async def test_a_long_turn_of_the_loop_is_a_stall_with_what_it_ran():
     finally:
         watch.close()
     assert gc.callbacks == before
+
+
+def test_answers_without_features_hold_no_rate_however_quick_they_are():
+    assert open_load.is_held(lambda _: replace(sample(3.0), without_features=0.009), 1000.0)
+    assert not open_load.is_held(lambda _: replace(sample(3.0), without_features=0.02), 1000.0)
+    sparse = {"bare": [sample(2.0)], "vedette-zipf": [replace(sample(3.0), without_features=0.02)]}
+    rows = {r.name: r for r in open_load.sparse_rows(sparse)}
+    assert rows["open-load/vedette-zipf/without-features-1000"].is_met is False
+    assert "open-load/bare/without-features-1000" not in rows

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from loadtests.bench import targets
-from loadtests.bench.report import Row, row
+from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.worlds.late_labels import PLAIN, WORLDS, own_figures, replay, watch
 
 IS_LONG: Final = True
@@ -34,7 +34,10 @@ def _coverage(replays: int) -> list[Row]:
             for name, one in figures.items():
                 path = f"late_labels/{rule}/{world.name}/{name}"
                 target = targets.value(">=", LEAST_PERCENT) if rule == "weighted" else None
-                if one.given:
+                if not one.given:  # what never gives an interval holds nothing
+                    why = f"none of {replays} replays gave an interval"
+                    found.append(unmeasured(f"{path}/held", why, unit="% of replays", target=target))
+                else:
                     found.append(row(f"{path}/held", [100 * one.held / one.given], "% of replays", target=target))
                     found.append(row(f"{path}/width", [one.width], ""))
     return found

@@ -6,19 +6,22 @@ the round before it without an attack. An attack also takes some of the machine'
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.benchmarks.doors import DoorFigures, bring_up, cell
+from loadtests.bench.benchmarks.doors import DoorFigures, all_up, bring_up, cell
 from loadtests.bench.benchmarks.hostile.tls import with_tls, write_certificate
+from loadtests.bench.errors import BenchError
 from loadtests.bench.load.attackers import ATTACKS
 from loadtests.bench.process import Running, python
-from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.report import Row, row
 from loadtests.bench.workload import Workload, build_workload
 
 IS_LONG: Final = True
 CLIENTS: Final = 8
+PATIENCE_S: Final = 60.0
 _FIGURES: Final = (("p50", "ms", "p50_ms"), ("p99", "ms", "p99_ms"), ("rate", "req/s", "rate"))
 
 
@@ -30,8 +33,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         workload, found = build_workload(place), DoorFigures()
         write_certificate(place)
         up = bring_up(stack, [("tls", lambda: with_tls(workload, place))], workload, found)
-        if not up:
-            return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
+        all_up(up, 1, found)
         cell("http", up[0], workload, clients=CLIENTS, index=0, duration_s=1.0)
         return [each for kind in ATTACKS for each in _attacked(up[0], workload, kind, rounds, duration_s)]
 
@@ -41,10 +43,9 @@ def _attacked(server: Running, workload: Workload, kind: str, rounds: int, durat
     for index in range(rounds):
         alone.append(cell("http", server, workload, clients=CLIENTS, index=index, duration_s=duration_s))
         words = (kind, str(server.http_port), str(server.grpc_port), str(duration_s + 2))
-        with subprocess.Popen(python("loadtests.bench.load.attackers", *words), stdout=subprocess.DEVNULL) as attacker:
+        with attacking(python("loadtests.bench.load.attackers", *words), kind):
             time.sleep(1.0)
             under.append(cell("http", server, workload, clients=CLIENTS, index=index, duration_s=duration_s))
-            attacker.wait(60)
     return [
         row(
             f"{kind}/c{CLIENTS}/{figure}",
@@ -54,3 +55,21 @@ def _attacked(server: Running, workload: Workload, kind: str, rounds: int, durat
         )
         for figure, unit, attribute in _FIGURES
     ]
+
+
+@contextmanager
+def attacking(command: Sequence[str], kind: str) -> Iterator[None]:
+    """An attack goes on while the block runs, and to its own end. Raises BenchError if it failed or had not one step: what clients felt
+    then was no attack."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacker:
+        try:
+            yield
+            said, _ = attacker.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as late:
+            raise BenchError(f"the attack {kind} did not end {PATIENCE_S:.0f} s after the load") from late
+        finally:
+            attacker.kill()
+    if attacker.returncode != 0 or not int(said or 0):
+        raise BenchError(
+            f"the attack {kind} ended with status {attacker.returncode} after {said.strip() or 0} steps: it was none"
+        )

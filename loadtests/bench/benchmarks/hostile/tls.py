@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import STREAMS, DoorFigures, bring_up, cell
+from loadtests.bench.benchmarks.doors import STREAMS, DoorFigures, all_up, bring_up, cell
+from loadtests.bench.errors import BenchError
 from loadtests.bench.process import HOST, Running, ServerUnderTest, connection_to
-from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.report import Row, row
 from loadtests.bench.vedette import NAME as PLAIN
 from loadtests.bench.vedette import vedette
 from loadtests.bench.workload import Workload, build_workload
@@ -47,8 +48,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         write_certificate(place)
         servers = [(PLAIN, lambda: vedette(workload, place / "plain")), (TLS, lambda: with_tls(workload, place))]
         up = bring_up(stack, servers, workload, found)
-        if len(up) < len(servers):
-            return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
+        all_up(up, len(servers), found)
         return [*kept(up, workload, rounds=rounds, duration_s=duration_s), *handshakes(up, rounds)]
 
 
@@ -83,10 +83,10 @@ def in_rounds(
 
 
 def spent(server: Running) -> tuple[float, float]:
-    """CPU seconds of the replica, and the number of requests that it answered."""
+    """CPU seconds of this replica alone, and the number of requests that it answered."""
     connection = connection_to(server.http_port, server.authority, timeout_s=10)
     try:
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics?replica=self")  # replicas of one store show each other's figures too
         page = connection.getresponse().read().decode()
     finally:
         connection.close()
@@ -118,7 +118,7 @@ def handshakes(up: list[Running], rounds: int) -> Iterator[Row]:
 def _opened_ms(server: Running, *, is_resumed: bool) -> float:
     trust = None if server.authority is None else ssl.create_default_context(cafile=str(server.authority))
     session: ssl.SSLSession | None = None
-    times = []
+    times, resumed = [], 0
     for _ in range(HANDSHAKES):
         begun = time.perf_counter()
         sock = socket.create_connection((HOST, server.http_port), timeout=10)
@@ -126,12 +126,15 @@ def _opened_ms(server: Running, *, is_resumed: bool) -> float:
             secured = trust.wrap_socket(sock, server_hostname="localhost", session=session if is_resumed else None)
             secured.sendall(_ASKED)
             secured.recv(4096)
+            resumed += bool(secured.session_reused)
             session, sock = secured.session, secured
         else:
             sock.sendall(_ASKED)
             sock.recv(4096)
         times.append(time.perf_counter() - begun)
         sock.close()
+    if is_resumed and resumed <= HANDSHAKES // 2:  # the median would be one of the others
+        raise BenchError(f"only {resumed} of {HANDSHAKES} handshakes with {server.name} were resumed")
     return sorted(times)[len(times) // 2] * 1000
 
 

@@ -207,6 +207,8 @@ def seen_rows(kept: Sequence[SeenWrites], read: Sequence[SeenWrites], cuts: Sequ
     """The figures of a replica that keeps rows, beside one that keeps none; then those with cuts. checks: how many are wanted."""
     if not all(len(each.behind_ms) for each in (*kept, *read)):
         raise BenchError("near_cache: nothing was written")
+    if not all(each.checks for each in (*kept, *read)):  # without an answer none is stale
+        raise BenchError("near_cache: no answer had a feature of the store, so nothing is known of how soon writes are seen")
     shares = (("p50", 50), ("p99", 99), ("max", 100))
     for name, share in shares:
         values = [float(np.percentile(each.behind_ms, share)) for each in kept]

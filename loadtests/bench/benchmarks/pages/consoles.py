@@ -17,11 +17,11 @@ from typing import Final
 import httpx
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import DoorFigures, bring_up, cell
+from loadtests.bench.benchmarks.doors import DoorFigures, all_up, bring_up, cell
 from loadtests.bench.benchmarks.hostile.tls import UNITS, spent
 from loadtests.bench.errors import BenchError
 from loadtests.bench.process import Running
-from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.report import Row, row
 from loadtests.bench.vedette import NAME, fill_store, hosted
 from loadtests.bench.workload import Workload, build_workload
 
@@ -42,8 +42,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
         workload, store = build_workload(place), place / "store"
         fill_store(workload, store)
         up = bring_up(stack, [(NAME, lambda: hosted(store, NAME))], workload, found)
-        if not up:
-            return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
+        all_up(up, 1, found)
         address = stack.enter_context(console(store))
         return list(rows(measured(up[0], workload, store, address, rounds=rounds, duration_s=duration_s)))
 
@@ -109,7 +108,7 @@ def _first_document(process: "subprocess.Popen[str]") -> Mapping[str, object]:
 
 @contextmanager
 def viewers(store: Path, address: str) -> Iterator[None]:
-    """Twenty open streams, each of which has brought something. Raises BenchError if one does not come."""
+    """Twenty open streams, each of which has brought something. Raises BenchError if one does not come, or ends before the block."""
     from operators.console.sign_in import read_link_key
 
     with ExitStack() as stack:
@@ -130,6 +129,8 @@ def viewers(store: Path, address: str) -> Iterator[None]:
             raise BenchError(f"of {VIEWERS} viewers only {sum(one.is_set() for one in seen)} saw anything")
         try:
             yield
+            if ended := sum(not one.is_alive() for one in threads):
+                raise BenchError(f"the streams of {ended} of {VIEWERS} viewers ended while the load was measured")
         finally:
             stopping.set()
     for thread in threads:

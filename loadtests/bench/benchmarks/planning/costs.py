@@ -12,9 +12,11 @@ from typing import Any, Final
 import orjson
 
 from loadtests.bench.benchmarks.records import sql
+from loadtests.bench.errors import BenchError
 from loadtests.bench.load.connections import http_post
 from loadtests.bench.load.grpc_load import load_grpc
 from loadtests.bench.load.http_load import load_http
+from loadtests.bench.load.replica_counts import read_counts
 from loadtests.bench.process import HOST, Running
 from loadtests.bench.published import ledger
 from loadtests.bench.workload import INFER_PATH, INPUT, MODEL, Workload
@@ -28,6 +30,7 @@ READS: Final = 20
 DIFFERING: Final = 8_000
 """Records that show what the archive makes of them."""
 STREAM_FIGURE: Final = "stream/worker/exactly_once/cpu"
+MOST_FAILED: Final = 0.005
 _GRPC_HEADERS: Final = 120
 """About what HTTP/2 frames and compressed headers of a unary call take, both ways."""
 
@@ -50,14 +53,18 @@ def value_of(page: str, name: str) -> float:
 
 
 def cpu_a_request(server: Running, load: Callable[[], object]) -> float:
-    """Processor seconds of the replica for one of the requests that `load` sends."""
+    """Processor seconds of the replica for one of the requests that `load` sends.
+
+    Raises BenchError if more than MOST_FAILED of them failed: what refusals cost is no cost of answers, and h2load does not see them."""
     before = page_of(server)
     load()
     after = page_of(server)
-    spent, asked = (
-        value_of(after, name) - value_of(before, name) for name in ("process_cpu_seconds_total", "vedette_requests_total")
-    )
-    return spent / max(asked, 1.0)
+    counts, name = read_counts(after).since(read_counts(before)), "process_cpu_seconds_total"
+    if counts.failed > MOST_FAILED * counts.requests:
+        raise BenchError(
+            f"{counts.failed:.0f} of {counts.requests:.0f} requests to {server.name} failed: nothing is known of what answers cost"
+        )
+    return (value_of(after, name) - value_of(before, name)) / max(counts.ok, 1.0)
 
 
 def door_loads(

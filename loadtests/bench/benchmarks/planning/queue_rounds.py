@@ -16,6 +16,7 @@ from loadtests.bench.cores import keep_to, self_on, tree_of
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.exact_load import load_exactly
 from loadtests.bench.load.open_load import OpenSample
+from loadtests.bench.load.replica_counts import check_features, read_counts
 from loadtests.bench.profiling import replica_of
 from loadtests.bench.workload import INFER_PATH
 from loadtests.bench.worlds.featured import Featured
@@ -62,15 +63,17 @@ def core_of_its_own(up: Featured, store: Path) -> Iterator[int]:
 
 
 def ask(up: Featured, pid: int, rate: float, duration_s: float, seed: int = 1) -> RateLoad:
-    """One load. Raises BenchError if more than MOST_REFUSED was refused, or the generator was the bottleneck."""
+    """One load. Raises BenchError if more than MOST_REFUSED was refused, too many answers lack features, or the generator was the
+    bottleneck."""
     page, threads = costs.page_of(up.vedette), times_of_threads(Path(f"/proc/{pid}/task"))
     found = load_exactly(
         up.vedette.http_port, INFER_PATH, up.bodies, rate=rate, clients=CLIENTS, duration_s=duration_s, seed=seed,
         most_failed=MOST_REFUSED,
     )  # fmt: skip
     after = times_of_threads(Path(f"/proc/{pid}/task"))
-    name = "process_cpu_seconds_total"
-    busy = costs.value_of(costs.page_of(up.vedette), name) - costs.value_of(page, name)
+    name, page_after = "process_cpu_seconds_total", costs.page_of(up.vedette)
+    check_features(read_counts(page_after).since(read_counts(page)), f"{up.vedette.name} at {rate:,.0f} req/s")
+    busy = costs.value_of(page_after, name) - costs.value_of(page, name)
     ran, waited = max(
         (ran - threads.get(tid, (0, 0))[0], waited - threads.get(tid, (0, 0))[1]) for tid, (ran, waited) in after.items()
     )

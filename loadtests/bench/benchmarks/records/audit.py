@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import CLIENTS, FIGURES, DoorFigures, bring_up, measure
+from loadtests.bench.benchmarks.doors import CLIENTS, FIGURES, DoorFigures, bring_up, measure, missed
 from loadtests.bench.load.http_load import load_http
 from loadtests.bench.process import Running, ServerUnderTest
 from loadtests.bench.report import Row, row, unmeasured
@@ -56,7 +56,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
 
 
 def rows(found: DoorFigures) -> Iterator[Row]:
-    """Three figures per cell, each beside that of `off` in the same rounds."""
+    """Three figures per cell, each beside that of `off` in the same rounds; then what could not be measured."""
     for (_, server, clients), taken in found.items():
         for figure, unit, attribute in FIGURES:
             others, against = found.get(("http", OFF, clients)), None
@@ -66,8 +66,9 @@ def rows(found: DoorFigures) -> Iterator[Row]:
             yield row(
                 f"audit/{server}/c{clients}/{figure}", values, unit, against=against, target=target(server, clients, figure)
             )
-    for (_, server), why in found.problems.items():
+    for (door, server), why in found.problems.items():
         yield unmeasured(f"audit/{server}", why)
+        yield from missed(found, door, server, why, lambda _, *cell: target(*cell), what="audit")
 
 
 def cpu_rows(cpu: Mapping[str, Sequence[float]]) -> Iterator[Row]:

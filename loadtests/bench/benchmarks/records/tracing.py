@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench import targets
-from loadtests.bench.benchmarks.doors import DoorFigures, bring_up
+from loadtests.bench.benchmarks.doors import DoorFigures, all_up, bring_up
 from loadtests.bench.benchmarks.hostile.tls import UNITS, in_rounds
 from loadtests.bench.process import HOST, Running
-from loadtests.bench.report import Row, row, unmeasured
+from loadtests.bench.report import Row, row
 from loadtests.bench.vedette import fill_store, hosted
 from loadtests.bench.workload import Workload, build_workload
 
@@ -64,8 +64,7 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
             for name, given in ways.items()
         ]
         up = bring_up(stack, servers, workload, found)
-        if len(up) < len(servers):
-            return [unmeasured(f"{door}/{server}", why) for (door, server), why in found.problems.items()]
+        all_up(up, len(servers), found)
         return list(measured(up, workload, rounds=rounds, duration_s=duration_s))
 
 

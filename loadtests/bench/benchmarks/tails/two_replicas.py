@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from loadtests.bench.benchmarks.tails.open_load import FIRST_STEP, STEPS, RateAs
 from loadtests.bench.cores import keep_to, self_on, tree_of
 from loadtests.bench.errors import BenchError
 from loadtests.bench.load.http_load import load_http
+from loadtests.bench.load.replica_counts import with_features
 from loadtests.bench.load.results import Sample
 from loadtests.bench.process import Running, running
 from loadtests.bench.report import Row, row, unmeasured
@@ -107,7 +109,9 @@ def run(*, quick: bool, rounds: int) -> list[Row]:
                 keep_to(tree_of(server.pid), arrangement.server)
                 with self_on(arrangement.beside):
                     bodies = up.bodies_of(up.bare) if cell.who == BARE else up.bodies
-                    closed[cell].append(load_http(server.http_port, INFER_PATH, bodies, clients=CLIENTS, duration_s=duration_s))
+                    with nullcontext() if cell.who == BARE else with_features(server):
+                        taken = load_http(server.http_port, INFER_PATH, bodies, clients=CLIENTS, duration_s=duration_s)
+                    closed[cell].append(taken)
                     ask = asks[cell.who]
                     step[cell] = highest_step(
                         lambda at, ask=ask: is_held(ask, STEPS[at]),  # type: ignore[misc]
