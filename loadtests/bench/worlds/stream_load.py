@@ -36,7 +36,7 @@ class StreamLoad:
         self._cluster = KafkaCluster(address, {"log_level": "2"})
         self._topics = KafkaTopics(self._cluster)
         self._producer = new_producer(self._cluster, ToldOnce(self._cluster), {})
-        self._coming: dict[str, Iterator[Event]] = {}
+        self._coming: dict[str, Iterator[LoadEvent]] = {}
         self._look = Consumer({"bootstrap.servers": address, "group.id": "bench-look", "isolation.level": "read_committed"})
         self.events = self.topic("events")
 
@@ -159,18 +159,18 @@ class StreamLoad:
                 time.sleep(0.1)
 
 
-Event = tuple[bytes, dict[str, Any]]
+LoadEvent = tuple[bytes, dict[str, Any]]
 """Key and body."""
 
 
-def shifted(bodies: Sequence[Event], copy: int) -> Iterator[Event]:
+def shifted(bodies: Sequence[LoadEvent], copy: int) -> Iterator[LoadEvent]:
     """The events, so many times their whole span later in event time."""
     span = int(bodies[-1][1]["event_time"]) - int(bodies[0][1]["event_time"]) + 1_000_000
     for key, body in bodies:
         yield key, {**body, "event_time": int(body["event_time"]) + copy * span}
 
 
-def endless(bodies: Sequence[Event]) -> Iterator[Event]:
+def endless(bodies: Sequence[LoadEvent]) -> Iterator[LoadEvent]:
     """The events again and again, each time later in event time."""
     for copy in count():
         yield from shifted(bodies, copy)
