@@ -17,6 +17,7 @@ from serving.stream.ports import (
     StreamSource,
 )
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource, MemoryStateLog
+from tests.waiting import until
 
 
 class BrokerKind(Protocol):
@@ -30,8 +31,8 @@ class BrokerKind(Protocol):
 
     def produce(self, topic: str, records: Sequence[OutRecord]) -> None: ...
 
-    def read(self, topic: str) -> Sequence[StreamRecord]:
-        """What somebody downstream sees, by partition."""
+    def read(self, topic: str, *, is_open: bool = False) -> Sequence[StreamRecord]:
+        """What somebody downstream sees, by partition. is_open: a transaction is; else all of them end before this reads."""
         ...
 
     def positions(self, group: str, topic: str) -> Mapping[Partition, Position]: ...
@@ -63,7 +64,7 @@ class Memory:
     def produce(self, topic: str, records: Sequence[OutRecord]) -> None:
         self.broker.produce(topic, *records, time_us=1_700_000_000_000_000)
 
-    def read(self, topic: str) -> Sequence[StreamRecord]:
+    def read(self, topic: str, *, is_open: bool = False) -> Sequence[StreamRecord]:
         return self.broker.read(topic)
 
     def positions(self, group: str, topic: str) -> Mapping[Partition, Position]:
@@ -111,9 +112,11 @@ class Kafka:
             producer.produce(topic, record.value, record.key, number, headers=list(record.headers) or None)
         assert producer.flush(60) == 0
 
-    def read(self, topic: str) -> Sequence[StreamRecord]:
-        from confluent_kafka import Consumer, TopicPartition
+    def read(self, topic: str, *, is_open: bool = False) -> Sequence[StreamRecord]:
+        from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+        if not is_open:
+            until(lambda: self._all_ended(topic), f"transactions on {topic} end")
         consumer = Consumer({
             "bootstrap.servers": self.broker.address, "group.id": "downstream", "log_level": 2, "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
@@ -122,12 +125,13 @@ class Kafka:
             number: [] for number in consumer.list_topics(topic, 30).topics[topic].partitions
         }
         consumer.assign([TopicPartition(topic, number, 0) for number in found])
-        ended = 0
-        while ended < len(found):
+        ended = set[int]()
+        while len(ended) < len(found):
             message = consumer.poll(30)
             assert message is not None, "the broker does not answer"
-            if message.error() is not None:
-                ended += 1
+            if (error := message.error()) is not None:
+                assert error.code() == KafkaError._PARTITION_EOF, str(error)
+                ended.add(message.partition())
                 continue
             place = Partition(topic, message.partition())
             headers = tuple(message.headers() or ())
@@ -136,6 +140,19 @@ class Kafka:
             )
         consumer.close()
         return [record for number in sorted(found) for record in found[number]]
+
+    def _all_ended(self, topic: str) -> bool:
+        """Whether all that is written can be read: a commit is answered before its marks are on every partition."""
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import AdminClient, OffsetSpec
+
+        admin = AdminClient({"bootstrap.servers": self.broker.address, "log_level": 2})
+        places = [TopicPartition(topic, number) for number in admin.list_topics(topic, 30).topics[topic].partitions]
+        ends = []
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+            asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level)
+            ends.append({place.partition: done.result(30).offset for place, done in asked.items()})
+        return ends[0] == ends[1]
 
     def positions(self, group: str, topic: str) -> Mapping[Partition, Position]:
         from confluent_kafka import Consumer, TopicPartition

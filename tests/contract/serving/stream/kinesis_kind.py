@@ -44,7 +44,7 @@ class Kinesis:
         outputs.send(records)
         outputs.commit({})
 
-    def read(self, topic: str) -> Sequence[StreamRecord]:
+    def read(self, topic: str, *, is_open: bool = False) -> Sequence[StreamRecord]:
         found = []
         for shard in self.client.list_shards(StreamName=topic)["Shards"]:
             place = Partition(topic, int(shard["ShardId"].rpartition("-")[2]))
