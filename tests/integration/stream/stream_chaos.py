@@ -24,6 +24,7 @@ from serving.stream.ownership import PartitionOwner
 from serving.stream.ports import Partition
 from serving.stream.settings import StreamSettings
 from serving.stream.windows.kind import WindowKind, window_spec_of
+from tests.contract.serving.stream.broker_kinds import all_ended
 from tests.fakes.kafka_broker import KafkaBroker
 from tests.fakes.stream.log import murmur2
 from tests.waiting import until
@@ -225,13 +226,14 @@ def _committed_records(broker: KafkaBroker, topic: str) -> Iterator[Any]:
         "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "earliest",
     })  # fmt: skip
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    ended = 0
-    while ended < PARTITIONS:
+    until(lambda: all_ended(broker.address, topic), f"transactions on {topic} end")
+    ended = set[int]()
+    while len(ended) < PARTITIONS:
         for message in consumer.consume(10_000, 0.2):
             if message.error() is None:
                 yield message
             else:
-                ended += 1
+                ended.add(message.partition())
     consumer.close()
 
 

@@ -20,6 +20,22 @@ from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource,
 from tests.waiting import until
 
 
+def all_ended(servers: str, topic: str) -> bool:
+    """Whether all transactions on a Kafka topic have ended, so that all that is committed can be read.
+
+    A commit is answered before its marks are on every partition."""
+    from confluent_kafka import IsolationLevel, TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec
+
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 2})
+    places = [TopicPartition(topic, number) for number in admin.list_topics(topic, 30).topics[topic].partitions]
+    ends = []
+    for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+        asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level)
+        ends.append({place.partition: done.result(30).offset for place, done in asked.items()})
+    return ends[0] == ends[1]
+
+
 class BrokerKind(Protocol):
     """A broker, and the adapter's objects on it. name of outputs: the worker's, the same after a restart."""
 
@@ -116,7 +132,7 @@ class Kafka:
         from confluent_kafka import Consumer, KafkaError, TopicPartition
 
         if not is_open:
-            until(lambda: self._all_ended(topic), f"transactions on {topic} end")
+            until(lambda: all_ended(self.broker.address, topic), f"transactions on {topic} end")
         consumer = Consumer({
             "bootstrap.servers": self.broker.address, "group.id": "downstream", "log_level": 2, "enable.auto.commit": False,
             "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest",
@@ -140,19 +156,6 @@ class Kafka:
             )
         consumer.close()
         return [record for number in sorted(found) for record in found[number]]
-
-    def _all_ended(self, topic: str) -> bool:
-        """Whether all that is written can be read: a commit is answered before its marks are on every partition."""
-        from confluent_kafka import IsolationLevel, TopicPartition
-        from confluent_kafka.admin import AdminClient, OffsetSpec
-
-        admin = AdminClient({"bootstrap.servers": self.broker.address, "log_level": 2})
-        places = [TopicPartition(topic, number) for number in admin.list_topics(topic, 30).topics[topic].partitions]
-        ends = []
-        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
-            asked = admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest()), isolation_level=level)
-            ends.append({place.partition: done.result(30).offset for place, done in asked.items()})
-        return ends[0] == ends[1]
 
     def positions(self, group: str, topic: str) -> Mapping[Partition, Position]:
         from confluent_kafka import Consumer, TopicPartition
