@@ -1,5 +1,6 @@
 """One picture of a room, as SVG: its parts, arrows to what each imports, and the rooms around it. Readable on light and dark pages."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -25,7 +26,7 @@ def _rows(parts: Sequence[Part]) -> list[list[Part]]:
     """As many rows as the width needs."""
     rows: list[list[Part]] = [[]]
     for part in parts:
-        if rows[-1] and sum(_wide(p) + _GAP for p in [*rows[-1], part]) > WIDTH - 2 * _EDGE:
+        if rows[-1] and math.fsum(_wide(p) + _GAP for p in [*rows[-1], part]) > WIDTH - 2 * _EDGE:
             rows.append([])
         rows[-1].append(part)
     return rows
@@ -54,7 +55,7 @@ def svg(room: Room) -> str:
     for layer in layers(room):
         centre = {part.name: _centre(part, room, where) for part in layer}
         for row in _rows(sorted(layer, key=lambda part: (centre[part.name], part.name))):
-            x = (WIDTH - sum(_wide(p) + _GAP for p in row) + _GAP) / 2
+            x = (WIDTH - math.fsum(_wide(p) + _GAP for p in row) + _GAP) / 2
             for part in row:
                 wide = _wide(part)
                 where[part.name] = (x + wide / 2, y)
@@ -86,7 +87,7 @@ def svg(room: Room) -> str:
 def _centre(part: Part, room: Room, where: dict[str, tuple[float, float]]) -> float:
     """The middle of what imports the part and is drawn already."""
     above = [where[begin][0] for begin, end in room.arrows if end == part.name and begin in where]
-    return sum(above) / len(above) if above else WIDTH / 2
+    return math.fsum(above) / len(above) if above else WIDTH / 2
 
 
 def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
