@@ -31,7 +31,9 @@ _STARTS: Final = (
 )
 """Stretch of a service, share and length of pauses, share of requests that are interrupted, from which the search begins: with short
 pauses, with long ones, with interruptions in place of pauses, and with a long service. The distance has several hollows."""
-_EVALUATIONS: Final = 500
+_FIRST: Final = 150
+_EVALUATIONS: Final = 700
+"""Of the distance: from each start, and on from the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,14 @@ def fit(samples: Sequence[RateSample]) -> ReplicaWork:
     medians = _medians(samples)
     busy_s = _slope(medians)
     least_s = min(one.took_s[0] for one in medians)
-    options = {"maxfev": _EVALUATIONS, "xatol": 0.005, "fatol": 1e-4, "adaptive": True}
 
-    def nearest(begin: Sequence[float] | NDArray[np.float64]) -> Any:
+    def nearest(begin: Sequence[float] | NDArray[np.float64], most: int) -> Any:
+        options = {"maxfev": most, "xatol": 0.005, "fatol": 1e-4, "adaptive": True}
         return minimize(_distance, begin, args=(busy_s, medians), method="Nelder-Mead", options=options)
 
-    found = [nearest([math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)]) for start in _STARTS]
+    found = [nearest([math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)], _FIRST) for start in _STARTS]
     best = min(found, key=lambda one: float(one.fun))
-    return _work(nearest(best.x).x, busy_s)  # once more from there: the first search may have stopped short
+    return _work(nearest(best.x, _EVALUATIONS).x, busy_s)
 
 
 def _medians(samples: Sequence[RateSample]) -> list[_RateMedians]:
