@@ -4,7 +4,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ KeysFile = Annotated[
 ActReason = Annotated[str, typer.Option("--why", help="Why; it is kept in the log of acts.")]
 _SPAN = re.compile(r"(\d{1,5})([hdwy])")
 _SPAN_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_LATEST_S = 253_370_764_800  # 9999-01-01
 
 
 @app.command()
@@ -61,19 +63,36 @@ def create(
             "expires": None if until_s is None else utc(until_s),
         }
     )
-    if out is not None:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as written:
-            written.write(key + "\n")
-        key = f"in {out}"
-    _act("access.key.create", entry, why)
-    _change(path, lambda entries: [*entries, entry])
+    store_to_use(None)  # before anything is written
+    shown = key if out is None else f"in {out}"
+
+    def with_it(entries: "list[ApiKeyEntry]") -> "list[ApiKeyEntry]":
+        _act("access.key.create", entry, why)
+        return [*entries, entry]
+
+    with nullcontext() if out is None else _written(out, key):
+        _change(path, with_it)
     if as_json:
-        print_json({"id": identity, "key": key, "owner": owner, "expires": entry.expires, "file": str(path)})
+        print_json({"id": identity, "key": shown, "owner": owner, "expires": entry.expires, "file": str(path)})
         return
     if out is None:
         sys.stdout.write(key + "\n")
-    told = f"key {identity} of {owner} is in {path}; it is shown this once. Send it as `x-api-key`."
+    where = "it is shown this once" if out is None else f"the key itself is in {out}, and nowhere else"
+    told = f"key {identity} of {owner} is in {path}, by its digest; {where}. Send it as `x-api-key`."
     errors.print(escape(plain(told)), soft_wrap=True)
+
+
+@contextmanager
+def _written(out: Path, key: str) -> Iterator[None]:
+    """A new file with the key; it is removed if what follows fails, because the key is then in no file of keys. Raises OSError."""
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        try:
+            file.write(key + "\n")
+            file.flush()
+            yield
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
 
 
 @app.command("list")
@@ -175,14 +194,19 @@ def _check_names(path: Path | None, roles: list[str], tenant: str | None) -> Non
 
 
 def _act(action: str, entry: "ApiKeyEntry", why: str) -> None:
-    """Record the act of a person before it is done."""
+    """Record the act of a person before it is done. Raises CommandError where it cannot be recorded: then do not act."""
     from operators.cli.acts import record_act
     from serving.settings import ServingSettings
 
     settings = ServingSettings(store_dir=store_to_use(None))
     evidence = {"owner": entry.owner, "roles": list(entry.roles), "tenant": entry.tenant, "models": list(entry.models)}
     evidence["expires"] = None if entry.expires is None else entry.expires.isoformat()
-    record_act(settings, action, f"key:{entry.id}", why or "not said", evidence)
+    try:
+        record_act(settings, action, f"key:{entry.id}", why or "not said", evidence)
+    except OSError as problem:
+        raise CommandError(
+            f"the act cannot be recorded, so nothing was changed: {problem.filename or settings.store_dir}: {problem.strerror or problem}"
+        ) from problem
 
 
 def _until_s(text: str, now_s: float) -> float | None:
@@ -191,4 +215,7 @@ def _until_s(text: str, now_s: float) -> float | None:
     span = _SPAN.fullmatch(text)
     if span is None or int(span[1]) == 0:
         raise CommandError(f"--expires is {text!r}, expected e.g. 90d, 52w, 1y, 12h, or never")
-    return now_s + int(span[1]) * _SPAN_S[span[2]]
+    until_s = now_s + int(span[1]) * _SPAN_S[span[2]]
+    if until_s >= _LATEST_S:
+        raise CommandError(f"--expires is {text!r}, which is after the year 9999; write `never` for a key without an end")
+    return until_s

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from operators.cli import acts as cli_acts
 from operators.cli.access import keys, policy
 from operators.cli.console import CommandError
 from serving.access.authentication.api_keys import read_keys
 from serving.access.policy_file import AccessPolicyError
+from serving.store_layout import FILE, LAYOUT, StoreLayoutError
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs/how-to/say-who-may-ask.md").read_text(encoding="utf-8")
@@ -82,6 +84,7 @@ def test_a_key_goes_to_a_new_file_that_only_its_owner_may_read(folder):
         (["create", "x", "--role", "scorer", "--tenant", "blue"], "has no tenant blue"),
         (["create", "x", "--role", "scorer", "--expires", "soon"], "90d"),
         (["create", "x", "--role", "scorer", "--expires", "0d"], "90d"),
+        (["create", "x", "--role", "scorer", "--expires", "9000y"], "after the year 9999"),
         (["revoke", "abcdefghij"], "has no key"),
     ],
 )
@@ -189,3 +192,42 @@ def test_a_policy_that_cannot_be_used_is_an_error_that_names_the_place(folder):
     Path(folder / "access.yaml").write_text("version: 1\nroles: {a: [{verbs: [infre]}]}")
     with pytest.raises(AccessPolicyError, match=r"roles\.a\.0\.verbs"):
         typed(policy.app, "lint")
+
+
+def test_where_the_store_is_refused_no_file_with_a_key_is_left_that_no_door_knows(folder):
+    (folder / "store").mkdir()
+    (folder / "store" / FILE).write_text(json.dumps({"layout": LAYOUT + 1}))
+    out = folder / "soar.key"
+    with pytest.raises(StoreLayoutError):
+        typed(keys.app, "create", "soar", "--role", "scorer", "--out", str(out))
+    assert not out.exists()
+    assert not (folder / "keys.json").exists()
+
+
+def test_where_the_file_of_keys_cannot_be_used_no_key_is_left_and_no_act_is_recorded(folder):
+    typed(keys.app, "create", "x", "--role", "scorer")
+    (folder / "keys.json").chmod(0o666)
+    out = folder / "soar.key"
+    with pytest.raises(AccessPolicyError, match="chmod"):
+        typed(keys.app, "create", "soar", "--role", "scorer", "--out", str(out))
+    assert not out.exists()
+    assert [act["action"] for act in acts(folder)] == ["access.key.create"]
+
+
+def test_an_act_that_cannot_be_recorded_is_named_and_nothing_is_done(folder, monkeypatch):
+    key = json.loads(typed(keys.app, "create", "x", "--role", "scorer", "--json"))
+    before = (folder / "keys.json").read_bytes()
+    monkeypatch.setattr(cli_acts, "record_act", is_full)
+    out = folder / "soar.key"
+    for words in (["create", "soar", "--role", "scorer", "--out", str(out)], ["revoke", key["id"]]):
+        with pytest.raises(CommandError, match=r"the act cannot be recorded, so nothing was changed: .*No space left"):
+            typed(keys.app, *words)
+    assert not out.exists()
+    assert (folder / "keys.json").read_bytes() == before
+
+
+def test_what_is_told_of_a_key_says_where_it_is(folder):
+    out = folder / "soar.key"
+    told = " ".join(CliRunner().invoke(keys.app, ["create", "soar", "--role", "scorer", "--out", str(out)]).output.split())
+    assert f"the key itself is in {out}" in told
+    assert "shown this once" not in told
