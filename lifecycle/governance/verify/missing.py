@@ -4,7 +4,7 @@ Signed checkpoints of one log name the logs of the store's other folders (witnes
 evidence. If all of them are lost, this module looks for files that only a store with a log has. Whoever removes the logs can remove
 those too; then only an anchor outside the store knows of the logs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,15 @@ def beside(folder: Path) -> list[Path]:
     if folder.name not in FOLDERS:
         return []
     return [other for name in FOLDERS if name != folder.name and (other := folder.parent / name).is_dir()]
+
+
+def is_off(audit: str, audit_models: Mapping[str, str]) -> bool:
+    """Whether no answer is recorded, by the settings of these names.
+
+    >>> is_off("off", {}), is_off("off", {"flows": "async"}), is_off("async", {})
+    (True, False, False)
+    """
+    return audit == "off" and all(mode == "off" for mode in audit_models.values())
 
 
 def with_missing(reports: Sequence[Report], store: Path, *, is_off: bool) -> list[Report]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from operators.cli.audit.options import store_folder
-from operators.cli.console import CommandError, Json, page, print_json
+from operators.cli.console import CommandError, Json, page, plain, print_json
 from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def acts(
     for one in found:
         style = "red" if one.outcome == "refused" else "bold yellow" if one.action == "rollout.break-glass" else ""
         table.add_row(
-            _when(one.time_us), Text(one.actor), Text(one.action, style=style), Text(one.subject),
-            Text(one.outcome, style=style), Text(one.reason),
+            _when(one.time_us), Text(plain(one.actor)), Text(plain(one.action), style=style), Text(plain(one.subject)),
+            Text(plain(one.outcome), style=style), Text(plain(one.reason)),
         )  # fmt: skip
     page().print(table)
 
@@ -64,4 +64,8 @@ def _record(act: "Act") -> dict[str, Any]:
 
 
 def _when(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """When; the number itself where it is none of this calendar, as somebody may have written into the log."""
+    try:
+        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"time_us {time_us}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import CommandError
+from operators.cli.store.checked import store_to_use
 
 if TYPE_CHECKING:
     from serving.audit.keys.trust import Trust
@@ -90,10 +91,11 @@ def folders_of_logs(folder: Path | None, store_dir: Path | None) -> tuple[list[P
 
 def is_off() -> bool:
     """Whether no answer is recorded, by the settings."""
+    from lifecycle.governance.verify import missing
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
-    return settings.audit == "off" and all(mode == "off" for mode in settings.audit_models.values())
+    return missing.is_off(settings.audit, settings.audit_models)
 
 
 def anchored_notes(urls: list[str] | None) -> list[tuple[str, str]]:
@@ -106,3 +108,31 @@ def anchored_notes(urls: list[str] | None) -> list[tuple[str, str]]:
         found += [(anchor.label, note) for note in anchor.read()]
         anchor.close()
     return found
+
+
+def check_stores(folder: Path | None, store_dir: Path | None, keys: Path | None) -> None:
+    """Look at the layouts of the stores that a verification reads: the one that is verified, and the one whose trusted keys count. Another
+    store, which only the settings name, may be of any layout. Raises StoreLayoutError."""
+    from lifecycle.governance.verify.missing import FOLDERS
+    from serving.store_layout import StoreLayoutError, check_readable
+
+    if folder is not None and any((folder / name).is_dir() for name in FOLDERS):
+        check_readable(folder)
+    if folder is not None and keys is not None and store_dir is None:
+        return
+    try:
+        store_to_use(store_dir)
+    except StoreLayoutError as problem:
+        if folder is None:
+            raise
+        raise StoreLayoutError(f"{problem}. Its trusted keys would count here; --keys names a folder of others") from problem
+
+
+def store_of_logs(folder: Path | None, store_dir: Path | None) -> Path | None:
+    """The store whose archive goes with the logs that are meant: the named one, else the one that the folder is or is in; None: the one
+    of the settings."""
+    from lifecycle.governance.verify.missing import FOLDERS
+
+    if folder is None or store_dir is not None:
+        return store_dir
+    return folder.parent if folder.name in FOLDERS else folder

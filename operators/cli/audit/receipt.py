@@ -18,7 +18,7 @@ from operators.cli.audit.options import (
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.checked import AnyStoreDir, store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.receipts import CheckedProof, ReceiptProof
@@ -33,10 +33,12 @@ def receipt(
     anchor: AnchorUrls = None,
     keys: KeysFolder = None,
     archive: Archive = None,
-    store_dir: StoreDir = None,
+    store_dir: AnyStoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Prove that a record is in the log, or check such a proof. Exit code 1 if there is no proof or it does not hold."""
+    if check is None or keys is None or store_dir is not None:  # else no store is read
+        store_to_use(store_dir)
     if (receipt_id is None) == (check is None):
         raise CommandError("give a receipt to prove, or --check FILE to check a proof, and not both")
     if check is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.audit.options import LogFolder, Tenant, log_folder
-from operators.cli.console import Json, errors, page
-from operators.cli.store.checked import StoreDir
+from operators.cli.console import Json, errors, page, plain
+from operators.cli.store.checked import AnyStoreDir, store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.governance.following import LogLine
@@ -19,7 +19,7 @@ LOOK_EVERY_S: Final = 0.2
 
 def tail(
     folder: LogFolder = None,
-    store_dir: StoreDir = None,
+    store_dir: AnyStoreDir = None,
     model: Annotated[str | None, typer.Option(help="Only records of this model.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only records with this verdict in some row, e.g. alert.")] = None,
     tenant: Tenant = None,
@@ -32,6 +32,8 @@ def tail(
     """Print the newest records, then new ones as they come. --json prints each as its line in the log."""
     from lifecycle.governance.following import LogFollower, Wanted
 
+    if folder is None or store_dir is not None:  # else no store is read
+        store_to_use(store_dir)
     follower = LogFollower(log_folder(folder, store_dir), Wanted(model, verdict, tenant))
     try:
         _print(follower.newest(last), as_json)
@@ -49,7 +51,7 @@ def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:
         if as_json:
             sys.stdout.write(line.decode(errors="backslashreplace") + "\n")
         else:
-            page().print(_words(record), markup=False, soft_wrap=True)
+            page().print(plain(_words(record)).replace("\n", "\\n"), markup=False, soft_wrap=True)
     sys.stdout.flush()
 
 

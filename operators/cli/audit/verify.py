@@ -14,13 +14,15 @@ from operators.cli.audit.options import (
     AnchorUrls,
     KeysFolder,
     anchored_notes,
+    check_stores,
     folders_of_logs,
     is_off,
     store_folder,
+    store_of_logs,
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, plain, print_json, print_table, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.checked import AnyStoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report
@@ -47,7 +49,7 @@ def verify(
     archive: Annotated[
         str | None,
         typer.Option(
-            help="Archive with the older segments: a folder, or a URL such as s3://bucket/folder (default: the store's, if it is there)."
+            help="Archive with the older segments: a folder, or a URL such as s3://bucket/folder (default: that of the verified store)."
         ),
     ] = None,
     resume: Annotated[
@@ -59,7 +61,7 @@ def verify(
     is_unsigned_allowed: Annotated[
         bool, typer.Option("--allow-unsigned", help="Accept checkpoints without a signature.")
     ] = False,
-    store_dir: StoreDir = None,
+    store_dir: AnyStoreDir = None,
     as_json: Json = False,
 ) -> None:
     """Check records against checkpoints, signatures, other logs and tombstones. Exit code 1 if anything was changed."""
@@ -67,6 +69,7 @@ def verify(
     from lifecycle.governance.verify.missing import beside, with_missing
     from lifecycle.governance.verify.run import Verification, VerifyState, bytes_of
 
+    check_stores(folder, store_dir, keys)
     folders, store = folders_of_logs(folder, store_dir)
     trust_of = trusted_keys(keys or store_folder(store_dir) / "keys" / "trusted", needed=not is_unsigned_allowed)
     with progress() as display:
@@ -83,7 +86,8 @@ def verify(
         if resume is not None:
             verification.state = VerifyState.read(resume)
             verification.keep = lambda state: state.write(resume)
-        reports = verify_with_archive(verification, folders, archive_if_there(store_dir, archive))
+        place = archive_if_there(store_of_logs(folder, store_dir), archive)
+        reports = verify_with_archive(verification, folders, place)
     if store is not None:
         reports = with_missing(reports, store, is_off=is_off())
     if not any(report.logs or report.findings for report in reports):

@@ -56,3 +56,11 @@ def test_lines_that_somebody_hostile_wrote_do_not_end_it(tmp_path):
     assert "time_us 999999999999999999" in said.stdout
     assert "2 lines are not records" in said.output
     assert RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow", "--json"], catch_exceptions=False).exit_code == 0
+
+
+def test_names_that_somebody_hostile_wrote_mean_nothing_to_the_terminal(tmp_path):
+    line = json.dumps(RECORD | {"model": "flows\x1b[2J\nforged  line"})
+    (tmp_path / "segment-1.jsonl").write_text(line + "\n")
+    said = RUNNER.invoke(app, ["audit", "tail", str(tmp_path), "--no-follow"], catch_exceptions=False).stdout
+    assert "\x1b" not in said
+    assert len(said.splitlines()) == 1

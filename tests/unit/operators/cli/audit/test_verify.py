@@ -164,3 +164,18 @@ def test_a_damaged_file_of_what_was_found_right_means_hashing_all_again(store, t
     state.write_text("[" * 100_000)
     again = json.loads(asks(store, "--json", "--resume", str(state)).stdout)["folders"][0]
     assert again["skipped"] == 0
+
+
+def test_another_store_is_verified_with_its_own_archive_and_not_with_that_of_the_settings(
+    store, archived, tmp_path, monkeypatch
+):
+    entries, put = archived
+    put(entries).rename(store / "archive")
+    mine = tmp_path / "mine"
+    (mine / "archive").mkdir(parents=True)
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(mine))
+    for folder in (store, store / "audit"):
+        words = ["audit", "verify", str(folder), "--keys", str(store / "keys" / "trusted"), "--json"]
+        said = json.loads(RUNNER.invoke(app, words, catch_exceptions=False).stdout)
+        assert said["is_sound"], said
+        assert not [one for report in said["folders"] for one in report["remarks"] if one["kind"] == "archive not looked at"]
