@@ -47,6 +47,7 @@ WITHIN_TOLERANCE: Final = "within tolerance"
 DIFFERENT: Final = "different"
 ERASED: Final = "erased"
 NOT_REPLAYABLE: Final = "not replayable"
+NO_RECORD: Final = "the line is no whole record; `vedette audit verify` says what was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,17 @@ class Replayer:
     ) -> Iterator[tuple[LoadedRevision, list[AuditRecord]]]:
         waiting: dict[tuple[object, ...], list[AuditRecord]] = {}
         for line in lines:
-            record, gone = self._open(line)
+            try:
+                record, gone = self._open(line)
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                RecursionError,
+            ):  # it has the few fields by which records are chosen, and no more
+                self._refuse(NO_RECORD)
+                on_progress(1)
+                continue
             if record.correlation is not None:
                 self._refuse("it is the hit of a correlation, which is counted over the events of a stream")
                 on_progress(1)

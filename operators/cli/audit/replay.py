@@ -19,7 +19,7 @@ MOST_SHOWN: Final = 20
 
 def replay(
     store_dir: StoreDir = None,
-    last: Annotated[int | None, typer.Option("--last", "-n", min=1, help="The newest N records.")] = None,
+    last: Annotated[int | None, typer.Option("--last", "-n", min=1, help="The newest N records of answers.")] = None,
     receipt: Annotated[str | None, typer.Option(help="The records of this receipt.")] = None,
     since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="From this time on (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Before this time (RFC 3339).")] = None,
@@ -50,7 +50,7 @@ def replay(
         _print(report)
     if not report.outcomes.total():
         raise CommandError(
-            f"{log.folder}: no record matches; select others with --last, --receipt, --from, --to, --model or --tenant"
+            f"{log.folder}: no record of an answer matches; select others with --last, --receipt, --from, --to, --model or --tenant"
         )
     if not report.is_same:
         raise typer.Exit(1)
@@ -66,6 +66,7 @@ def _choice(model: str | None, receipt: str | None, since: str | None, until: st
         parse_time_us(since, "--from") if since is not None else None,
         parse_time_us(until, "--to") if until is not None else None,
         tenant,
+        is_answer=True,  # of a bundle that was refused nobody was answered
     )
 
 

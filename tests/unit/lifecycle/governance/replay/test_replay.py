@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lifecycle.governance.replay.replay import Replayer, ReplayReport
+from lifecycle.governance.replay.replay import NO_RECORD, Replayer, ReplayReport
 from lifecycle.governance.replay.revisions import RevisionBook
 from serving.audit.encoding import encode_record
 from serving.audit.record import SuppressedRow
@@ -245,3 +245,12 @@ async def test_a_suppression_that_was_changed_in_the_record_is_found(tmp_path, f
     report = replayed(world, lines_of(world, suppressed=forged))
     assert dict(report.outcomes) == {"different": 1}
     assert {d.field for d in report.differences} == {"suppressed"}
+
+
+async def test_a_line_that_is_no_whole_record_is_named_and_the_others_are_computed(tmp_path):
+    world = await answered(tmp_path)
+    head = world.audit.records[0]
+    lines = [b'{"receipt":"%s","time_us":1,"model":"threat"}' % head.receipt.encode(), *lines_of(world)]
+    report = replayed(world, lines)
+    assert dict(report.outcomes) == {"not replayable": 1, "identical": 61}
+    assert next(iter(report.why_not)) == NO_RECORD
