@@ -15,6 +15,13 @@ FILE: Final = "log-index.db"
 LAYOUT: Final = 2
 """Raise it with every change of the tables: the file is then made again."""
 _BUSY_S: Final = 5.0
+_NOT_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM,
+    }
+)  # fmt: skip
+"""What is wrong with the machine and not with the file: to make the file again would take more of the disk, at each look."""
 _TABLES: Final = """
 CREATE TABLE segments (
   id INTEGER PRIMARY KEY, log TEXT NOT NULL, stem TEXT NOT NULL, bytes INTEGER NOT NULL DEFAULT 0, lines INTEGER NOT NULL DEFAULT 0,
@@ -148,7 +155,7 @@ class IndexFile:
         try:
             return self._connected()
         except sqlite3.DatabaseError as problem:
-            if isinstance(problem, sqlite3.OperationalError) and "locked" in str(problem):
+            if not is_damage(problem):
                 raise
             self.remove()
             return self._connected()
@@ -169,3 +176,19 @@ class IndexFile:
         except BaseException:
             connection.close()
             raise
+
+
+def is_busy(problem: sqlite3.Error) -> bool:
+    """Whether somebody else writes."""
+    return _code(problem) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(problem: sqlite3.Error) -> bool:
+    """Whether the file has to be made again."""
+    return _code(problem) not in _NOT_DAMAGE or problem.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def _code(problem: sqlite3.Error) -> int:
+    """The primary result code; -1 where the error is our own or that of Python's module."""
+    code = getattr(problem, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF

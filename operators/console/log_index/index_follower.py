@@ -19,7 +19,7 @@ from lifecycle.governance.acts import LOG as ACTS
 from lifecycle.governance.archive.parquet import read_lines
 from lifecycle.governance.archive.place import SUFFIX, ArchiveError, ArchivePlace
 from lifecycle.labels.label_log import LabelLine
-from operators.console.log_index.index_file import IndexFile
+from operators.console.log_index.index_file import IndexFile, is_busy, is_damage
 from operators.console.log_index.index_writer import MOST_ALERTS, MOST_ANSWERS, IndexWriter
 from operators.console.log_index.indexed_lines import KeysOf, NotIndexed, indexed
 from serving.audit.segment_files import SegmentFiles, newest_checkpoint, open_to_read, segments_with_records
@@ -77,12 +77,15 @@ class LogFollowing:
         self._archive_due_s = 0.0
 
     def catch_up(self) -> CaughtUp:
-        """Read what is new. Raises OSError; an index that is damaged is made again."""
+        """Read what is new. Raises OSError, sqlite3.Error where the disk is full or cannot be used; an index that is damaged is made
+        again."""
         try:
             return self._caught_up()
         except sqlite3.DatabaseError as problem:
-            if isinstance(problem, sqlite3.OperationalError) and "locked" in str(problem):
+            if is_busy(problem):
                 return CaughtUp(is_writer=False)
+            if not is_damage(problem):
+                raise
             self._file.remove()
             self._archive_due_s = 0.0
             return self._caught_up()
@@ -289,7 +292,10 @@ class _Transaction:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+        if kind is None:
+            self._connection.execute("COMMIT")
+        elif self._connection.in_transaction:  # after some errors SQLite has rolled back by itself
+            self._connection.execute("ROLLBACK")
 
 
 def _batch_of(lines: _Lines) -> list[tuple[int, int, bytes | None]]:

@@ -1,5 +1,6 @@
 """The index follows the logs: through rotation, archive, retention, erasure, damage and the loss of its own file."""
 
+import sqlite3
 from contextlib import contextmanager
 
 import msgspec
@@ -321,3 +322,25 @@ def test_no_question_about_models_scans_the_answers(store, monkeypatch):
         plans = [row[3] for sql in asked if sql != "BEGIN" for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
     assert len(plans) > 2
     assert not [plan for plan in plans if plan.startswith(("SCAN answers", "SCAN t")) and "INDEX" not in plan]
+
+
+def test_a_full_disk_leaves_the_index_as_it_is_and_it_goes_on_when_there_is_room(store, monkeypatch):
+    store.write(*(alert(n) for n in range(20)))
+    store.look()
+    before, connected = store.file.path.stat().st_ino, IndexFile._connected
+
+    def full(self):
+        connection = connected(self)
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+        return connection
+
+    store.write(*(alert(n) for n in range(20, 400)))
+    with monkeypatch.context() as patched:
+        patched.setattr(IndexFile, "_connected", full)
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError, match="full"):
+                store.look()
+    assert store.file.path.stat().st_ino == before
+    assert "r-0" in store.events()
+    store.look()
+    assert len(store.events()) == 400
