@@ -14,11 +14,13 @@ from lifecycle.governance.acts import ActsLog
 from lifecycle.store_layout import run
 from lifecycle.store_layout.migration import MIGRATIONS, Migration, MovePath
 from operators.cli.main import app
-from serving.audit.keys.keyring import ensure_key
+from serving.audit.keys.keyring import ensure_key, pin
 from serving.launch import pod, stream
 from serving.replica.served_file import ServedFile
 from serving.spec import ServingSpec
 from serving.store_layout import FILE, JOURNAL, LAYOUT, OLDEST, StoreLayoutError, check_readable, read_layout, say_layout
+from tests.fakes.audit.honest_logs import write_honest_logs
+from tests.fakes.audit.packages import write_store
 
 TRIAL = (*MIGRATIONS, Migration(1, "a trial", (MovePath("note.txt", "notes/first.txt"),)))
 
@@ -133,7 +135,8 @@ def test_what_is_called_usable_as_it_is_needs_no_step():
         pytest.param(lambda store: invoke("risk", "top", "--store-dir", store), id="the ledger of risks"),
     ],
 )
-def test_the_first_write_says_the_layout(write, tmp_path):
+def test_the_first_write_says_the_layout(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("VEDETTE_AUDIT_KEY", str(tmp_path / "mounted.pem"))  # else the store's own key is the first write
     write(tmp_path / "store")
     assert read_layout(tmp_path / "store") == LAYOUT
 
@@ -240,3 +243,50 @@ def test_one_that_was_killed_half_way_is_finished_by_the_verb(older):
 def test_no_folder_of_a_store_is_made_by_a_verb_that_only_looks(tmp_path):
     invoke("models", "--store-dir", tmp_path / "none")
     assert not Path(tmp_path / "none").exists()
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """A store that can be verified, and a folder with its key."""
+    store = tmp_path / "sound"
+    logs = write_honest_logs(store / "audit", 300)
+    pin(tmp_path / "trusted", logs.first.verifier)
+    return store, tmp_path / "trusted"
+
+
+def test_a_log_of_another_store_is_verified_whatever_the_store_of_the_settings_is(sound, newer, monkeypatch):
+    store, keys = sound
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer))
+    for folder in (store, store / "audit"):
+        assert invoke("audit", "verify", folder, "--keys", keys).exit_code == 0
+
+
+def test_where_the_keys_of_a_newer_store_would_count_the_way_out_is_said(sound, newer, monkeypatch):
+    store, _ = sound
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer))
+    done = invoke("audit", "verify", store)
+    assert isinstance(done.exception, StoreLayoutError)
+    assert "--keys names a folder of others" in str(done.exception)
+
+
+def test_a_newer_store_that_is_named_as_a_folder_is_refused_too(sound, newer, tmp_path):
+    (newer / "audit").mkdir()
+    done = invoke("audit", "verify", newer, "--keys", sound[1])
+    assert isinstance(done.exception, StoreLayoutError), done.output
+
+
+def test_a_proof_is_checked_whatever_the_store_of_the_settings_is(newer, monkeypatch, tmp_path):
+    written = write_store(tmp_path / "other")
+    pin(tmp_path / "trusted", written.logs.first.verifier)
+    pin(tmp_path / "other" / "keys" / "trusted", written.logs.first.verifier)
+    path = next((tmp_path / "other" / "audit").glob("segment-*-alpha-000003.jsonl"))
+    receipt, proof = json.loads(path.read_bytes().splitlines()[2])["receipt"], tmp_path / "proof.json"
+    assert invoke("audit", "receipt", receipt, "--out", proof, "--store-dir", tmp_path / "other").exit_code == 0
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer))
+    assert invoke("audit", "receipt", "--check", proof, "--keys", tmp_path / "trusted").exit_code == 0
+    assert isinstance(invoke("audit", "receipt", "--check", proof).exception, StoreLayoutError)
+
+
+def test_the_tail_of_a_folder_is_shown_whatever_the_store_of_the_settings_is(sound, newer, monkeypatch):
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer))
+    assert invoke("audit", "tail", sound[0] / "audit", "--no-follow").exit_code == 0
