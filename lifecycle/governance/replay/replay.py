@@ -48,6 +48,9 @@ DIFFERENT: Final = "different"
 ERASED: Final = "erased"
 NOT_REPLAYABLE: Final = "not replayable"
 NO_RECORD: Final = "the line is no whole record; `vedette audit verify` says what was changed"
+UNFIT: Final = "the values of the record cannot be computed with; `vedette audit verify` says whether they were changed"
+_UNFIT: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of a line that somebody changed: the fields of a record that hold arrays are of any type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,7 @@ class Replayer:
         for line in lines:
             try:
                 record, gone = self._open(line)
-            except (
-                ValueError,
-                KeyError,
-                TypeError,
-                RecursionError,
-            ):  # it has the few fields by which records are chosen, and no more
+            except _UNFIT:  # it has the few fields by which records are chosen, and no more
                 self._refuse(NO_RECORD)
                 on_progress(1)
                 continue
@@ -130,10 +128,9 @@ class Replayer:
             elif isinstance(revision, Unexplained):
                 self._refuse(revision.reason)
                 on_progress(1)
-            elif not is_by_row(revision) or record.source == RULES or record.rows > MOST_BATCHED_ROWS:
+            elif (key := _batch_of(revision, record)) is None:
                 yield revision, [record]
             else:
-                key = batch_key(record)
                 batch = waiting.setdefault(key, [])
                 batch.append(record)
                 if sum(r.rows for r in batch) >= BATCH_ROWS:
@@ -154,9 +151,9 @@ class Replayer:
         if len(records) > 1:
             try:
                 found = recompute(revision, records)
-            except NotReplayable:
-                found = []
-            rest = [r for r, got in zip(records, found, strict=False) if differences(revision, r, got)] if found else records
+                rest = [r for r, got in zip(records, found, strict=True) if differences(revision, r, got)]
+            except (NotReplayable, *_UNFIT):  # one of them is enough: each is computed alone
+                rest = records
             self.report.outcomes[IDENTICAL] += len(records) - len(rest)
         else:
             rest = records
@@ -175,6 +172,9 @@ class Replayer:
                     return
         except NotReplayable as problem:
             self._refuse(str(problem))
+            return
+        except _UNFIT:
+            self._refuse(UNFIT)
             return
         if closest is None:
             self._refuse("the record does not hold the outputs; records of this release do")
@@ -218,7 +218,7 @@ def differences(revision: LoadedRevision, record: AuditRecord, got: Recomputed) 
     if got.scores is None or got.codes is None:
         return found
     recorded, point = _scores(record), record.operating_point
-    if len(recorded) != len(got.scores) or len(record.verdicts) != len(got.codes) or point is None:
+    if recorded.shape != got.scores.shape or len(record.verdicts) != len(got.codes) or point is None:
         recorded_sizes = {"rows": record.rows, "scores": len(recorded), "verdicts": len(record.verdicts)}
         return [ReplayDifference(record.receipt, None, "rows", recorded_sizes, len(got.scores))]
     differ = (recorded.view(np.uint32) != got.scores.view(np.uint32)) & ~(np.isnan(recorded) & np.isnan(got.scores))
@@ -265,6 +265,18 @@ def _attempts(revision: LoadedRevision, record: AuditRecord) -> Iterator[Recompu
                 yield recompute_by_rules(revision, record, width, has_features=True)
         elif revision.manifest.score is not None or record.outputs:
             yield from recompute(revision, [record], width)
+
+
+def _batch_of(revision: LoadedRevision, record: AuditRecord) -> tuple[object, ...] | None:
+    """The batch that a record may run in (see `batch_key`); None if it has to be computed alone."""
+    if not is_by_row(revision) or record.source == RULES or record.rows > MOST_BATCHED_ROWS:
+        return None
+    try:
+        key = batch_key(record)
+        hash(key)
+    except _UNFIT:
+        return None
+    return key
 
 
 def _has_fraction(column: Any) -> bool:

@@ -254,3 +254,29 @@ async def test_a_line_that_is_no_whole_record_is_named_and_the_others_are_comput
     report = replayed(world, lines)
     assert dict(report.outcomes) == {"not replayable": 1, "identical": 61}
     assert next(iter(report.why_not)) == NO_RECORD
+
+
+async def test_a_field_that_somebody_changed_is_a_difference_or_a_reason_and_never_ends_the_replay(tmp_path):
+    world, bundle = World(tmp_path), threat(tmp_path / "bundle", "1")
+    world.store.add(bundle)
+    await world.service.apply(spec(bundle))
+    await world.service.infer(request("10.0.0.1", level=1.0))
+    (line,) = lines_of(world)
+    fields = ("inputs", "features", "scores", "verdicts", "degraded", "rows", "operating_point", "rules", "triage", "source")
+    values = (
+        None,
+        5,
+        "x",
+        [],
+        {},
+        [None],
+        {"level": 5},
+        {"level": {"shape": [1]}},
+        {"level": {"data": [1]}},
+        -1,
+        [[]],
+        [[5]],
+        [1, 2],
+    )
+    changed = [msgspec.json.encode(msgspec.json.decode(line) | {field: value}) for field in fields for value in values]
+    assert replayed(world, [*changed, line]).outcomes.total() == len(changed) + 1
