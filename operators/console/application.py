@@ -12,20 +12,21 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from operators.console.front_door import FrontDoor, OwnOrigins
 from operators.console.live import LiveHub, TooManyStreams
-from operators.console.page import ConsolePage, PageProblem, PageRoute, Visit
-from operators.console.recording.console_acts import ConsoleActs
+from operators.console.page import ConsolePage, PageProblem, PageRoute, Visit, own_path
+from operators.console.recording.console_acts import ConsoleActs, spelt_out
+from operators.console.recording.session_ends import SessionEnds
 from operators.console.rendering import Rendering
 from operators.console.sessions import Session, SessionStore
 from operators.console.sign_in import SignIn, SignInRefused
 from operators.console.site import Site
-from operators.control.port import ControlError, NoSuchService
+from operators.control.port import ControlError, Forbidden, NoSuchService
 
 HEALTH: Final = "/healthz"
 THREADS: Final = 32
@@ -33,7 +34,8 @@ THREADS: Final = 32
 THREADS_OF_ACTS: Final = 8
 """Acts have threads of their own: however slow the pages are, an abort goes through."""
 MOST_FIELDS: Final = 200
-MOST_KEY: Final = 253
+MOST_KEY: Final = 1300
+"""Of what a live page watches: a search of 100 characters, each written as up to twelve."""
 _MOST_WORDS: Final = 500
 _SEEN_S: Final = 365 * 86_400
 _THEMES: Final = ("auto", "light", "dark")
@@ -58,9 +60,9 @@ class ConsoleApp:
     ) -> None:
         self.site, self._sign_in, self._origins, self._pages, self._rendering = site, sign_in, origins, tuple(pages), rendering
         self.sessions, self._acts = SessionStore(now_s), acts
+        self._ends = SessionEnds(self.sessions, acts)
         self.hub = LiveHub(site, self.sessions, {topic.name: topic for page in self._pages for topic in page.topics})
         self._acting: ThreadPoolExecutor | None = None
-        self._endings: set[asyncio.Future[str]] = set()
         prefix = "__Host-" if origins.is_tls and not site.base else ""
         self.cookie, self._theme, self._seen = f"{prefix}vedette-session", "vedette-theme", "vedette-seen"
 
@@ -103,13 +105,14 @@ class ConsoleApp:
             warming.cancel()
             self.hub.close()
             self._acting.shutdown(wait=False)
+            await self._ends.close()
             await asyncio.to_thread(self._acts.close)
 
     # Pages
 
     def _endpoint(self, page: ConsolePage, route: PageRoute) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            session = self._session(request)
+            session = self._session(request, touch=route.prolongs)
             if session is None:
                 if route.method == "POST":
                     return self._problem_page(request, 401, "You are not signed in any more, so nothing was done.", page)
@@ -137,8 +140,11 @@ class ConsoleApp:
         except NoSuchService as problem:
             return self._problem_page(request, 404, str(problem), page)
         except ControlError as problem:
-            _log.warning("%s: %s", request.url.path, problem)
-            return self._problem_page(request, 502, str(problem), page)
+            _log.warning("%s: %s", _shown(request), spelt_out(str(problem)))
+            is_theirs = isinstance(problem, Forbidden) and request.method == "POST"  # the console looks, the person acts
+            if is_theirs:
+                await self._refused(request, str(problem))
+            return self._problem_page(request, 403 if is_theirs else 502, str(problem), page)
         except Exception as problem:
             return self._defect_page(request, problem)
 
@@ -172,7 +178,7 @@ class ConsoleApp:
 
     def _problem_page(self, request: Request, status: int, words: str, page: ConsolePage | None = None) -> Response:
         words = words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
-        values = {**self._shared(page, self._session(request), request.cookies), "status": status, "words": words}
+        values = {**self._shared(page, self._session(request, touch=False), request.cookies), "status": status, "words": words}
         values["is_first_visit"] = False
         return HTMLResponse(self._rendering.html("problem.html.j2", values), status)
 
@@ -191,13 +197,14 @@ class ConsoleApp:
 
     def _defect_page(self, request: Request, problem: Exception) -> Response:
         mark = secrets.token_hex(4)
-        _log.error("%s %s failed (%s)", request.method, request.url.path, mark, exc_info=problem)
+        _log.error("%s %s failed (%s)", request.method, _shown(request), mark, exc_info=problem)
         return self._problem_page(request, 500, f"The console failed at this. Its log has the cause under the mark {mark}.")
 
     # Sign-in
 
     def _session(self, request: Request, *, touch: bool = True) -> Session | None:
         found = self.sessions.find(request.cookies.get(self.cookie, ""), touch=touch)
+        self._ends.record_lapsed()
         if found is not None and not self._sign_in.counts(found.person, found.terms):
             self._end_those_that_count_no_more()
             return None
@@ -209,14 +216,13 @@ class ConsoleApp:
             _log.warning(
                 "the session of %s has ended: its credentials do not count any more, or for other things", one.person.name
             )
-            ending = asyncio.ensure_future(self._acts.signed_out(one, "the credentials do not count any more"))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            self._ends.record(one, "the credentials do not count any more")
 
     async def _refused(self, request: Request, why: str) -> None:
         """Record that a form was refused. Pages that are only looked at are no acts."""
         if request.method == "POST":
-            session, path = self._session(request, touch=False), request.url.path.removeprefix(self.site.base)
+            session, path = self._session(request, touch=False), _shown(request).removeprefix(self.site.base)
+            why = spelt_out(why)
             _log.warning("%s: refused %s: %s", session.person.name if session else address_of(request), path, why)
             await self._acts.refused(session, address_of(request), path, why)
 
@@ -225,7 +231,7 @@ class ConsoleApp:
         try:
             body = (await request.body()).decode()
             form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS))
-        except ValueError:
+        except (ValueError, ClientDisconnect):
             raise HTTPException(400, "The form cannot be read.") from None
         if session is not None and not session.is_token(form.pop("csrf", "")):
             words = "The form is too old or did not come from this console, so nothing was done. Load the page again."
@@ -290,6 +296,7 @@ class ConsoleApp:
 
     async def _begun(self, request: Request, session: Session, following: str) -> Response:
         """Go on under a new id; whatever session the browser had before ends."""
+        self._ends.watch()
         before = self.sessions.end(request.cookies.get(self.cookie, ""))
         if before is not None:
             await self._acts.signed_out(before, "another session began in the same browser")
@@ -342,8 +349,8 @@ class ConsoleApp:
         if session is None:
             return PlainTextResponse("sign in\n", 401)
         topic = self.hub.topic(request.query_params.get("topic", ""))
-        key = request.query_params.get("key", "")[:MOST_KEY]
-        if topic is None:
+        key = request.query_params.get("key", "")
+        if topic is None or len(key) > MOST_KEY:
             return PlainTextResponse("no such topic\n", 404)
         if not await asyncio.to_thread(
             topic.is_for, self.site, key, session.person
@@ -378,11 +385,6 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def own_path(given: str) -> str:
-    """A path of this console that somebody was on their way to; `/` for anything that could lead elsewhere.
-
-    >>> own_path("//evil.example/"), own_path("https://evil.example"), own_path("/rollouts?q=dns")
-    ('/', '/', '/rollouts?q=dns')
-    """
-    is_path = given.startswith("/") and given[1:2] not in ("/", "\\") and len(given) < 1024
-    return given if is_path and "\\" not in given and all(32 < ord(c) < 127 for c in given) else "/"
+def _shown(request: Request) -> str:
+    """The path as it may stand in a log: percent-encoded, so that nobody's path moves the cursor or begins another line."""
+    return quote(request.url.path, safe="/")

@@ -11,9 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
-from operators.console.page import LiveTopic
+from operators.console.page import LiveTopic, PageProblem
+from operators.console.recording.console_acts import spelt_out
 from operators.console.sessions import Session, SessionStore
 from operators.console.site import Site
+from operators.control.port import ControlError
 
 MOST_STREAMS: Final = 200
 """Of all viewers."""
@@ -104,6 +106,7 @@ class _Watcher:
         self.viewers: set[LiveStream] = set()
         self._shown: dict[str, str] = {}
         self._has_looked = False
+        self._problem = ""
         self._state: object = None
         self.cost_s = 0.0
         """Of the last look: processor time of its thread."""
@@ -118,13 +121,21 @@ class _Watcher:
         while True:
             try:
                 seen = await self._look()
+                self._problem = ""
             except Exception as problem:  # whatever a page cannot read now may be there at the next look
-                _log.warning("live %s %s: %s", self._topic.name, self._key, problem)
+                self._warn(problem)
                 seen = {"live-problem": "The newest state cannot be read; what you see may be old."}
             if seen is not None:
                 seen.setdefault("live-problem", "")
                 self._show(seen)
             await asyncio.sleep(pause_s(self._topic.every_s, self.cost_s))
+
+    def _warn(self, problem: Exception) -> None:
+        """Say it once and not at each look; with its trace, where it is none of those that a control plane has."""
+        if (words := f"{type(problem).__name__}: {problem}") != self._problem:
+            self._problem, is_known = words, isinstance(problem, ControlError | PageProblem | OSError)
+            key = spelt_out(self._key)
+            _log.warning("live %s %s: %s", self._topic.name, key, spelt_out(words), exc_info=None if is_known else problem)
 
     async def _look(self) -> dict[str, str] | None:
         """What is to be shown; None: nothing has changed since the last look."""

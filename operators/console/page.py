@@ -125,7 +125,8 @@ class PageRoute:
     """One address. path: may hold `{name}`; what stands there comes in `Visit.params`. role: who may ask. Forms are POST.
 
     for_tenants: whether people of a tenant, or narrowed to some models, may ask too; then the handler shows them what is theirs and nothing
-    else. for_narrowed: the same for people who are narrowed to some models and have no tenant."""
+    else. for_narrowed: the same for people who are narrowed to some models and have no tenant. prolongs: whether a request counts as one of
+    the person; not where the script of an open page asks by itself: such a session would never be idle."""
 
     path: str
     handler: Handler
@@ -133,6 +134,7 @@ class PageRoute:
     role: ConsoleRole = ConsoleRole.VIEWER
     for_tenants: bool = False
     for_narrowed: bool = False
+    prolongs: bool = True
 
     def is_for(self, person: SignedInPerson) -> bool:
         """Whether this person may ask, whatever their role."""
@@ -175,3 +177,13 @@ class ConsolePage:
     def is_for(self, person: SignedInPerson) -> bool:
         """Whether it stands in this person's navigation."""
         return any(route.is_for(person) for route in self.routes if route.path == self.path)
+
+
+def own_path(given: str) -> str:
+    """A path of this console that somebody was on their way to; `/` for anything that could lead elsewhere.
+
+    >>> own_path("//evil.example/"), own_path("https://evil.example"), own_path("/rollouts?q=dns")
+    ('/', '/', '/rollouts?q=dns')
+    """
+    is_path = given.startswith("/") and given[1:2] not in ("/", "\\") and len(given) < 1024
+    return given if is_path and "\\" not in given and all(32 < ord(c) < 127 for c in given) else "/"

@@ -81,12 +81,18 @@ def _day(at: datetime) -> str:
 
 
 def _number(value: float | int | None, digits: int = 3) -> str:
-    """A figure for people: whole numbers with separators, others with so many significant digits."""
+    """A figure for people: whole numbers with separators, others with so many significant digits, very large ones with their power of ten.
+
+    >>> _number(0.12345), _number(1234.5), _number(999.7), _number(4.9e6), _number(-4.9e6), _number(12_345)
+    ('0.123', '1,234', '1,000', '4.9e6', '-4.9e6', '12,345')
+    """
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.{digits}g}" if abs(value) < 1e6 else f"1e{math.log10(abs(value)):.0f}"
+    if abs(value) < 10**digits - 0.5:
+        return f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) < 999_999.5 else f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _percent(value: float | None, digits: int = 2) -> str:

@@ -59,6 +59,7 @@ class SessionStore:
     def __init__(self, now_s: Callable[[], float], *, idle_s: float = IDLE_S, longest_s: float = LONGEST_S) -> None:
         self._now_s, self._idle_s, self._longest_s = now_s, idle_s, longest_s
         self._by_id: dict[str, Session] = {}
+        self._lapsed: list[tuple[Session, str]] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -66,11 +67,12 @@ class SessionStore:
     def begin(self, person: SignedInPerson, *, lasts_s: float | None = None, token: str = "", terms: object = None) -> Session:
         """A new session under a new id. token, terms: see Session. lasts_s: as long as the credentials it was begun with count, at most."""
         now_s = self._now_s()
-        self._drop_ended(now_s)
+        self.end_over()
         own = [s for s in self._by_id.values() if s.person.name == person.name]
-        crowded = own if len(own) >= MOST_OF_ONE else list(self._by_id.values()) if len(self) >= MOST_SESSIONS else []
-        if crowded:
-            self.end(min(crowded, key=lambda s: s.seen_s).id)
+        if len(own) >= MOST_OF_ONE:
+            self._lapse(min(own, key=_seen_s), f"another session of the same person began, and {MOST_OF_ONE} are the most")
+        elif len(self) >= MOST_SESSIONS:
+            self._lapse(min(self._by_id.values(), key=_seen_s), f"another session began, and {MOST_SESSIONS:,} are the most")
         until_s = now_s + min(self._longest_s, self._longest_s if lasts_s is None else lasts_s)
         made = Session(
             secrets.token_urlsafe(_BYTES), person, secrets.token_urlsafe(_BYTES), now_s, now_s, until_s, token, terms
@@ -84,8 +86,8 @@ class SessionStore:
         if found is None:
             return None
         now_s = self._now_s()
-        if self._has_ended(found, now_s):
-            self.end(session_id)
+        if why := self._why_over(found, now_s):
+            self._lapse(found, why)
             return None
         if touch:
             found.seen_s = now_s
@@ -105,9 +107,33 @@ class SessionStore:
             self.end(one.id)
         return ended
 
-    def _has_ended(self, session: Session, now_s: float) -> bool:
-        return now_s >= session.until_s or now_s - session.seen_s >= self._idle_s
+    def end_over(self) -> None:
+        """End those whose time is over."""
+        now_s = self._now_s()
+        for session in tuple(self._by_id.values()):
+            if why := self._why_over(session, now_s):
+                self._lapse(session, why)
 
-    def _drop_ended(self, now_s: float) -> None:
-        for session in [s for s in self._by_id.values() if self._has_ended(s, now_s)]:
-            self.end(session.id)
+    def next_end_s(self) -> float | None:
+        """In how many seconds the first session ends if nobody asks for anything; None: there is no session."""
+        ends = [min(one.until_s, one.seen_s + self._idle_s) for one in self._by_id.values()]
+        return max(min(ends) - self._now_s(), 0.0) if ends else None
+
+    def take_lapsed(self) -> list[tuple[Session, str]]:
+        """Sessions that ended although nobody ended them, and why; they are forgotten."""
+        lapsed, self._lapsed = self._lapsed, []
+        return lapsed
+
+    def _lapse(self, session: Session, why: str) -> None:
+        self.end(session.id)
+        self._lapsed = [*self._lapsed[1 - MOST_SESSIONS :], (session, why)]
+
+    def _why_over(self, session: Session, now_s: float) -> str:
+        """Why the time of a session is over; empty if it is not."""
+        if now_s >= session.until_s:
+            return "its time was over"
+        return f"no request for {self._idle_s / 60:.0f} min" if now_s - session.seen_s >= self._idle_s else ""
+
+
+def _seen_s(session: Session) -> float:
+    return session.seen_s

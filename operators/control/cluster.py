@@ -22,6 +22,7 @@ from operators.control.port import (
     ControlError,
     DamagedState,
     Edit,
+    Forbidden,
     NoSuchService,
     Record,
     ServiceDocument,
@@ -198,7 +199,8 @@ class ClusterControl:
             if problem.status == 0:
                 raise Unreachable(f"{self.where}: {problem}; is the context the right one?") from problem
             kind = _Absent if isinstance(problem, NotFound) else _Conflicting if isinstance(problem, Conflict) else Unreachable
-            raise kind(f"{self.where}: {problem.server_message}") from problem
+            kind = Forbidden if problem.status in (401, 403) else kind
+            raise kind(f"{self.where}: {problem.server_message or problem}") from problem
 
 
 class _Absent(Unreachable):

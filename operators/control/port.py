@@ -30,6 +30,7 @@ class ControlError(Exception):
     |-- NoSuchService    nothing of that name; the message says what there is
     |-- DamagedState     a file or resource that does not hold what it should
     `-- Unreachable      the cluster does not answer, or refuses
+        `-- Forbidden    it refuses: the credentials do not count, or may not do this
     """
 
 
@@ -43,6 +44,10 @@ class DamagedState(ControlError):
 
 class Unreachable(ControlError):
     """The cluster does not answer, or refuses."""
+
+
+class Forbidden(Unreachable):
+    """The cluster refuses: the credentials do not count, or may not do this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """`vedette console`: serve the console for browsers, or print a link that signs in at the one that `vedette up` serves."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,10 +93,16 @@ def _serve(
     from operators.console.launch import ConsoleOptions, make_console
     from operators.console.server import ConsoleServer
     from operators.console.sign_in import keep_link_key
+    from serving.telemetry.logs import configure_logging
 
     control = choice.open()
     has_store = not choice.is_cluster or "store_dir" in settings.model_fields_set
-    listener = open_port(host, port)
+    try:
+        listener = open_port(host, port)
+    except OSError as problem:
+        raise CommandError(
+            f"{host}:{port}: nobody can listen there: {problem.strerror}; choose another port with --port"
+        ) from problem
     bound = listener.getsockname()[1]
     address = address_of(host, bound, is_tls=tls[0] is not None) + base
     links: Links | None = keep_link_key(store_dir, address) if policy is None else None
@@ -110,6 +117,8 @@ def _serve(
         is_tls=tls[0] is not None or is_proxied_tls,
         acting_by=_acting_by(control) if policy is not None and choice.is_cluster else None,
     )
+    configure_logging(settings.log_level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     made = make_console(options, bound, links)
     yield_to_others()
     _tell(address, links, as_json=as_json)

@@ -71,23 +71,24 @@ def _checkpoint(folder: str, files: SegmentFiles, trust: Trust) -> LogCheckpoint
 
 
 class LastVerification(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run found. at_us: when it began, microseconds since the epoch. findings: the first ones, in words. problem: why it could not
-    be done; empty if it could."""
+    """What a run found. at_us: when it began, microseconds since the epoch. findings: the first ones, in words. found: how many there are.
+    problem: why it could not be done; empty if it could."""
 
     at_us: int
     by: str
     is_sound: bool = False
     records: int = 0
     findings: list[str] = []
+    found: int = 0
     problem: str = ""
 
 
 class StoreVerification:
     """Verifies the logs of a store, in a thread of its own, one run at a time. What an earlier run found right is not hashed again; a full
-    run is `vedette audit verify`."""
+    run is `vedette audit verify`. is_off: whether no answer is recorded, by the settings."""
 
-    def __init__(self, index: StoreIndex, folder: Path) -> None:
-        self._index, self._folder = index, folder
+    def __init__(self, index: StoreIndex, folder: Path, *, is_off: bool) -> None:
+        self._index, self._folder, self._is_off = index, folder, is_off
         self._running = threading.Lock()
 
     @property
@@ -124,10 +125,13 @@ class StoreVerification:
             pinned, revoked = read_pinned(trusted), read_revoked(trusted)
             run = Verification(now_us, lambda log: Trust.read(log, pinned, revoked), beside=beside)
             run.state, run.keep = VerifyState.read(state_file), lambda state: state.write(state_file)
-            folders = [store / name for name in FOLDERS if (store / name).is_dir()]
-            reports = with_missing(verify_with_archive(run, folders, self._index.archive()), store, is_off=False)
+            folders = [store / name for name in FOLDERS]  # there or not: one that is gone is a finding
+            reports = with_missing(verify_with_archive(run, folders, self._index.archive()), store, is_off=self._is_off)
         except (NoteError, ArchiveError, OSError, ValueError) as problem:
             return LastVerification(at_us=now_us, by=by, problem=str(problem))
+        except Exception:
+            _log.exception("the verification failed")
+            return LastVerification(at_us=now_us, by=by, problem="the console failed at it; its log says why")
         findings = [f"{f.kind}: {f.place}: {f.what}" for report in reports for f in report.findings]
         return LastVerification(
             at_us=now_us,
@@ -135,6 +139,7 @@ class StoreVerification:
             is_sound=not findings,
             records=sum(log.records for report in reports for log in report.logs),
             findings=findings[:_MOST_FINDINGS],
+            found=len(findings),
         )
 
     def _keep(self, result: LastVerification) -> None:

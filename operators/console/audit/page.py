@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +17,7 @@ from lifecycle.governance.lineage.resolve import LineageError, resolve
 from lifecycle.governance.lineage.store import answer_in, read_facts
 from lifecycle.governance.lineage.story import story_of
 from lifecycle.governance.lineage.svg import HEIGHT, WIDTH, layout_of
+from lifecycle.governance.verify.missing import is_off
 from operators.console.audit.asked import asked_of
 from operators.console.audit.log_state import StoreVerification, newest_checkpoints
 from operators.console.audit.proofs import EndedTrees, ShownReceipt, anchored_notes, shown_receipt
@@ -51,6 +52,8 @@ class AuditRoom:
     trees: EndedTrees
     facts: StoreFacts | None = None
     facts_s: float = 0.0
+    reading: threading.Lock = field(default_factory=threading.Lock)
+    """Of the facts: who comes meanwhile waits for the same ones."""
 
 
 def room_of(site: Site) -> AuditRoom:
@@ -59,7 +62,9 @@ def room_of(site: Site) -> AuditRoom:
     with _making:
         found = site.kept.get("audit")
         if not isinstance(found, AuditRoom) or found.index is not index:
-            found = AuditRoom(index, StoreVerification(index, index.store / FOLDER), EndedTrees())
+            settings = settings_of(site)
+            verification = StoreVerification(index, index.store / FOLDER, is_off=is_off(settings.audit, settings.audit_models))
+            found = AuditRoom(index, verification, EndedTrees())
             site.kept["audit"] = found
         return found
 
@@ -151,7 +156,7 @@ def proof(visit: Visit) -> Response:
     anchors = settings_of(visit.site).audit_anchor if visit.query.get("anchors") == "1" else ""
     shown, _ = _shown(visit, room, wanted, anchors)
     if shown.proof is None:
-        raise PageProblem(f"There is no proof: {shown.problem}", 404)
+        raise PageProblem(f"There is no proof: {shown.problem}", 503 if shown.is_known else 404)
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in wanted)[:100]
     headers = {"content-disposition": f'attachment; filename="receipt-{name}.json"'}
     return Response(shown.proof.encode(), media_type="application/json", headers=headers)
@@ -162,12 +167,15 @@ def _shown(visit: Visit, room: AuditRoom, wanted: str, anchors: str) -> tuple[Sh
     if not rows:
         problem = "no record that is known here has this receipt; a record is in the log within a second of its answer"
         return ShownReceipt(wanted, problem=problem, is_known=False), ""
+    if not room.trees.making.acquire(blocking=False):
+        return ShownReceipt(wanted, problem="many proofs are being made at this moment; ask again in a few seconds"), ""
     try:
-        archive = room.index.archive()
+        notes, anchor_problem = anchored_notes(anchors)
+        return shown_receipt(room.index.store, room.index.archive(), wanted, rows, notes, trees=room.trees), anchor_problem
     except ArchiveError as cause:
         return ShownReceipt(wanted, problem=str(cause)), ""
-    notes, anchor_problem = anchored_notes(anchors)
-    return shown_receipt(room.index.store, archive, wanted, rows, notes, trees=room.trees), anchor_problem
+    finally:
+        room.trees.making.release()
 
 
 def lineage(visit: Visit) -> Response:
@@ -188,7 +196,8 @@ def lineage(visit: Visit) -> Response:
         focus = f"answer/{answer.receipt}" if answer is not None else resolve(graph, wanted)
         part = graph.around(focus)
     except (LineageError, NoteError, ArchiveError, IndexUnavailable, OSError, KeyError) as cause:
-        return visit.page("audit/lineage.html.j2", wanted=wanted, problem=str(cause), layout=None, http_status=404)
+        status = 404 if isinstance(cause, LineageError | KeyError) else 503
+        return visit.page("audit/lineage.html.j2", wanted=wanted, problem=str(cause), layout=None, http_status=status)
     nodes = list(part.nodes.values())
     return visit.page(
         "audit/lineage.html.j2",
@@ -205,14 +214,15 @@ def lineage(visit: Visit) -> Response:
 
 
 def _facts(site: Site, room: AuditRoom) -> StoreFacts:
-    now_s = time.monotonic()
-    if room.facts is None or now_s - room.facts_s > FACTS_FOR_S:
-        store = room.index.store
-        rollouts = rollout_facts(store) if isinstance(site.control, ControlFolder) else []
-        answers = [AnswersFact(*one) for one in room.index.records.answers_of_revisions()]
-        room.facts = read_facts(store, RecordLog(store / PREDICTIONS, room.index.archive()), rollouts, answers)
-        room.facts_s = now_s
-    return room.facts
+    with room.reading:
+        now_s = time.monotonic()
+        if room.facts is None or now_s - room.facts_s > FACTS_FOR_S:
+            store = room.index.store
+            rollouts = rollout_facts(store) if isinstance(site.control, ControlFolder) else []
+            answers = [AnswersFact(*one) for one in room.index.records.answers_of_revisions()]
+            room.facts = read_facts(store, RecordLog(store / PREDICTIONS, room.index.archive()), rollouts, answers)
+            room.facts_s = time.monotonic()
+        return room.facts
 
 
 def _facts_in_words(facts: Any) -> str:

@@ -31,7 +31,7 @@ from serving.audit.signed_note import NoteError, text_of
 MOST_TREES: Final = 4
 """Of ended segments; some megabytes each."""
 MOST_AT_ONCE: Final = 4
-"""Proofs that are made at one moment: a segment that goes on is hashed for each, and other pages need threads too."""
+"""Proofs that are made at one moment: for each a segment may be hashed and anchors asked, and other pages need threads too."""
 _Identity = tuple[int, int, int]
 
 
@@ -125,23 +125,8 @@ def shown_receipt(
     *,
     trees: EndedTrees,
 ) -> ShownReceipt:
-    """Prove the records of a receipt, and check the proof. rows: where the index has them. anchored: see `prove_receipt`."""
-    if not trees.making.acquire(blocking=False):
-        return ShownReceipt(receipt, problem="many proofs are being made at this moment; ask again in a few seconds")
-    try:
-        return _shown_receipt(store, archive, receipt, rows, anchored, trees)
-    finally:
-        trees.making.release()
-
-
-def _shown_receipt(
-    store: Path,
-    archive: ArchivePlace | None,
-    receipt: str,
-    rows: Sequence[RecordRow],
-    anchored: Sequence[tuple[str, str]],
-    kept: EndedTrees,
-) -> ShownReceipt:
+    """Prove the records of a receipt, and check the proof. rows: where the index has them. anchored: see `prove_receipt`. trees: kept ones;
+    whoever calls this holds one of its `making`."""
     folder = store / PREDICTIONS
     try:
         trust = Trust.of_store(store, folder)
@@ -152,10 +137,10 @@ def _shown_receipt(
             for row in rows
         ]
         archived = archived_records(archive) if archive is not None else lambda _: None
-        identities = kept.identities(files for files, _, _ in found)
-        trees = kept.known(identities)
-        proof = prove_receipt(folder, receipt, trust, anchored, found=found, archived=archived, trees=trees)
-        kept.keep(identities, trees)
+        identities = trees.identities(files for files, _, _ in found)
+        known = trees.known(identities)
+        proof = prove_receipt(folder, receipt, trust, anchored, found=found, archived=archived, trees=known)
+        trees.keep(identities, known)
     except (ReceiptError, NoteError, ArchiveError, IndexUnavailable, OSError, ValueError) as problem:
         return ShownReceipt(receipt, problem=str(problem))
     try:

@@ -18,7 +18,7 @@ from operators.console.log_index.index_scope import LogScope
 from operators.console.log_index.store_index import StoreIndex
 from operators.console.page import PageProblem
 from serving.audit.keys.keyring import Keyring
-from serving.audit.signed_note import NoteError
+from serving.audit.signed_note import NoteError, Signer
 from serving.settings import ServingSettings
 
 WORDS: Final = {"attack": "attack", "benign": "false alarm", "unsure": "unsure"}
@@ -48,13 +48,26 @@ class AlertLabels:
     """Gives labels of one store. One object for all threads."""
 
     def __init__(self, settings: ServingSettings, index: StoreIndex, log: Callable[[], RecordLog]) -> None:
-        folder = settings.store_dir / LABELS
-        keyring = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[folder])
-        self._folder = folder
-        self._labels = LabelLog(folder, signer=keyring.signer, knows=keyring.knows)
+        self._settings, self._folder = settings, settings.store_dir / LABELS
+        self._found: Keyring | None = None
+        self._labels = LabelLog(self._folder, signer=self._signer, knows=self._knows)
         self._index, self._log = index, log
         self._desk: LabelDesk | None = None
         self._using = threading.Lock()
+
+    def _signer(self) -> Signer | None:
+        return self._keyring.signer()
+
+    def _knows(self, note: str) -> bool:
+        return self._keyring.knows(note)
+
+    @property
+    def _keyring(self) -> Keyring:
+        """Of the store, from the first label on: a store that somebody only looks at gets no key."""
+        if self._found is None:
+            settings = self._settings
+            self._found = Keyring.of(settings.store_dir, settings.audit_key, settings.audit_key_name, folders=[self._folder])
+        return self._found
 
     def give(self, alert: AlertRow, verdict: str, by: str, label_id: str, note: str = "") -> TakenLabel:
         """Take one label; durable when this returns. Raises PageProblem, which says that nothing was kept and why."""
@@ -97,8 +110,10 @@ class AlertLabels:
 
     def undo(self, alert: AlertRow, by: str, label_id: str) -> str:
         """Say again what was said before the last label, or `unsure` if nothing was; the verdict. A label stays in the log, so this is a
-        new one. Raises PageProblem."""
+        new one; the same press says it once. Raises PageProblem."""
         words = self.history(alert)
+        if pressed := [word for word in words if word.label_id == label_id]:
+            return pressed[0].verdict
         if not words:
             raise PageProblem("There is no label to undo.")
         verdict = words[-2].verdict if len(words) > 1 else "unsure"

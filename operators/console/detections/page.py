@@ -24,7 +24,7 @@ from operators.console.log_index.opening import scope_of, settings_of, store_ind
 from operators.console.log_index.people import ERASED, People
 from operators.console.log_index.record_lines import line_of
 from operators.console.log_index.store_index import StoreIndex
-from operators.console.page import ConsolePage, LiveTopic, PageProblem, PageRoute, Visit
+from operators.console.page import ConsolePage, LiveTopic, PageProblem, PageRoute, Visit, own_path
 from operators.console.roles import ConsoleRole
 from operators.console.site import Site
 from serving.audit.personal.subject_keys import SubjectKeys
@@ -229,7 +229,7 @@ def label(visit: Visit) -> Response:
         now = room.index.alerts.one(row.event, scope_of(visit)) or row
         part = visit.site.fragment("detections/label.html.j2", one=alert_view(now, ""), may_label=True)
         return JSONResponse({"html": part, "said": said})
-    back = visit.text("back", most=2048)
+    back = own_path(visit.text("back", most=2048))
     return visit.back_to(back if back.startswith("/detections") else "/detections", said)
 
 
@@ -288,7 +288,7 @@ PAGE: Final = ConsolePage(
     path="/detections",
     routes=(
         PageRoute("/detections", show, for_tenants=True),
-        PageRoute("/detections/new", with_index(new_alerts), for_tenants=True),
+        PageRoute("/detections/new", with_index(new_alerts), for_tenants=True, prolongs=False),
         PageRoute("/detections/alert", with_index(one), for_tenants=True),
         PageRoute("/detections/reasons", with_index(reasons), for_tenants=True),
         PageRoute("/detections/entity", with_index(entity), for_tenants=True),

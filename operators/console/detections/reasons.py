@@ -21,6 +21,8 @@ from serving.settings import ServingSettings
 
 WITHIN_S: Final = 5.0
 """How long one explanation may take."""
+MOST_AT_ONCE: Final = 8
+"""Explanations that are waited for at one moment: they come one after another, and other pages need threads too."""
 MOST_COLUMNS: Final = 200
 _MOST_REVISIONS: Final = 8
 """Revisions whose models are kept loaded."""
@@ -50,18 +52,27 @@ class AlertExplainer:
         self._book = RevisionBook(settings.store_dir, settings.model_threads)
         self._revisions: OrderedDict[str, None] = OrderedDict()
         self._using = threading.Lock()
+        self.asking = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def reasons(self, alert: AlertRow, line: bytes) -> AlertReasons:
         """The reasons of one row."""
-        with self._using:
-            self._make_room(alert.revision)
-            try:
-                keys = SubjectKeys(self._settings.store_dir / "keys" / "subjects")
-                found = explain_record(self._book, line, "shap", keys=keys, row=alert.row, budget_s=WITHIN_S)
-            except NotReplayable as problem:
-                return AlertReasons(problem=str(problem))
-            except (ValueError, KeyError, TypeError, OSError) as problem:
-                return AlertReasons(problem=f"the record cannot be explained: {problem}")
+        if not self.asking.acquire(blocking=False):
+            return AlertReasons(problem="many reasons are being computed at this moment; ask again in a few seconds")
+        try:
+            with self._using:
+                return self._reasons(alert, line)
+        finally:
+            self.asking.release()
+
+    def _reasons(self, alert: AlertRow, line: bytes) -> AlertReasons:
+        self._make_room(alert.revision)
+        try:
+            keys = SubjectKeys(self._settings.store_dir / "keys" / "subjects")
+            found = explain_record(self._book, line, "shap", keys=keys, row=alert.row, budget_s=WITHIN_S)
+        except NotReplayable as problem:
+            return AlertReasons(problem=str(problem))
+        except (ValueError, KeyError, TypeError, OSError) as problem:
+            return AlertReasons(problem=f"the record cannot be explained: {problem}")
         if found is None or not found.rows:
             return AlertReasons(problem="the record has no such row")
         return _read(found.rows[0].explanation, is_same=found.is_same)

@@ -95,6 +95,8 @@ class ConsoleActs:
         self._writer.shutdown(wait=True)
 
     def _write(self, acts: list[ConsoleAct]) -> str:
+        """What is wrong with the first that cannot be written; the others are tried all the same."""
+        problems = []
         for one in acts:
             _log.info("%s %s: %s (%s)%s", one.action, one.actor, one.subject, one.reason, " refused" if one.is_refused else "")
             try:
@@ -102,8 +104,8 @@ class ConsoleActs:
                     self._record(_as_act(one, self._now_us()))
             except (OSError, NoteError) as problem:
                 _log.error("%s of %s is not recorded: %s", one.action, one.actor, problem)
-                return str(problem)
-        return ""
+                problems.append(str(problem))
+        return problems[0] if problems else ""
 
 
 def acts_of_store(store_dir: Path | None) -> ConsoleActs:
@@ -137,3 +139,12 @@ def _as_act(one: ConsoleAct, now_us: int) -> Act:
 def _subject(session: Session) -> str:
     """The same for sign-in and sign-out of a session, and no help to somebody who wants to take it over."""
     return f"session/{sha256(session.id.encode()).hexdigest()[:16]}"
+
+
+def spelt_out(text: str) -> str:
+    """Text that somebody else wrote, for a log: characters that move the cursor or begin a line are spelt out.
+
+    >>> spelt_out("no\\x1b[2J")
+    'no\\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

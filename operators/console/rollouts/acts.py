@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from starlette.responses import JSONResponse, Response
@@ -212,4 +213,4 @@ def _people(control: Control) -> dict[str, Person]:
 
 
 def _path(visit: Visit) -> str:
-    return f"/rollouts/{visit.params['name']}"
+    return f"/rollouts/{quote(visit.params['name'], safe='')}"

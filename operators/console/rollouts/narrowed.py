@@ -8,12 +8,13 @@ from operators.control.port import DamagedState, NoSuchService
 
 
 def of_their_models(handler: Handler) -> Handler:
-    """The handler of one service. Services of other models are refused, whether they exist or not."""
+    """The handler of one service. What is no name of a service is not found. Services of other models are refused, whether they exist or
+    not."""
 
     def guarded(visit: Visit) -> Response:
-        person = visit.person
+        person, name = visit.person, name_of(visit.params["name"])
         if person.is_narrowed:
-            model = model_of(visit.site, visit.params["name"])
+            model = model_of(visit.site, name)
             if not model or not person.models.match(model):
                 raise PageProblem("There is no such service among the models that your credentials are for.", 403)
         return handler(visit)

@@ -82,7 +82,7 @@ def _list_values(site: Site, query: Mapping[str, str], models: Globs | None = No
 
 
 def _watch_list(site: Site, key: str) -> Mapping[str, str]:
-    values = _list_values(site, _list_query(dict(parse_qsl(key[: 3 * _MOST_QUERY]))))
+    values = _list_values(site, _list_query(dict(parse_qsl(key))))
     return {"rollouts-rows": site.fragment("rollouts/rows.html.j2", **values)}
 
 

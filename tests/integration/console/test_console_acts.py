@@ -5,15 +5,17 @@ import os
 import re
 import threading
 import time
+from html import unescape
 
 import pytest
 
+from lifecycle.governance.acts import ActsLog
 from lifecycle.governance.approvals.judge import ApprovalClaim, proven
 from operators.console import application
 from operators.console.roles import ConsoleRole
 from operators.control.asking import subject_of
 from operators.control.folder import ControlFolder, people_file
-from operators.control.port import Unreachable
+from operators.control.port import Forbidden, Unreachable
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
 from tests import quick_yaml as yaml
 from tests.fakes.approvers import ROLES, signer
@@ -300,3 +302,37 @@ def test_the_choice_of_colours_and_what_was_read_are_kept_in_the_browser(console
         page = client.get("/rollouts").text
     assert 'data-theme="dark"' in page
     assert 'id="about"' not in page
+
+
+def test_in_a_cluster_an_act_that_the_api_server_forbids_is_refused_and_the_control_plane_is_not_called_away(tmp_path):
+    put_service(tmp_path, "flows", status=under_way())
+
+    class Theirs(ControlFolder):
+        def ask(self, name, request):
+            raise Forbidden('namespace soc: modelservices "flows" is forbidden: User "sam" cannot patch')
+
+    with served_console(tmp_path, acting_by=lambda token: Theirs(tmp_path)) as console:
+        session = console.session("token:corp:sam", how="token")
+        session.token = "s3cret"
+        with console.client(session) as client:
+            form = {"csrf": session.csrf, "verb": "pause", "why": "the pager rang"}
+            answer = client.post("/rollouts/flows/act", data=form)
+    assert answer.status_code == 403
+    assert "cannot patch" in answer.text
+    acts = list(ActsLog(tmp_path / "governance", signer=lambda: None, now_us=lambda: 0).read())
+    assert [(one.action, one.outcome) for one in acts] == [("console.act", "refused")]
+
+
+def test_a_live_list_follows_the_whole_search_however_long_it_is(tmp_path):
+    letter = "\N{CYRILLIC SMALL LETTER ZHE}"
+    put_service(tmp_path, "near", status=under_way(2, "Paused", waitingFor=letter * 45))
+    put_service(tmp_path, "this", status=under_way(2, "Paused", waitingFor=letter * 90))
+    with served_console(tmp_path) as console, console.client(console.session()) as client:
+        page = client.get("/rollouts", params={"q": letter * 80, "phase": "Paused"}).text
+        key = unescape(re.search(r'data-live="rollouts" data-key="([^"]*)"', page)[1])
+        with client.stream("GET", "/events", params={"topic": "rollouts", "key": key}) as stream:
+            live = next(line for line in stream.iter_lines() if line.startswith("data:") and "rollouts-rows" in line)
+        assert client.get("/events", params={"topic": "rollouts", "key": "x" * 2000}).status_code == 404
+    for shown in (page, live):
+        assert "/rollouts/this" in shown
+        assert "/rollouts/near" not in shown

@@ -344,3 +344,14 @@ def test_the_console_asks_for_nothing_from_elsewhere(console):
     with console.client(console.session()) as client:
         for path in [page.path for page in PAGES]:
             assert not re.search(r'(?:src|href|action)="(?:https?:)?//', client.get(path).text), path
+
+
+@pytest.mark.parametrize(
+    "path", ["/rollouts/a%20b/act", "/rollouts/%2e%2e/act", "/rollouts/%00/decide", f"/rollouts/{'x' * 300}/act"]
+)
+def test_a_name_that_no_service_can_have_is_not_found_and_no_defect(console, path):
+    session = console.session()
+    own = f"host: {urlsplit(console.address).netloc}\r\norigin: {console.address}\r\ncookie: {console.cookie}={session.id}"
+    body = f"csrf={session.csrf}&verb=pause&why=x"
+    head = f"{own}\r\ncontent-type: {FORM['content-type']}\r\ncontent-length: {len(body)}\r\nconnection: close"
+    assert " 404 " in raw(console, f"POST {path} HTTP/1.1\r\n{head}\r\n\r\n{body}")

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import threading
 from html import unescape
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from lifecycle.governance.acts import Act, ActsLog
 from lifecycle.governance.verify import reading
 from lifecycle.governance.verify.receipts import ReceiptProof, check
+from operators.console.audit import log_state, page
 from operators.console.audit.proofs import MOST_AT_ONCE
 from operators.console.roles import ConsoleRole
 from serving.audit.keys.trust import Trust
@@ -151,3 +154,81 @@ def test_the_state_of_the_logs_names_checkpoints_and_what_verification_found(con
 @pytest.mark.parametrize("path", ["/audit/record", "/audit/record?kind=act&number=999", "/audit/record?kind=x&number=1"])
 def test_a_record_that_is_not_there_is_not_found(vic, path):
     assert vic.get(path).status_code == 404
+
+
+def verified(served, client):
+    """The page of the state of the logs after a verification."""
+    csrf = re.search(r'name="csrf" value="([^"]+)"', client.get("/audit/log").text)[1]
+    assert client.post("/audit/log", data={"csrf": csrf}).status_code == 303
+    with served.app.site.kept["audit"].verification._running:  # taken when the run has ended
+        pass
+    return client.get("/audit/log").text
+
+
+def test_a_log_that_was_removed_is_found_as_the_command_line_finds_it(tmp_path, monkeypatch):
+    world = LogWorld(tmp_path / "store")
+    world.write(alert(0), is_open=False)
+    (world.store / "served.json").write_text("{}")
+    shutil.rmtree(world.folder)
+    with served_console(world.store) as served, served.client(served.session()) as client:
+        page = verified(served, client)
+        assert 'id="changed"' in page
+        assert "log missing" in page
+    monkeypatch.setenv("VEDETTE_AUDIT", "off")
+    with served_console(world.store) as served, served.client(served.session()) as client:
+        assert "log missing" not in verified(served, client)
+
+
+def test_a_verification_with_many_findings_says_how_many_more_there_are(tmp_path):
+    world = LogWorld(tmp_path / "store")
+    for n in range(25):
+        world.write(alert(n), is_open=False)
+    for path in world.folder.glob("segment-*.jsonl"):
+        path.write_bytes(path.read_bytes().replace(b'"latency_us":100', b'"latency_us":101'))
+    with served_console(world.store) as served, served.client(served.session()) as client:
+        page = verified(served, client)
+    assert int(re.search(r'id="more-findings">and (\d+) more', page)[1]) >= 5
+
+
+def test_a_verification_that_fails_says_so(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("secret=hunter2")
+
+    monkeypatch.setattr(log_state, "verify_with_archive", broken)
+    world = LogWorld(tmp_path / "store")
+    with served_console(world.store) as served, served.client(served.session()) as client:
+        page = verified(served, client)
+    assert "It could not be done: the console failed at it" in page
+    assert "hunter2" not in page
+
+
+def test_the_facts_of_lineage_are_read_once_by_all_who_ask_at_one_moment(console, vic, monkeypatch):
+    room = console.app.site.kept.get("audit") or (vic.get("/audit"), console.app.site.kept["audit"])[1]
+    room.facts = None
+    read, facts = [], page.read_facts
+
+    def slow(*given):
+        read.append(given)
+        asked.wait(60)
+        return facts(*given)
+
+    asked = threading.Event()
+    monkeypatch.setattr(page, "read_facts", slow)
+    answers = []
+    people = [threading.Thread(target=lambda: answers.append(page._facts(console.app.site, room))) for _ in range(4)]
+    for one in people:
+        one.start()
+    asked.set()
+    for one in people:
+        one.join()
+    assert len(read) == 1
+    assert len(answers) == 4
+
+
+def test_lineage_that_cannot_be_read_now_is_not_said_to_be_unknown(console, vic, monkeypatch):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    console.app.site.kept["audit"].facts = None
+    monkeypatch.setattr(page, "read_facts", broken)
+    assert vic.get("/audit/lineage?of=live-3").status_code == 503

@@ -9,6 +9,7 @@ import pytest
 from lifecycle.labels.label_log import LabelLog
 from operators.console.detections import labelling
 from operators.console.detections.page import watched
+from operators.console.detections.reasons import MOST_AT_ONCE
 from operators.console.log_index.store_index import IndexState, StoreIndex
 from operators.console.roles import ConsoleRole
 from serving.audit.personal.subject_keys import SubjectKeys
@@ -271,3 +272,37 @@ def test_an_open_list_says_that_the_logs_cannot_be_followed(console, monkeypatch
     monkeypatch.setattr(StoreIndex, "refresh", lambda *_, **__: IndexState(False, problem="<b>no space"))
     assert "newer alerts may be missing" in watched(console.app.site, "")["live-problem"]
     assert "<b>" not in watched(console.app.site, "")["live-problem"]
+
+
+def test_undo_that_is_pressed_twice_counts_once(ana, world):
+    for verdict in ("attack", "benign"):
+        say(ana, "r-18", verdict)
+    page = ana.get("/detections")
+    form = {"csrf": field(page, "csrf"), "nonce": field(page, "nonce"), "say": "undo r-18", "back": "/detections"}
+    assert [ana.post("/detections/label", data=form).status_code for _ in range(3)] == [303, 303, 303]
+    assert [label.verdict for label in LabelLog(world.store / "labels").history("r-18")] == ["attack", "benign", "attack"]
+
+
+def test_looking_makes_no_key_and_the_first_label_does(tmp_path):
+    world = LogWorld(tmp_path / "store")
+    world.write(alert(0), is_open=True)
+    key = world.store / "keys" / "audit.pem"
+    key.unlink()
+    with served_console(world.store) as served, read_whole(served).client(served.session()) as client:
+        assert events(client.get("/detections")) == ["r-0"]
+        assert not key.exists()
+        assert say(client, "r-0", "attack").status_code == 303
+    assert key.exists()
+
+
+def test_many_reasons_at_once_leave_threads_for_other_pages(ana, console):
+    ana.get("/detections")
+    room = console.app.site.kept["detections"]
+    assert room.ahead.wait(30)
+    for _ in range(MOST_AT_ONCE):
+        assert room.explainer.asking.acquire(blocking=False)
+    try:
+        assert "many reasons are being computed" in ana.get("/detections/reasons?event=r-10").text
+    finally:
+        room.explainer.asking.release(MOST_AT_ONCE)
+    assert "many reasons" not in ana.get("/detections/reasons?event=r-10").text

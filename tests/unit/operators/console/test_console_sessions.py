@@ -103,3 +103,47 @@ def test_who_has_any_role_may_look_and_only_that():
     person = SignedInPerson("ana", frozenset({ConsoleRole.ANALYST}))
     assert [role for role in ConsoleRole if person.may(role)] == [ConsoleRole.VIEWER, ConsoleRole.ANALYST]
     assert not SignedInPerson("bob", frozenset()).may(ConsoleRole.VIEWER)
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "why"),
+    [
+        pytest.param(None, "no request for 30 min", id="idle"),
+        pytest.param(60.0, "its time was over", id="its credentials ended"),
+    ],
+)
+def test_a_session_that_ends_by_time_is_told_once_and_closes_its_streams(sessions, clock, lasts_s, why):
+    session, closed = sessions.begin(ANA, lasts_s=lasts_s), []
+    session.endings.append(lambda: closed.append("over"))
+    assert sessions.next_end_s() == (lasts_s or IDLE_S)
+    clock.advance(sessions.next_end_s())
+    sessions.end_over()
+    assert (closed, sessions.take_lapsed(), sessions.take_lapsed()) == (["over"], [(session, why)], [])
+    assert sessions.next_end_s() is None
+
+
+def test_a_session_that_is_found_to_be_over_is_told_too(sessions, clock):
+    session = sessions.begin(ANA)
+    clock.advance(IDLE_S)
+    assert sessions.find(session.id) is None
+    assert sessions.take_lapsed() == [(session, "no request for 30 min")]
+
+
+def test_a_session_that_makes_room_is_told(sessions):
+    made = [sessions.begin(ANA) for _ in range(MOST_OF_ONE + 1)]
+    ((ended, why),) = sessions.take_lapsed()
+    assert ended in made
+    assert "another session of the same person began" in why
+
+
+def test_what_somebody_ended_is_not_told_as_if_nobody_had(sessions):
+    sessions.end(sessions.begin(ANA).id)
+    sessions.end_unless(lambda session: False)
+    assert sessions.take_lapsed() == []
+
+
+def test_requests_put_off_the_end(sessions, clock):
+    session = sessions.begin(ANA)
+    clock.advance(60)
+    sessions.find(session.id)
+    assert sessions.next_end_s() == IDLE_S

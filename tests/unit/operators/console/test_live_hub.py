@@ -233,3 +233,22 @@ async def test_news_is_what_happens_after_the_first_look(world):
     world.state = {"announce": "aborted"}
     assert await parts(viewer) == {"announce": "aborted"}
     await viewer.aclose()
+
+
+async def test_a_look_that_fails_again_and_again_is_in_the_log_once_with_its_trace_where_it_is_a_defect(world, caplog):
+    looks = iter([ValueError("a\x1bb"), ValueError("a\x1bb"), ValueError("a\x1bb"), OSError("away")])
+
+    def read(site, key):
+        world.looked += 1
+        if (problem := next(looks, None)) is not None:
+            raise problem
+        return {"a": "1"}
+
+    world.topic = LiveTopic("t", read, every_s=0.0)
+    viewer = world.viewer()
+    while "a" not in (await parts(viewer)):
+        pass
+    await viewer.aclose()
+    first, second = [one for one in caplog.records if one.name == "vedette.console"]
+    assert (first.exc_info is not None, second.exc_info is not None) == (True, False)
+    assert "a\\x1bb" in first.getMessage()

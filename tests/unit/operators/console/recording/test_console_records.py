@@ -12,6 +12,7 @@ from lifecycle.governance.acts import Act, ActsLog
 from operators.console.launch import ConsoleOptions, make_console
 from operators.console.recording import console_acts
 from operators.console.roles import ConsoleRole, SignedInPerson
+from operators.console.sessions import MOST_OF_ONE
 from operators.control.folder import ControlFolder
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
 from tests.fakes.console.documents import put_service, under_way
@@ -136,7 +137,7 @@ async def test_a_session_ends_when_its_key_is_revoked_although_nothing_is_asked(
     async with asyncio.timeout(30):
         await ended.wait()
     following.cancel()
-    await asyncio.gather(*world.app._endings)
+    await asyncio.gather(*world.app._ends.recording)
     assert world.said[-1][::2] == ("console.sign-out", "accepted")
     assert "do not count any more" in world.said[-1][3]
 
@@ -153,3 +154,91 @@ async def test_a_session_ends_when_its_key_says_something_else_and_others_go_on(
     assert answer.status_code == 303
     assert "/sign-in" in answer.headers["location"]
     assert list(world.app.sessions._by_id.values()) == [other]
+
+
+async def test_a_session_ends_at_its_own_time_although_nothing_is_asked_and_that_is_a_record(world):
+    world.app.sessions._longest_s = 0.01
+    async with world.client() as client:
+        await client.post("/sign-in", data={"credentials": world.key})
+    ended = asyncio.Event()
+    for session in world.app.sessions._by_id.values():
+        session.endings.append(ended.set)
+    async with asyncio.timeout(30):
+        while len(world.app.sessions):
+            await ended.wait()
+        await asyncio.gather(*world.app._ends.recording)
+    begun, over = world.acts()
+    assert (over.action, over.actor, over.subject, over.reason) == (
+        "console.sign-out",
+        f"key:{world.entry.id}",
+        begun.subject,
+        "its time was over",
+    )
+
+
+async def test_a_session_that_makes_room_for_another_is_a_record(world):
+    async with world.client() as client:
+        for _ in range(MOST_OF_ONE + 1):
+            client.cookies.clear()
+            assert (await client.post("/sign-in", data={"credentials": world.key})).status_code == 303
+    await asyncio.gather(*world.app._ends.recording)
+    (over,) = [one for one in world.acts() if one.action == "console.sign-out"]
+    assert "another session of the same person began" in over.reason
+
+
+async def test_what_a_script_of_an_open_page_asks_by_itself_does_not_prolong_the_session(world):
+    session = world.session(ConsoleRole.VIEWER)
+    seen_s = session.seen_s = session.seen_s - 60
+    async with world.client(session) as client:
+        assert (await client.get("/detections/new?from=0")).status_code == 200
+        assert session.seen_s == seen_s
+        assert (await client.get("/detections")).status_code == 200
+    assert session.seen_s > seen_s
+
+
+async def test_a_path_that_moves_the_cursor_is_spelt_out_in_the_log_and_in_the_record(world, caplog):
+    caplog.set_level("INFO", "vedette.console")
+    async with world.client(origin="http://evil.example") as client:
+        assert (await client.post("/rollouts/%1b%5b2J%0aforged/act")).status_code == 403
+    (one,) = world.acts()
+    said = [line.getMessage() for line in caplog.records if line.name == "vedette.console"]
+    assert said
+    for text in (*said, one.subject, one.reason):
+        assert text.isprintable(), repr(text)
+    assert "%1B" in one.subject
+
+
+async def test_who_leaves_while_sending_a_form_is_no_defect(world, caplog):
+    sent, session = [], world.session(ConsoleRole.SRE)
+    head = [(b"host", b"localhost:8090"), (b"origin", HOST.encode()), (b"content-length", b"100")]
+    head.append((b"cookie", f"{world.app.cookie}={session.id}".encode()))
+    scope = {
+        "type": "http", "method": "POST", "path": "/rollouts/flows/act", "raw_path": b"/rollouts/flows/act", "query_string": b"",
+        "headers": head, "client": ("10.0.0.7", 1), "server": ("localhost", 8090), "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+    parts = iter([{"type": "http.request", "body": b"csrf=", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(parts)
+
+    async def send(message):
+        sent.append(message)
+
+    await world.asgi(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
+async def test_an_act_that_cannot_be_written_does_not_lose_those_after_it(world):
+    kept = []
+
+    def record(act):
+        if act.subject == "one":
+            raise OSError(28, "No space left on device")
+        kept.append(act.subject)
+
+    acts = console_acts.ConsoleActs(record)
+    said = [console_acts.ConsoleAct("console.act", "ana", subject, "x") for subject in ("one", "two")]
+    assert "No space left" in acts._write(said)
+    assert kept == ["two"]
+    acts.close()

@@ -1,0 +1,49 @@
+"""`vedette console` as somebody types it, without serving."""
+
+import io
+import json
+import logging
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from operators.cli.console import CommandError
+from operators.cli.main import app
+from operators.console import beside, server
+
+
+@pytest.fixture
+def root(monkeypatch):
+    """The root of the logs; pytest's own handlers are put back afterwards."""
+    found = logging.getLogger()
+    monkeypatch.setattr(found, "handlers", list(found.handlers))
+    monkeypatch.setattr(found, "level", found.level)
+    return found
+
+
+def asks(store, *words):
+    return CliRunner().invoke(app, ["console", "--store-dir", str(store), *words])
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = asks(tmp_path, "--port", str(port))
+    assert isinstance(said.exception, CommandError)
+    assert f"127.0.0.1:{port}" in str(said.exception)
+    assert "--port" in str(said.exception)
+
+
+def test_what_people_do_at_the_console_is_in_its_log(tmp_path, monkeypatch, root):
+    """Where no store is shown its log is all there is."""
+    monkeypatch.setattr(beside, "yield_to_others", lambda: None)
+    monkeypatch.setattr(server.ConsoleServer, "run", lambda self: None)
+    assert asks(tmp_path, "--port", "0").exit_code == 0
+    out = io.StringIO()
+    for handler in root.handlers:
+        handler.setStream(out)
+    logging.getLogger("vedette.console").info("console.sign-in ana")
+    logging.getLogger("uvicorn.error").info("nobody asked for this")
+    (line,) = out.getvalue().splitlines()
+    assert json.loads(line)["message"] == "console.sign-in ana"
