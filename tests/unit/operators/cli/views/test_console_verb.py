@@ -19,7 +19,10 @@ def root(monkeypatch):
     found = logging.getLogger()
     monkeypatch.setattr(found, "handlers", list(found.handlers))
     monkeypatch.setattr(found, "level", found.level)
-    return found
+    of_server = logging.getLogger("uvicorn")
+    before = of_server.level
+    yield found
+    of_server.setLevel(before)
 
 
 def asks(store, *words):
@@ -41,8 +44,8 @@ def test_what_people_do_at_the_console_is_in_its_log(tmp_path, monkeypatch, root
     monkeypatch.setattr(server.ConsoleServer, "run", lambda self: None)
     assert asks(tmp_path, "--port", "0").exit_code == 0
     out = io.StringIO()
-    for handler in root.handlers:
-        handler.setStream(out)
+    (handler,) = root.handlers
+    monkeypatch.setattr(handler, "stream", out)  # the runner has closed its own
     logging.getLogger("vedette.console").info("console.sign-in ana")
     logging.getLogger("uvicorn.error").info("nobody asked for this")
     (line,) = out.getvalue().splitlines()
