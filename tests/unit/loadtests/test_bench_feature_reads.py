@@ -131,5 +131,5 @@ def test_ways_of_many_rows_take_turns():
     asked = []
     ways = {name: lambda index, name=name: asked.append(name) for name in "ab"}
     found = rows.measure(ways, rounds=2, duration_s=0.0)
-    assert asked == ["a", "b", "a", "b"]
+    assert asked == ["a", "b", "b", "a"], "each round begins at the other end"
     assert {name: len(taken) for name, taken in found.items()} == {"a": 2, "b": 2}
