@@ -7,6 +7,7 @@ READY := $(VENV)/.ready-$(firstword $(FOUND))
 ARGS ?=
 WORKERS ?= 4
 MARKS ?= not soak and not slow
+QUICK ?= $(MARKS) and not heavy
 SHAPE ?= spike
 # --NAME VALUE if the variable was given on the command line: a shell may have a HOST of its own
 given = $(if $(filter command,$(origin $(2))),--$(1) $($(2)))
@@ -30,10 +31,10 @@ up: $(READY) ## train (first time), serve, print where it listens; Ctrl-C stops.
 	$(BIN)/vedette up $(ARGS)
 
 test: $(READY) ## the tests, all but the slow ones: units and docs, then real servers. ARGS="tests/docs -x" runs those that are named, slow or not
-	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going test-unit test-servers)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),HYPOTHESIS_PROFILE=ci $(MAKE) --no-print-directory --keep-going QUICK="$(MARKS)" test-unit test-servers)
 
-test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on an eighth of their examples: while you write
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKS)" tests/unit tests/docs $(ARGS)
+test-unit: $(READY) ## the quick tests, unit and docs, two side by side, laws on an eighth of their examples: while you write. QUICK="not soak": the heavy ones too
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(QUICK)" tests/unit tests/docs $(ARGS)
 
 test-servers: $(READY) ## the other tests but the slow ones: real servers, the operator on an API server, end to end; WORKERS side by side, each server once. MARKS="not soak": the slow ones too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(MARKS)" --ignore=tests/unit --ignore=tests/docs $(ARGS)
