@@ -9,7 +9,7 @@ MOST_DEPTH: Final = 100
 """Levels of lists and mappings. Files that people write have about ten."""
 
 
-def check_depth(text: str) -> None:
+def check_depth(text: str | bytes) -> None:
     """Raises yaml.YAMLError if the text is nested deeper than MOST_DEPTH, or is not YAML. Reads events only, which needs no recursion."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.risk.signal import KINDS, Kind
+from serving.yaml_depth import check_depth
 
 FILE: Final = "risk.yaml"
 MOST_BYTES: Final = 64 * 1024
@@ -107,9 +108,9 @@ def read_rules(folder: Path) -> RiskRules:
     if len(text) > MOST_BYTES:
         raise RiskRulesError(f"{path}: has more than {MOST_BYTES} bytes, at most that many are read")
     try:
-        parsed = yaml.safe_load(text)
-        return RiskRules.model_validate(parsed or {})
-    except (yaml.YAMLError, RecursionError) as problem:
+        check_depth(text)
+        return RiskRules.model_validate(yaml.load(text, Loader=yaml.CSafeLoader) or {})
+    except yaml.YAMLError as problem:
         raise RiskRulesError(f"{path}: is not YAML: {problem}") from problem
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in problem.errors()[:5])

@@ -37,7 +37,7 @@ def test_what_was_measured_is_no_part_of_the_digest(tmp_path):
         ("[1, 2]", "valid dictionary"),
         ("a: [", "is not YAML"),
         ("x: " + "y" * MOST_BYTES, "bytes, at most"),
-        ("[" * 5000, "is not YAML|too deep|nested"),
+        ("[" * 5000, "is not YAML: it is nested deeper than 100 levels"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, text, words):
