@@ -1,6 +1,7 @@
 """Modules that docstrings, comments and pages name are there."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ ELSEWHERE = {
 """Names that look like a module of ours and are not one."""
 
 
+@cache
 def is_there(dotted: str) -> bool:
     """Whether a dotted name leads to a room, a module, or a word within a module."""
     at, parts = ROOT, dotted.split(".")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house import imports_in
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
@@ -66,10 +68,10 @@ FILES = {_module(file): file for plane in PLANES for file in (ROOT / plane).rglo
 def _imports(module: str) -> frozenset[str]:
     """Every name that a module imports, at its top or in a function: `a.b` and, of `from a import b`, `a.b` too."""
     file, found = FILES[module], set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in imports_in(file.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
             base = (
                 ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
@@ -129,6 +131,7 @@ def _is_within(name: str, packages: tuple[str, ...]) -> bool:
     return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("extra", [*ROOMS, "operator"])
 def test_what_is_listed_is_imported(extra):
     imported = {name for module in _modules(extra) for name in _imports(module)}
@@ -136,6 +139,7 @@ def test_what_is_listed_is_imported(extra):
     assert {name for name in listed if not any(_is_within(i, _packages(name)) for i in imported)} == set()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("extra", [*ROOMS, "operator"])
 def test_what_is_imported_is_listed(extra):
     packages = tuple(package for name in _with_those_it_includes(extra) for package in _packages(name))

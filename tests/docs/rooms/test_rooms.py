@@ -44,6 +44,7 @@ def test_everything_of_a_picture_lies_within_it():
         assert 0 <= float(box.get("x", 0)) <= float(box.get("x", 0)) + float(box.get("width", 0)) <= WIDTH
 
 
+@pytest.mark.heavy
 def test_a_room_names_its_files_its_rooms_and_its_neighbours():
     (audit,) = [found for found in rooms("serving") if found.name == "serving.audit"]
     parts = {part.name: part.files for part in audit.parts}
@@ -53,6 +54,7 @@ def test_a_room_names_its_files_its_rooms_and_its_neighbours():
     assert "serving.scoring" not in audit.uses, "the record of an answer knows nobody who scores"
 
 
+@pytest.mark.heavy
 def test_pages_and_pictures_are_what_the_code_says():
     files = dict(made())
     behind = sorted(path.name for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text)
