@@ -45,7 +45,7 @@ def serving() -> Iterator[Callable[..., Running]]:
                 """Say nothing."""
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return Running("vedette", 1, server.server_address[1], 0)
 

@@ -241,6 +241,7 @@ def test_how_far_the_log_is_behind(tmp_path, monkeypatch):
         return sync(self)
 
     monkeypatch.setattr(ChainedSegments, "sync", syncing)
+    monkeypatch.setattr(writer_module, "SYNC_EVERY_S", 0.01)
     writer = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=10, now_us=lambda: now_us[0])
     assert (writer.waiting, writer.lag_s(), writer.durable_s) == (0, 0.0, 0.0)
     refused.set()
