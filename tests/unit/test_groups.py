@@ -161,6 +161,7 @@ def vedette():
 """
 
 
+@pytest.mark.heavy
 def test_a_server_of_the_run_ends_with_the_group_that_needs_it(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(SERVED)
     of_two = "from conftest import say\ndef test_{0}(vedette): say('{0}')\n"
@@ -169,7 +170,7 @@ def test_a_server_of_the_run_ends_with_the_group_that_needs_it(tmp_path: Path) -
     (tmp_path / "test_c.py").write_text("from conftest import say\ndef test_c(): say('c')\n")
     (tmp_path / "test_d.py").write_text(of_two.format("d"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "."]
-    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]}
+    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "said").read_text().split() == ["begins", "a", "b", "ends", "c", "begins", "d", "ends"]

@@ -56,12 +56,15 @@ def test_within_a_segment_the_others_are_witnessed_again_at_intervals_where_they
     assert said(us.end()).witnesses == (of("quiet", "a"), of("one", "a", "b")), "the last word is about all"
 
 
+@pytest.mark.heavy
 def test_of_hundreds_of_logs_the_last_to_change_are_read_and_no_others(tmp_path, open_log, monkeypatch):
     for number in range(MOST_WITNESSED + 20):
         log = open_log(f"log-{number:03d}")
         log.append([b"a\n"])
         log.end()
-        (files,) = [files for files in segments_in(tmp_path) if files.log == f"log-{number:03d}"]
+    ended = sorted(segments_in(tmp_path), key=lambda files: files.log)
+    assert [files.log for files in ended] == [f"log-{number:03d}" for number in range(MOST_WITNESSED + 20)]
+    for number, files in enumerate(ended):
         os.utime(files.checkpoints, ns=(number, number))
     read = []
     real = witnesses.newest_note

@@ -58,9 +58,17 @@ class Loop:
             self.at_end.clear()
 
 
-def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quick():
+@pytest.fixture(scope="module")
+def at_three_times_the_load():
+    """Ten seconds of it."""
     loop = Loop(serve_s=100e-6)
     loop.run(10.0, per_s=30_000)
+    return loop
+
+
+@pytest.mark.heavy
+def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quick(at_three_times_the_load):
+    loop = at_three_times_the_load
     goodput = len(loop.served) / 10.0
     assert goodput > 0.8 * 10_000
     waits = sorted(wait for _, wait in loop.refused if _ > 0.5)
@@ -69,11 +77,10 @@ def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quic
     assert answered[-1] < 0.020
 
 
-def test_under_overload_nothing_swings():
-    loop = Loop(serve_s=100e-6)
-    loop.run(10.0, per_s=30_000)
+@pytest.mark.heavy
+def test_under_overload_nothing_swings(at_three_times_the_load):
     by_slice = [0] * 100
-    for at, _ in loop.served:
+    for at, _ in at_three_times_the_load.served:
         by_slice[min(int(at * 10), 99)] += 1
     steady = by_slice[10:]
     assert max(steady) - min(steady) < 0.15 * max(steady)

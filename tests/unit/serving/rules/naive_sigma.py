@@ -127,6 +127,7 @@ def _parts(text):
 
 def _wild(parts, value, *, cased):
     """Dynamic programming over (parts, characters)."""
+    letters = [_folded(letter, cased) for letter in value]
     reach = {0}
     for part in parts:
         if not reach:
@@ -136,9 +137,10 @@ def _wild(parts, value, *, cased):
         elif part == "?":
             reach = {i + 1 for i in reach if i < len(value)}
         else:
-            reach = {i + 1 for i in reach if i < len(value) and _same(value[i], part[0], cased)}
+            wanted = _folded(part[0], cased)
+            reach = {i + 1 for i in reach if i < len(value) and letters[i] == wanted}
     return len(value) in reach
 
 
-def _same(a, b, cased):
-    return a == b if cased else a.lower() == b.lower()
+def _folded(letter, cased):
+    return letter if cased else letter.lower()

@@ -202,10 +202,11 @@ def test_revisions_long_gone_are_forgotten_and_the_page_does_not_grow(metrics):
         metrics.evidence("flows", "stable", f"r{number:03}")
         metrics.for_model("flows", str(number), "stable", "http").refused("refused")
         load(metrics, f"r{number:03}", version=str(number))
-        sizes.append(len(metrics.render()))
+        if (number + 1) % GONE == 0:
+            sizes.append(len(metrics.render()))
     revisions = {dict(labels)["revision"] for name, labels in samples(metrics) if name == "vedette_evidence_entities_total"}
     assert revisions == {f"r{number:03}" for number in range(4 * GONE - 1, 5 * GONE)}
-    assert sizes[-1] < 1.05 * sizes[2 * GONE]
+    assert sizes[-1] < 1.05 * sizes[1]
 
 
 def test_what_is_loaded_and_what_has_no_model_is_never_forgotten(metrics):

@@ -251,6 +251,12 @@ SAMPLES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def of_all():
+    """The sources of all mappings at once."""
+    return LogSources(entries_of(mapping_names()))
+
+
 def matcher(source, selection, entries):
     rule = f"title: t\nlevel: high\nlogsource: {{{source}}}\ndetection: {{s: {selection}, condition: s}}\n"
     compiled = compile_sigma([("r.yml", rule)], sources=LogSources(entries))
@@ -271,10 +277,10 @@ def test_without_the_mapping_it_is_not(mapping, event, source, selection):
 
 
 @pytest.mark.parametrize(("mapping", "event", "source", "selection"), SAMPLES)
-def test_an_event_is_of_no_source_of_another_mapping(mapping, event, source, selection):
+def test_an_event_is_of_no_source_of_another_mapping(of_all, mapping, event, source, selection):
     """With all mappings at once an event has the product of its own, and no other."""
     product = dict(part.split(": ") for part in source.split(", ")).get("product")
-    found = LogSources(entries_of(mapping_names())).of(fields_of(event))
+    found = of_all.of(fields_of(event))
     assert set(found.products) == {product} or (product is None and set(found.products) <= {"zeek"})
 
 
