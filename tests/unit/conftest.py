@@ -51,7 +51,7 @@ def cold_probe() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["a new Python", "a warm one"])
+@pytest.fixture(params=[pytest.param("a new Python", marks=pytest.mark.heavy), "a warm one"])
 def either_probe(request: pytest.FixtureRequest) -> None:
     """The warm one keeps the promises of the product's."""
     if request.param == "a new Python":

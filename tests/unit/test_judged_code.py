@@ -1,9 +1,12 @@
 """Bandit as `make check` runs it finds what it should, and looks again at what changed."""
 
+import pytest
+
 from tests.house import ROOT
 from tests.security.code import judge, marks
 
 
+@pytest.mark.heavy
 def test_an_insecure_call_is_found(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("import yaml\n\n\ndef read(text):\n    return yaml.load(text, Loader=yaml.Loader)\n", encoding="utf-8")
@@ -14,6 +17,7 @@ def test_an_insecure_call_is_found(tmp_path):
     assert "B506" in said
 
 
+@pytest.mark.heavy
 def test_a_reason_in_the_line_is_taken(tmp_path):
     said_so = tmp_path / "said_so.py"
     said_so.write_text("import random\n\nCOIN = random.random()  # nosec B311  # a coin\n", encoding="utf-8")

@@ -118,6 +118,7 @@ def test_a_page_opens_with_who_it_is_for(page: Path):
     assert first.startswith(OPENS), f"{name(page)} begins {first!r}; say who it is for and what they will have: For ..."
 
 
+@pytest.mark.heavy
 def test_a_link_or_an_anchor_that_leads_nowhere_and_a_page_that_nobody_lists_end_a_build(tmp_path: Path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# A\n\n[b](b.md) [c](c.md#nowhere)\n", encoding="utf-8")

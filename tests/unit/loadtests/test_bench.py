@@ -253,6 +253,7 @@ class Broken:
         raise KeyError("nobody thought of this")
 
 
+@pytest.mark.heavy
 def test_a_benchmark_that_fails_does_not_hide_the_others(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "benchmarks", lambda _: iter([("bad", Bad), ("broken", Broken), ("good", Good)]))
@@ -343,6 +344,7 @@ def program(folder, name, script):
     return path
 
 
+@pytest.mark.heavy
 def test_a_redis_that_does_not_answer_is_ended(tmp_path, monkeypatch):
     program(tmp_path, "redis-server", f'[ "$1" = --version ] && echo v=6.0 && exit\necho $$ > {tmp_path}/pid\nexec sleep 600')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)

@@ -87,6 +87,7 @@ def test_a_metric_is_the_sum_of_its_series():
     assert costs.value_of(page, "vedette_requests_total") == 7
 
 
+@pytest.mark.heavy
 def test_a_streamed_event_costs_what_was_published(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)  # the ledger is named from there
     found = costs.event_work()

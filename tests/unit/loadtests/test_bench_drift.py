@@ -44,6 +44,7 @@ def test_a_detector_that_never_finds_a_shift_has_no_delay_and_misses_its_target(
     ]
 
 
+@pytest.mark.heavy
 def test_vedettes_own_program_judges_every_file_of_a_folder(tmp_path):
     rng = np.random.default_rng(2)
     old = sample(rng)

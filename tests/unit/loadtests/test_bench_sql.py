@@ -30,6 +30,7 @@ def test_each_record_says_the_same_in_its_line_and_in_its_columns(archive):
     assert all(msgspec.json.decode(line)["time_us"] == r["time_us"] for line, r in zip(lines, records, strict=True))
 
 
+@pytest.mark.heavy
 def test_questions_have_answers_that_are_checked(archive):
     assert {question for question, _ in sql.ask(archive, SEGMENTS)} == {"receipt", "inputs", "time", "all"}
     (path, _) = sorted((archive / "archive").iterdir())

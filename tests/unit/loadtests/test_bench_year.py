@@ -109,6 +109,7 @@ def labelled():
     return year
 
 
+@pytest.mark.heavy
 class TestAnalysts:
     def test_each_day_has_the_whole_budget(self, labelled):
         days = labelled.events.day[labelled.label >= 0]

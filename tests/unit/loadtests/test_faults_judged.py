@@ -68,6 +68,7 @@ def test_one_wrong_answer_in_any_round_misses_the_target():
     assert [r.is_met for r in rows({"f": [good, good, bad]}) if r.name == "faults/f/wrong"] == [False]
 
 
+@pytest.mark.heavy
 async def test_the_open_loop_counts_what_nobody_waits_for_any_more():
     """Against a server that answers every third request late, refuses every third, and answers the rest."""
     number = 0

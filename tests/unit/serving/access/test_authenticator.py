@@ -123,6 +123,7 @@ async def test_an_issuer_that_was_never_there_is_503_and_no_401(world):
     assert refused.value.retry_after_s
 
 
+@pytest.mark.heavy
 async def test_an_issuer_that_is_away_makes_nobody_a_flooder(world):
     world.issuer.answer = OSError("away")
     for n in range(200):
@@ -130,6 +131,7 @@ async def test_an_issuer_that_is_away_makes_nobody_a_flooder(world):
             await asks(world, bearer(token(world.now_s, jti=f"{n}")))
 
 
+@pytest.mark.heavy
 async def test_thousands_of_wrong_tokens_cost_a_bounded_number_of_looks_and_a_bounded_memory(world):
     good = bearer(token(world.now_s), "10.0.0.7")
     await asks(world, good)
@@ -148,6 +150,7 @@ async def test_thousands_of_wrong_tokens_cost_a_bounded_number_of_looks_and_a_bo
     assert (await asks(world, bearer(token(world.now_s, sub="ann"), "10.0.0.8"))).caller, "as are others elsewhere"
 
 
+@pytest.mark.heavy
 async def test_a_flood_from_many_addresses_is_bounded_too(world):
     await asks(world, bearer(token(world.now_s), "10.0.0.7"))
     before = verifications(world)

@@ -22,6 +22,7 @@ class Ring:
         self.itself = self
 
 
+@pytest.mark.heavy
 def test_what_is_there_is_frozen_and_what_was_garbage_is_gone():
     kept, garbage = Ring(), Ring()
     gone = weakref.ref(garbage)

@@ -37,6 +37,7 @@ def reference(model: Any, matrix: np.ndarray) -> tuple[np.ndarray, float]:
     return values[..., -1] if values.ndim == 3 else values, float(np.atleast_1d(explainer.expected_value)[-1])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("model", "unit"), [
     pytest.param(GradientBoostingClassifier(n_estimators=12, max_depth=4, random_state=0), "log_odds", id="gradient boosting"),
     pytest.param(HistGradientBoostingClassifier(max_iter=12, random_state=0), "log_odds", id="gradient boosting by histograms"),
@@ -61,6 +62,7 @@ def test_models_made_elsewhere_whose_graph_has_no_counts(
     assert found[0].columns == tuple(f"X[{i}]" for i in range(WIDTH))
 
 
+@pytest.mark.heavy
 def test_our_detectors_with_the_counts_that_the_graph_holds(tmp_path: Path):
     """Two boosters averaged, a text column by codes; LightGBM itself computes what shap answers."""
     declared = detector(model={"trees": 25, "members": 2, "parameters": {"min_data_in_leaf": 3, "num_leaves": 40}})

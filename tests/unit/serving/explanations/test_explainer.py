@@ -62,6 +62,7 @@ def test_two_inputs_of_words_exactly_by_trees_behind_one_hot_codes(tmp_path: Pat
     assert abs(found[0].values[0]) > 0.1
 
 
+@pytest.mark.heavy
 def test_a_neural_network_by_sampling_with_its_error(made: tuple[np.ndarray, np.ndarray], tmp_path: Path):
     matrix, labels = made
     network = MLPClassifier((8,), max_iter=40, random_state=0).fit(matrix, labels)
@@ -75,6 +76,7 @@ def test_a_neural_network_by_sampling_with_its_error(made: tuple[np.ndarray, np.
     np.testing.assert_array_equal(found[1].values, again[1].values)
 
 
+@pytest.mark.heavy
 def test_an_isolation_forest_by_sampling_as_its_way_to_the_score_is_not_a_sum(
     made: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ):

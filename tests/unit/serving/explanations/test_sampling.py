@@ -58,7 +58,7 @@ def test_all_coalitions_on_all_rows_are_exact(game: Game):
     assert found.base + found.values.sum() == pytest.approx(game.score, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", [kernel_shap, permutation_shap])
+@pytest.mark.parametrize("method", [kernel_shap, pytest.param(permutation_shap, marks=pytest.mark.heavy)])
 def test_without_time_the_error_is_told_and_is_true(game: Game, method):
     """Of 200 draws with no time at all, the mean is right and the errors are about as large as they claim."""
     clock, true = ManualClock(), definition(game)

@@ -55,6 +55,7 @@ def test_a_store_that_cannot_be_written_is_no_error(tmp_path):
     assert not passed.has(DIGEST)
 
 
+@pytest.mark.heavy
 def test_two_children_of_one_process_have_the_same_parent_and_their_parent_another():
     command = [sys.executable, "-c", "from serving.loading.passed_probes import parent_process; print(parent_process())"]
     first, second = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))

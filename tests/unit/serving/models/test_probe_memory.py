@@ -34,6 +34,7 @@ def bundle(tmp_path_factory):
     return build_bundle(folder, model=model.SerializeToString(), golden_inputs=golden, name="hungry", version="1")
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("cold_probe")
 def test_a_bundle_that_needs_more_memory_than_the_probe_may_take_is_refused(bundle):
     with pytest.raises(BundleError, match="its limit of 512 MiB"):

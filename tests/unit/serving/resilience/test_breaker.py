@@ -218,7 +218,7 @@ class Remembering(RuleBasedStateMachine):
         assert max(b.failures.bit_length(), b.slowness.bit_length()) <= b.known
 
 
-TestRemembering = Remembering.TestCase
+TestRemembering = pytest.mark.heavy(Remembering.TestCase)
 
 
 @given(st.text(".x~", max_size=80))

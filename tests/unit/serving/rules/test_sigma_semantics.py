@@ -258,6 +258,7 @@ event_values = st.one_of(
 )
 
 
+@pytest.mark.heavy
 @laws.long(600)
 @given(detections(), st.lists(st.dictionaries(st.sampled_from(FIELDS), event_values), min_size=1, max_size=4))
 def test_it_agrees_with_the_naive_evaluator(detection, events):
@@ -269,6 +270,7 @@ def test_it_agrees_with_the_naive_evaluator(detection, events):
         assert got == naive_sigma.matches(detection, event), event
 
 
+@pytest.mark.heavy
 @laws.long(100)
 @given(st.lists(detections(), min_size=2, max_size=12), st.dictionaries(st.sampled_from(FIELDS), event_values))
 def test_a_set_matches_what_its_rules_match_alone(several, event):

@@ -149,6 +149,7 @@ async def test_what_is_removed_is_released_once_no_request_uses_it(world, bundle
     assert gone() is None
 
 
+@pytest.mark.heavy
 async def test_no_request_is_lost_while_everything_changes(world, bundles):
     stable, candidate, third = bundles["stable"], bundles["candidate"], bundles["third"]
     await world.service.apply(spec(stable))

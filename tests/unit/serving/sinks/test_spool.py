@@ -288,7 +288,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
-TestSpoolMachine = SpoolMachine.TestCase
+TestSpoolMachine = pytest.mark.heavy(SpoolMachine.TestCase)
 TestSpoolMachine.settings = examples(25, stateful_step_count=25)
 
 

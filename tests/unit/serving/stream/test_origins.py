@@ -51,6 +51,7 @@ def test_each_row_is_found_and_no_other(parts: dict[tuple[str, int], list[int]])
             assert row_of(text, name) == (names.index(name) if name in names else None)
 
 
+@pytest.mark.heavy
 @given(
     st.text(max_size=30) | st.from_regex(r"e/0/[0-9,\- ]{0,12}"), st.sampled_from(["e/0/1", "e/0/", "x", "e/0/1#0", "a b/0/1"])
 )

@@ -59,6 +59,7 @@ def play(world: StreamWorld, actions: list[str]) -> tuple[int, int]:
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
+@pytest.mark.heavy
 @pytest.mark.law
 @settings(suppress_health_check=QUIET, deadline=None)
 @given(st.lists(ACTIONS, max_size=25), st.sampled_from([1e-6, 1e6]))
@@ -71,6 +72,7 @@ def test_exactly_once_whatever_happens(make, bundles, disorder_s, actions, snaps
     assert world.counts() == Counter(f"host-{i % 4}" for i in range(produced))
 
 
+@pytest.mark.heavy
 @pytest.mark.law
 @settings(suppress_health_check=QUIET, deadline=None)
 @given(st.lists(ACTIONS, max_size=25))

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ FIELDS: dict[str, Any] = {
 }
 
 
+@pytest.mark.heavy
 @given(
     st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=8),
     st.sampled_from(["events", 'eve"nts', "é"]),

@@ -95,6 +95,7 @@ print(Keyring.of(Path(sys.argv[1]), None, None).signer().verifier)
 """
 
 
+@pytest.mark.heavy
 def test_replicas_that_make_the_default_key_at_once_have_one_key(tmp_path):
     replicas = [
         subprocess.Popen([sys.executable, "-c", MAKE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

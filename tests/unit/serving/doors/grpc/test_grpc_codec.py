@@ -45,6 +45,7 @@ def assert_survives(request: InferRequest, *, raw: bool) -> None:
     assert is_raw(message, back) == raw
 
 
+@pytest.mark.heavy
 @given(requests())
 def test_any_tensor_survives_raw(request):
     assert_survives(request, raw=True)
@@ -55,6 +56,7 @@ def test_any_tensor_survives_typed(request):
     assert_survives(request, raw=False)
 
 
+@pytest.mark.heavy
 @given(answers())
 def test_an_answer_is_raw_or_typed_never_both(answer):
     for raw in (True, False):

@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from openapi_spec_validator import validate
 
 from serving.doors.http import openapi
 from serving.doors.http.router import Endpoint, resolve
 
 
+@pytest.mark.heavy
 def test_it_is_valid():
     validate(json.loads(openapi.document("0.1.0")))
 

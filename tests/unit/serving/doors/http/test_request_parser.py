@@ -74,6 +74,7 @@ REQUESTS = st.one_of(
 )
 
 
+@pytest.mark.heavy
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.lists(st.integers(0, 400), max_size=12))
 @example([post(b"abc"), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"], list(range(120)))
 @laws.examples(300)

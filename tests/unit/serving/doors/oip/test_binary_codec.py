@@ -144,6 +144,7 @@ def test_which_outputs_come_raw(request_, raw):
         assert written[length:] == b"".join(to_raw(t.data, t.datatype) for t in OUTPUTS if t.name in raw)
 
 
+@pytest.mark.heavy
 @given(requests())
 def test_any_tensor_survives_a_binary_request(request):
     text, length = body(*[(t.datatype, list(t.shape), to_raw(t.data, t.datatype)) for t in request.inputs])

@@ -167,6 +167,7 @@ def test_an_event_belongs_to_each_of_several_values_up_to_a_limit():
     assert sorted(values for _, values in engine.groups) == [(f"h{n}",) for n in range(4)]
 
 
+@pytest.mark.heavy
 def test_a_large_group_is_stored_in_parts():
     matcher, engine = hot(CorrelationLimits())
     play(matcher, [event(n / 10, "a", g="x") for n in range(9_000)], engine)

@@ -161,6 +161,7 @@ def test_a_killed_workers_correlations_go_on_in_the_next(make):
     assert list(hits(world).values()) == [(HIT,)]
 
 
+@pytest.mark.heavy
 def test_hits_are_the_same_whenever_workers_are_killed(make):
     rng = random.Random(11)
     events = [failed(n, f"h{rng.randrange(4)}") for n in range(1, 90)]

@@ -115,6 +115,7 @@ def offline(events: Sequence[Event], asked: Sequence[Event]) -> Any:
     return found
 
 
+@pytest.mark.heavy
 @given(EVENTS, st.integers(1, 12))
 @examples(200)
 def test_events_in_order_read_what_training_joins(events: list[Event], most: int) -> None:
@@ -176,6 +177,7 @@ def test_entities_whose_rows_are_too_old_for_every_view_are_forgotten() -> None:
     assert sum(len(keys) for keys in engine._due.values()) == len(engine.entities)
 
 
+@pytest.mark.heavy
 def test_state_of_a_busy_entity_does_not_grow_with_its_events() -> None:
     engine = WindowEngine(PLAN, bound=100, lateness_s=3)
     for second in range(3000):

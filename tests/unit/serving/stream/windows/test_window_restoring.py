@@ -59,6 +59,7 @@ def batches(events: list[Event], sizes: list[int], lateness_s: int) -> list[tupl
     return found
 
 
+@pytest.mark.heavy
 @given(
     EVENTS,
     st.lists(st.integers(1, 5), min_size=1, max_size=5),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace as otel
@@ -79,6 +80,7 @@ def theirs(span: dict[str, Any]) -> ReadableSpan:
     )
 
 
+@pytest.mark.heavy
 @given(st.lists(SPANS, min_size=1, max_size=4))
 def test_a_collector_reads_what_it_would_read_from_the_sdk(spans):
     for span in spans:
