@@ -83,7 +83,7 @@ def _report(
     from serving.settings import ServingSettings
 
     root = store_dir or ServingSettings().store_dir
-    real_now = now_us()
+    length_us, real_now = _length_us(window), now_us()
     now = moment_us(as_of, real_now) or real_now
     first, last = moment_us(since, now), min(moment_us(until, now) or now, now)
     labels = labels_there(store_dir).read()
@@ -105,7 +105,7 @@ def _report(
     history = reader.read(begins - HISTORY_US, last, only_labelled=True)
     try:
         return performance_report(
-            Asked(model, version, begins, last, _length_us(window), now),
+            Asked(model, version, begins, last, length_us, now),
             rows.rows,
             segments=[] if segment is None else rows.segments.tolist(),
             history=history.rows,
