@@ -63,7 +63,10 @@ class ReplicaQueue:
 
     def p99_ms(self) -> float | None:
         """Of recent answers; None if there were none."""
-        lately = [took for done, took in self._answered if self.now - LATENCY_WINDOW_S <= done <= self.now]
+        since = self.now - LATENCY_WINDOW_S
+        while self._answered and self._answered[0][0] < since:  # time only goes on, so it never counts again
+            self._answered.popleft()
+        lately = [took for done, took in self._answered if since <= done <= self.now]
         return sorted(lately)[min(int(0.99 * len(lately)), len(lately) - 1)] * 1000 if lately else None
 
     def arrive(self, at: float) -> None:
