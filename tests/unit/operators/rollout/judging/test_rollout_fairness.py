@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -52,13 +54,28 @@ def judged(
     kind: str = "segment_{}",
     replicas: int = 1,
 ) -> JudgedLook:
-    """1,000 rows of each variant a look, the ledger going through JSON as it does in a resource's status."""
+    """The last of `judgements`."""
+    given = judgements(stable, candidate, analysis=analysis, split=split, kind=kind, replicas=replicas)
+    return next(islice(given, looks, None))
+
+
+def judgements(
+    stable: tuple[float, ...],
+    candidate: tuple[float, ...],
+    *,
+    analysis: Analysis = FAIR,
+    split: dict[str, float] = LIVE,
+    kind: str = "segment_{}",
+    replicas: int = 1,
+) -> Iterator[JudgedLook]:
+    """1,000 rows of each variant a look, the ledger going through JSON as it does in a resource's status. The first has none."""
     result = look({}, analysis, split, STABLE, CANDIDATE, seen(0, Tally(), Tally(), replicas), START)
-    for i in range(1, looks + 1):
+    yield result
+    for i in count(1):
         observation = seen(i, tally(1000 * i, stable, kind), tally(1000 * i, candidate, kind), replicas)
         kept = json.loads(json.dumps(result.ledger))
         result = look(kept, analysis, split, STABLE, CANDIDATE, observation, observation.at)
-    return result
+        yield result
 
 
 SAME = (0.04, 0.04, 0.04)
@@ -74,11 +91,30 @@ TWICE = (0.10, 0.04, 0.04)
         pytest.param(
             (0.14, 0.04, 0.04), (0.0, 0.14, 0.14), Verdict.WORSE, "unit=finance", id="and one that is alerted much less"
         ),
-        pytest.param(SAME, SAME, Verdict.NO_WORSE, "a gap of", id="the same rates are no worse"),
-        pytest.param(SAME, (0.10, 0.10, 0.10), Verdict.UNDECIDED, "", id="alerting everybody more is another gate's matter"),
-        pytest.param((0.14, 0.04, 0.04), SAME, Verdict.NO_WORSE, "a gap of", id="removing a disparity is no fault"),
+        pytest.param(SAME, SAME, Verdict.NO_WORSE, "a gap of", marks=pytest.mark.heavy, id="the same rates are no worse"),
         pytest.param(
-            (0.14, 0.04, 0.04), (0.14, 0.04, 0.04), Verdict.NO_WORSE, "", id="one that stable has too is not the candidate's"
+            SAME,
+            (0.10, 0.10, 0.10),
+            Verdict.UNDECIDED,
+            "",
+            marks=pytest.mark.heavy,
+            id="alerting everybody more is another gate's matter",
+        ),
+        pytest.param(
+            (0.14, 0.04, 0.04),
+            SAME,
+            Verdict.NO_WORSE,
+            "a gap of",
+            marks=pytest.mark.heavy,
+            id="removing a disparity is no fault",
+        ),
+        pytest.param(
+            (0.14, 0.04, 0.04),
+            (0.14, 0.04, 0.04),
+            Verdict.NO_WORSE,
+            "",
+            marks=pytest.mark.heavy,
+            id="one that stable has too is not the candidate's",
         ),
     ],
 )
@@ -138,10 +174,11 @@ def test_looking_twice_changes_nothing() -> None:
 
 
 def test_the_estimate_is_of_the_right_size() -> None:
-    early = judged(SAME, SAME, looks=5)
+    given = judgements(SAME, SAME)
+    early = next(islice(given, 5, None))
     assert early.assessment.verdict is Verdict.UNDECIDED
     assert early.assessment.more is not None
-    done = next(n for n in range(6, 40) if judged(SAME, SAME, looks=n).assessment.verdict is Verdict.NO_WORSE)
+    done = next(n for n in range(6, 40) if next(given).assessment.verdict is Verdict.NO_WORSE)
     assert 0.3 <= early.assessment.more / (1000 * (done - 5)) <= 3
 
 
@@ -189,6 +226,7 @@ def test_the_projection_is_the_nearest_point_of_the_claim() -> None:
         assert distance(ours) == pytest.approx(best.fun, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.heavy
 def test_expectation_of_a_look_is_at_most_one_within_the_null() -> None:
     """Exactly, over all outcomes of small streams: for rates on the border of every claim, whatever the bets have learnt."""
     n = np.array([6.0, 5.0, 5.0, 5.0])
@@ -235,6 +273,7 @@ def test_by_is_fairness_own_and_fairness_is_no_metric() -> None:
 SMALL = {"weight": 0.5, "every": 400, "until": 20_000}
 
 
+@pytest.mark.heavy
 def test_simulated_rollouts() -> None:
     fair = play_segments(SegmentedRollout(**SMALL), runs=20, seed=5)  # type: ignore[arg-type]
     unfair = play_segments(SegmentedRollout(candidate=(0.12, 0.04, 0.04, 0.04, 0.04), **SMALL), runs=20, seed=6)  # type: ignore[arg-type]
