@@ -60,7 +60,6 @@ def rules(name: str) -> tuple[Callable[[], object], ...]:
 
 
 @cache
-@cache
 def reaching(name: str, function: FunctionType) -> list[Callable[[], object]]:
     """The cases that are asked about a module and run this function of it; all of them where none does."""
     asked = [case for first in FIRST[name] for case in zip(rules(first), run_by(first), strict=True)]
@@ -88,6 +87,7 @@ def test_the_rules_hold_of_the_code_as_it_is(name: str) -> None:
     assert not is_missed(list(rules(name)))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", FIRST)
 def test_every_guard_has_a_mutation_that_fails(name: str) -> None:
     found = list(mutants(importlib.import_module(f"operators.rollout.{name}")))
