@@ -40,7 +40,7 @@ def test_files_are_in_step_with_the_types(name):
     assert (FOLDER / name).read_text(encoding="utf-8") == render(ALL[name]), "run: make crds"
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.heavy) if n == "modelservices.yaml" else n for n in ALL])
 def test_files_say_the_same_to_every_reader_of_yaml(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert yaml.safe_load(text) == ALL[name]

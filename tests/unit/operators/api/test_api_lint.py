@@ -102,6 +102,7 @@ def test_what_is_no_yaml_is_told_with_its_line(text, line, says):
     assert [(n.line, says in n.what) for n in report.notes] == [(line, True)] or (not says and not report.notes)
 
 
+@pytest.mark.heavy
 def test_aliases_cannot_stand_for_more_than_a_machine_can_hold():
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9))
@@ -236,6 +237,7 @@ def test_hints_can_be_kept_back(tmp_path):
     assert "hint:" not in run.invoke(app, ["rollout", "lint", str(file), "--no-hints"]).stdout
 
 
+@pytest.mark.heavy
 def test_linting_four_times_as_many_resources_is_four_times_the_work():
     one = yaml.safe_dump(steps({"setWeight": 5}, {"analysis": {}}, {"setWeight": 100}))
 

@@ -23,6 +23,7 @@ def a_round(work: ReplicaWork = REAL, *, rng: np.random.Generator | None = None,
     return found
 
 
+@pytest.mark.heavy
 def test_the_queue_is_found_again_from_its_latencies_at_lower_rates():
     found = fit(a_round())
     assert quantile_s(found, 2000) == pytest.approx(quantile_s(REAL, 2000), rel=0.1)
@@ -31,6 +32,7 @@ def test_the_queue_is_found_again_from_its_latencies_at_lower_rates():
     assert found.pause_s == pytest.approx(REAL.pause_s, rel=0.3)
 
 
+@pytest.mark.heavy
 def test_interruptions_that_come_with_the_requests_are_told_from_pauses():
     """Where one of 25 requests is put off by 1.5 ms, twice the requests wait for more than twice as much."""
     real = ReplicaWork(230e-6, 0.25, 0.0003, 5, 0.0015, 0.04)
@@ -44,10 +46,12 @@ def test_interruptions_that_come_with_the_requests_are_told_from_pauses():
     assert quantile_s(found, 2000) == pytest.approx(quantile_s(real, 2000), rel=0.1)
 
 
+@pytest.mark.heavy
 def test_without_the_waits_for_a_core_the_latencies_are_enough():
     assert quantile_s(fit(a_round(knows_waits=False)), 2000) == pytest.approx(quantile_s(REAL, 2000), rel=0.1)
 
 
+@pytest.mark.heavy
 def test_one_bad_round_of_five_does_not_move_the_prediction():
     rng = np.random.default_rng(4)
     good = [sample for _ in range(5) for sample in a_round(rng=rng)]

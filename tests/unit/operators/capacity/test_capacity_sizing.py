@@ -29,6 +29,7 @@ STALLING = plan_figures(
 """Pauses that are long enough for refusals at any rate."""
 
 
+@pytest.mark.heavy
 def test_replicas_are_added_until_every_scenario_holds_and_the_plan_says_which_one_asked_for_them():
     found = sized_plan(DEMAND, REFUSING, ASSUMED, CHOSEN, budget=4000)
     assert found.is_held
@@ -38,6 +39,7 @@ def test_replicas_are_added_until_every_scenario_holds_and_the_plan_says_which_o
     assert "so that the simulation holds" in found.plan.line("serving/rate of a replica").formula
 
 
+@pytest.mark.heavy
 def test_where_replicas_do_not_help_the_plan_says_so_and_asks_for_none():
     found = sized_plan(replace(DEMAND, p99_s=4.0), STALLING, ASSUMED, CHOSEN[:5], budget=4000)
     assert not found.is_held
@@ -53,6 +55,7 @@ def _judged(planned: CapacityPlan, scenario: SimScenario, *, noise: int) -> SimO
     return SimOutcome(scenario, 3, 1.0, 1, 0.0, 0.0, 0.0, p99_s, p99_s, p99_s, 0.0, broke, ())
 
 
+@pytest.mark.heavy
 @given(st.floats(1e7, 1e10), st.floats(1, 10), st.floats(0.08, 0.2), st.floats(1, 2), st.integers(1, 4), st.integers(0, 9))
 def test_more_events_or_a_tighter_p99_never_need_less_however_the_samples_fall(
     one: float, times: float, p99_s: float, tighter: float, zone_count: int, noise: int
@@ -68,6 +71,7 @@ def test_more_events_or_a_tighter_p99_never_need_less_however_the_samples_fall(
     assert tight.plan.sizes.serving.replicas >= small.plan.sizes.serving.replicas or tight.hopeless
 
 
+@pytest.mark.heavy
 def test_without_copies_of_redis_no_number_of_replicas_keeps_the_features():
     alone = msgspec.structs.replace(ASSUMED, platform=msgspec.structs.replace(ASSUMED.platform, redis_copies=0))
     figures = plan_figures(doors={"http/features": door(2e-3), "http": door(2e-3)})

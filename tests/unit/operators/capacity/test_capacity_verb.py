@@ -25,6 +25,7 @@ def run(*arguments: str, ends_with: int = 0) -> str:
     return found.stdout
 
 
+@pytest.mark.heavy
 def test_a_plan_as_json_names_formula_inputs_and_bounds(slow: list[str]):
     record = json.loads(run(*slow, "--simulate-s", "9", "--budget", "1000", "--json"))
     line = next(one for one in record["plan"] if one["name"] == "serving/replicas")
@@ -35,6 +36,7 @@ def test_a_plan_as_json_names_formula_inputs_and_bounds(slow: list[str]):
     assert {one["factor"] for one in record["bites"]} == {1, 10, 100}
 
 
+@pytest.mark.heavy
 def test_a_page_has_the_plan_and_the_chart_and_needs_no_network(slow: list[str], tmp_path: Path):
     page = tmp_path / "capacity.html"
     said = run(*slow, "--simulate-s", "0", "--html", str(page))

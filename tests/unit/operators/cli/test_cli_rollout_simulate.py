@@ -28,6 +28,7 @@ def test_rows_stand_beside_the_reference_and_a_fixed_threshold():
     assert "fixed threshold" in result.output
 
 
+@pytest.mark.heavy
 def test_json_and_page(tmp_path):
     page = tmp_path / "page.html"
     result = run("--json", "--html", str(page))

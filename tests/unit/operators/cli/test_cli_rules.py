@@ -98,6 +98,7 @@ things = st.recursive(
 """Any JSON, with names that forms of events have."""
 
 
+@pytest.mark.heavy
 @given(
     st.lists(
         things.map(json.dumps) | st.binary().map(lambda b: b.decode("latin-1").replace("\n", " ").strip() or "0"), max_size=6

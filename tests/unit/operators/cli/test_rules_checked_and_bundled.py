@@ -97,6 +97,7 @@ def test_a_bundle_whose_events_are_all_of_one_source_reaches_its_rules_only(fold
     assert [u["file"] for u in made["unreached"]] == ["one.yml", "windows/two.yaml"]
 
 
+@pytest.mark.heavy
 def test_people_see_the_same_lists(folder, said, tmp_path):
     said(folder)
     env = {"VEDETTE_STORE_DIR": str(tmp_path / "store"), "COLUMNS": "200"}

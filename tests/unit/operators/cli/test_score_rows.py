@@ -173,6 +173,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.heavy
 @given(
     st.lists(
         st.one_of(

@@ -81,6 +81,7 @@ def test_fewer_than_two_looks_are_no_line(looks):
     assert evidence_chart(points(looks), 20, 20) is None
 
 
+@pytest.mark.heavy
 def test_a_long_series_is_thinned_and_ends_with_its_newest_look():
     chart = evidence_chart(points(86_400), 20, 20)
     (line,) = chart.panels[0].lines

@@ -1,9 +1,12 @@
 """No visitor waits for templates to be compiled, and consoles of one process share them."""
 
+import pytest
+
 from operators.console.catalogue import PAGES
 from operators.console.rendering import Rendering
 
 
+@pytest.mark.heavy
 def test_a_warm_console_has_compiled_every_template_of_every_page():
     rendering = Rendering(PAGES)
     rendering.warm()

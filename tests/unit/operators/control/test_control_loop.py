@@ -38,6 +38,7 @@ async def test_what_is_served_when_a_service_is_first_seen_is_its_stable(place: 
     assert place.replicas.weights()["candidate"] == 0
 
 
+@pytest.mark.heavy
 async def test_a_good_candidate_goes_through_every_step_and_is_promoted(place: Place):
     await begun(place)
     met = []
@@ -58,7 +59,9 @@ async def test_a_good_candidate_goes_through_every_step_and_is_promoted(place: P
         pytest.param(Habits(errors=0.2), id="errs"),
         pytest.param(Habits(latency=0.9), id="is slow"),
         pytest.param(Habits(alert_rate=0.4), id="floods"),
-        pytest.param(Habits(alert_rate=0.0), id="is silent where the margin is smaller than stable's rate"),
+        pytest.param(
+            Habits(alert_rate=0.0), marks=pytest.mark.heavy, id="is silent where the margin is smaller than stable's rate"
+        ),
     ],
 )
 async def test_a_candidate_that_is_worse_is_aborted_in_the_dark(place: Place, habits: Habits):
@@ -92,6 +95,7 @@ async def at_5(place: Place) -> None:
     raise AssertionError("it never had a weight")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("goes", ["policies/careful.yaml", "services/ids.yaml"], ids=["the policy", "the spec"])
 async def test_what_can_no_longer_be_read_takes_no_judgement_of_harm_from_a_rollout(place: Place, goes: str, caplog):
     await at_5(place)
@@ -294,6 +298,7 @@ async def test_a_damaged_document_holds_up_no_other(place: Place, caplog):
     assert "bad.yaml" in caplog.text
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dies", ["before recording", "after recording, before acting", "while acting"])
 async def test_killed_at_any_point_of_a_look_it_ends_the_same(place: Place, dies: str, monkeypatch):
     class Killed(BaseException):
@@ -327,6 +332,7 @@ async def test_killed_at_any_point_of_a_look_it_ends_the_same(place: Place, dies
     assert place.replicas.entry().version == "2"
 
 
+@pytest.mark.heavy
 async def test_a_restart_of_the_replicas_in_mid_rollout_loses_no_evidence(place: Place):
     await begun(place)
     await place.look(3)

@@ -54,6 +54,7 @@ def approve(place: Place, by: str, role: str, key_of: str | None = None) -> None
     place.folder.ask("ids", VerbRequest(id=f"yes-{by}", verb="approve", by=by, why="looked at it", at=place.now, args=args))
 
 
+@pytest.mark.heavy
 async def test_signed_approvals_bring_it_through_and_every_act_is_in_the_log(waiting: Place):
     approve(waiting, "ada", "detection-lead")
     approve(waiting, "bob", "soc-manager")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[4]
 SEEN = "import sys, operators.handlers.main; print(*(n for n in sys.modules if n.startswith(('operators', 'serving'))))"
 
@@ -32,6 +34,7 @@ def _imported(module: str) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+@pytest.mark.heavy
 def test_what_the_operator_imports_is_what_its_image_is_given():
     ours = subprocess.run([sys.executable, "-c", SEEN], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     distributions = packages_distributions()

@@ -65,6 +65,7 @@ def test_rows_of_few_entities_say_less_than_rows_of_many():
     assert few.added_per_day[2] - few.added_per_day[1] > 2 * (many.added_per_day[2] - many.added_per_day[1])
 
 
+@pytest.mark.heavy
 def test_the_interval_covers_in_95_of_100_days_like_this_one():
     rng = np.random.default_rng(5)
     rate, covered = 0.02, 0

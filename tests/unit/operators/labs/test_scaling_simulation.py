@@ -57,6 +57,7 @@ def test_a_replica_that_goes_finishes_what_it_has():
     assert replicas.ready == 2, "one that starts is given up before one that serves"
 
 
+@pytest.mark.heavy
 def test_waiting_is_that_of_an_m_m_1_queue():
     """One slot, exponential services at 60 % load: of the time in the system exp(-(1 - rho) t / s) is longer than t."""
     rng, service_s, load, objective_s = np.random.default_rng(1), 0.1, 0.6, 0.5
@@ -69,6 +70,7 @@ def test_waiting_is_that_of_an_m_m_1_queue():
     assert sum(replicas.late.values()) / count == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.heavy
 def test_traffic_is_poisson_at_its_rate_and_repeats():
     for traffic in TRAFFIC.values():
         rate, arrivals = traffic.arrivals(np.random.default_rng(3))
@@ -84,6 +86,7 @@ def test_the_shift_begins_when_its_window_opens():
     assert WINDOW["start"] == "0 8 * * MON-FRI"
 
 
+@pytest.mark.heavy
 def test_the_default_policy_of_ray_is_the_one_ray_has():
     """Each decision of a long random run, next to Ray's own functions at their default configuration."""
     policies = pytest.importorskip("ray.serve.autoscaling_policy")
@@ -127,6 +130,7 @@ def test_the_plain_hpa_is_the_one_of_kubernetes(loads, expected):
     assert wanted == expected
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("name", "length_s"), [("bursts", 2400), ("shift", 2400)])
 def test_ours_misses_the_objective_for_fewer_seconds_than_the_others(name, length_s):
     traffic = replace(TRAFFIC[name], length_s=length_s)
@@ -139,6 +143,7 @@ def test_ours_misses_the_objective_for_fewer_seconds_than_the_others(name, lengt
         assert planned.violation_s < 0.5 * ours.violation_s
 
 
+@pytest.mark.heavy
 def test_a_run_repeats():
     short = replace(TRAFFIC["bursts"], length_s=300)
     first, second = (run(VedettePolicy(SPEC), short, 4, Machine(), SPEC) for _ in range(2))

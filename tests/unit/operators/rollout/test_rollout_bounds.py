@@ -58,6 +58,7 @@ def test_what_is_small_enough_is_left_as_it_is():
     assert bounded(small) is small
 
 
+@pytest.mark.heavy
 @laws.examples(20)
 @given(st.integers(0, 20), st.integers(0, 40), st.integers(0, 40), st.text(max_size=2048))
 def test_however_much_there_is_to_say_it_fits_and_fitting_it_twice_changes_nothing(rollouts, count, own, words):
@@ -66,6 +67,7 @@ def test_however_much_there_is_to_say_it_fits_and_fitting_it_twice_changes_nothi
     assert bounded(fitted) is fitted
 
 
+@pytest.mark.heavy
 def test_with_its_conditions_and_columns_a_resources_status_stays_below_64_kb():
     metadata = Metadata(name="ids", namespace="soc", generation=3)
     service = ModelService.model_construct(
@@ -87,6 +89,7 @@ def test_the_evidence_of_old_rollouts_goes_first_and_the_newest_keeps_its_own_fo
     assert fitted.history[-1].moves[0].assessment.verdict is Verdict.NO_WORSE, "the verdict stays"
 
 
+@pytest.mark.heavy
 def test_what_the_rollout_under_way_stands_on_is_never_touched():
     before = status(20, 40, LONG, 40)
     fitted = bounded(before)
@@ -155,6 +158,7 @@ def test_a_small_ledger_can_be_read_by_people():
     assert kept["totals"][STABLE]["requests"] == 2001
 
 
+@pytest.mark.heavy
 def test_where_scores_of_many_replicas_do_not_fit_none_are_counted_and_the_rest_is():
     book, kept = follow(*(observed(look, 200, bins=260) for look in range(3)))
     assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
@@ -171,6 +175,7 @@ def test_scores_of_some_replicas_are_kept():
     assert len(json.dumps(kept)) <= MOST_LEDGER_BYTES
 
 
+@pytest.mark.heavy
 def test_replicas_that_come_and_go_leave_the_newest_marks():
     looks = [observed(look, 100, names=f"generation{look}") for look in range(6)]
     book, kept = follow(*looks)
@@ -208,6 +213,7 @@ def whole_bytes(found: RolloutStatus) -> int:
     return len(json.dumps(whole, ensure_ascii=False).encode())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("replicas", [100, 300, 1000])
 def test_the_whole_status_keeps_its_bound_whatever_the_number_of_replicas(replicas):
     analysis = Analysis(gates=tuple(Gate(name=name, margin=0.01) for name in GATES), min_requests=0)
@@ -224,6 +230,7 @@ def test_the_whole_status_keeps_its_bound_whatever_the_number_of_replicas(replic
     assert found.totals[CANDIDATE].requests > 0
 
 
+@pytest.mark.heavy
 def test_an_experiment_of_eight_variants_on_many_replicas_keeps_the_bound_and_has_evidence():
     names = [f"v{i}@sha256:{i:064x}" for i in range(8)]
     analysis = Analysis(gates=tuple(Gate(name=name, margin=0.01) for name in GATES), min_requests=0)

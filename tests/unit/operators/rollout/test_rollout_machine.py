@@ -133,7 +133,7 @@ class Rollouts(RuleBasedStateMachine):
         self.world.settle()
 
 
-TestRollouts = Rollouts.TestCase
+TestRollouts = pytest.mark.heavy(Rollouts.TestCase)
 TestRollouts.settings = laws.examples(40, stateful_step_count=40)
 
 GUARDS = {
@@ -282,6 +282,7 @@ def test_without_its_guard_it_is_noticed(guard: str) -> None:
             STORIES[guard]()
 
 
+@pytest.mark.heavy
 @given(
     faults=st.lists(st.sampled_from(["none", "act", "record", "crash", "again"]), max_size=60),
     verdict=st.sampled_from([Verdict.NO_WORSE, Verdict.BETTER, Verdict.WORSE]),

@@ -77,6 +77,7 @@ def test_the_page(url, path, status, text):
     assert found == (status, text)
 
 
+@pytest.mark.heavy
 def test_it_counts_where_the_client_is_told_to_keep_its_numbers_in_files(tmp_path):
     """Feast tells it so when it is imported; the folder may be gone, or not be said to a child, by the time something is counted."""
     program = (

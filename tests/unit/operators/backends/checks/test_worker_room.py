@@ -75,6 +75,7 @@ def test_on_kserve_nothing_is_compared():
     assert notes(service(**SCALED, backend=kserve), ray_service((1, 8))) == []
 
 
+@pytest.mark.heavy
 def test_the_examples_fit_the_manifests(tmp_path):
     kubectl = Path(sys.executable).with_name("kubectl")
     if not kubectl.exists():

@@ -54,6 +54,7 @@ def test_an_unknown_receipt_is_searched_in_the_archive_too(archived):
     assert "live and archived segments were searched" in str(said.exception)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("words", [(), ("--model", "flows")], ids=["whole segments", "one model's records"])
 def test_a_package_of_archived_records_is_checked_by_its_own_script(archived, tmp_path, words):
     out = tmp_path / "package"

@@ -63,6 +63,7 @@ def test_a_receipt_or_a_file_is_needed(store):
     assert "--check FILE" in str(asks(store, "receipt").exception)
 
 
+@pytest.mark.heavy
 def test_a_package_is_exported_and_checked_by_its_own_script(store, tmp_path):
     out = tmp_path / "package"
     said = asks(store, "export", str(out), "--model", "flows")

@@ -71,6 +71,7 @@ def test_one_fails_on_its_share_and_passes_the_probe(stable, store):
     assert 0.05 < share_of_failures(made) < 0.15
 
 
+@pytest.mark.heavy
 def test_one_is_slow_and_answers_as_before(stable, store):
     made = candidates.slow(stable, ROWS, 8.0, store)
     assert probe(made).latency_us > 10 * probe(stable).latency_us

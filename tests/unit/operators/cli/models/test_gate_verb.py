@@ -46,6 +46,7 @@ def gate(place, *words):
     return record, {c["name"]: c for c in record["checks"]}
 
 
+@pytest.mark.heavy
 def test_a_good_bundle_passes_and_its_judgement_is_recorded(place, tmp_path):
     files = ("--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md", "--record")
     record, checks = gate(place, "logins/1", "--data", place / "logins.csv", "--policy", place / "lenient.yaml", *files)

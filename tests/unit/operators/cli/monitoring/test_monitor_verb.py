@@ -154,6 +154,7 @@ def receiver():
     found.server.server_close()
 
 
+@pytest.mark.heavy
 def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store, receiver):
     drift(store)
     receiver.status = 503
@@ -167,6 +168,7 @@ def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store
     assert receiver.taken == [(name, name) for name in kept]
 
 
+@pytest.mark.heavy
 def test_a_webhook_is_signed_where_a_secret_is_named_and_waits_for_the_secret(store, receiver, tmp_path):
     drift(store)
     secret = tmp_path / "secret"
@@ -199,6 +201,7 @@ def running(store):
     return MonitorRun(options, ServingSettings())
 
 
+@pytest.mark.heavy
 def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, capfd):
     seen = {"words": ""}
 
@@ -237,6 +240,7 @@ def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, cap
     assert StateFiles(store / "monitoring").read(MODEL).rows == 800
 
 
+@pytest.mark.heavy
 def test_labels_of_alerts_are_followed_too(store):
     labels = LabelLog(store / "labels")
     monitor(store, "--once")

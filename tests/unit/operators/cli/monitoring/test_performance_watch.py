@@ -16,6 +16,8 @@ from operators.cli.monitoring.performance_watch import PerformanceWatch
 from serving.models.store import BundleStore
 from tests.fakes.monitoring.late_stream import MODEL, WORLD, late_store
 
+pytestmark = pytest.mark.heavy
+
 REVISION = Revision("sha256:" + "0" * 64, "1", START_US)
 BETTER = replace(WORLD, apart=4.5)
 """What the bundle says of itself: its precision is that of a model that tells the classes better apart."""

@@ -146,6 +146,7 @@ def test_an_address_that_is_none_is_refused(tmp_path):
     assert "http://HOST:PORT" in str(result.exception)
 
 
+@pytest.mark.heavy
 def test_on_a_terminal_it_follows_the_size_and_ends_with_q(tmp_path):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

@@ -18,6 +18,7 @@ from tests.unit.operators.console.log_index.worlds import EVERYTHING, IndexedSto
 times = st.lists(st.integers(0, 6), min_size=0, max_size=12)
 
 
+@pytest.mark.heavy
 @given(times, st.lists(times, max_size=4), st.integers(1, 4))
 @laws.examples(20)
 def test_pages_together_give_each_alert_once_while_others_are_appended(first, appended, most):
@@ -128,6 +129,7 @@ def test_a_person_narrowed_to_models_sees_these(tmp_path):
     assert store.events(scope=LogScope(may_see_model=lambda model: False)) == []
 
 
+@pytest.mark.heavy
 @given(st.lists(st.tuples(st.sampled_from(["act", "answer", "label"]), st.integers(0, 3)), max_size=10), st.integers(1, 3))
 @laws.examples(15)
 def test_pages_of_records_give_each_record_of_all_logs_once(entries, most):

@@ -1,5 +1,7 @@
 """What is recorded at once, what is counted, and that strangers cannot fill the disk."""
 
+import pytest
+
 from operators.console.recording.repeats import SEVERAL, WINDOW_S, Allowance, ConsoleAct, Repeats
 
 WRONG = ConsoleAct("console.sign-in", "address:10.0.0.1", "console/sign-in", "not accepted", is_refused=True, is_known=False)
@@ -27,6 +29,7 @@ def test_what_did_not_come_again_has_one_record_only():
     assert repeats.see(WRONG, WINDOW_S) == WRONG
 
 
+@pytest.mark.heavy
 def test_strangers_under_ever_new_addresses_write_a_bounded_number_of_records_and_each_is_counted():
     repeats, recorded, asked = Repeats(0.0), [], 0
     for second in range(0, DAY_S, 5):

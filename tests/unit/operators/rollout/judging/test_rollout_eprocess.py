@@ -85,7 +85,7 @@ UP, DOWN = (0.01, False), (0.01, True)
         pytest.param([(0.0, False)], 0.02, 0.02, id="worse, equal rates that drift, margin 0"),
         pytest.param([(0.0, True)], 0.02, 0.02, id="better, equal rates that drift"),
         pytest.param([UP], 0.02, 0.03, id="worse, at the margin"),
-        pytest.param([UP, DOWN], 0.03, 0.02, id="worse, two-sided, at the lower margin"),
+        pytest.param([UP, DOWN], 0.03, 0.02, marks=pytest.mark.heavy, id="worse, two-sided, at the lower margin"),
         pytest.param([(-0.01, True)], 0.02, 0.03, id="no worse, at the margin"),
         pytest.param([(-0.01, False)], 0.03, 0.02, id="no worse, at the lower margin"),
     ],

@@ -43,6 +43,7 @@ def test_pairs_speak(gate, pairs, claim):
     assert getattr(part, "log_no_worse" if claim == "worse" else "log_worse")(gate) < math.log(20)
 
 
+@pytest.mark.heavy
 def test_confidence_sequences_hold_at_every_look():
     rng, missed, runs = np.random.default_rng(4), 0, 200
     for _ in range(runs):
@@ -82,7 +83,10 @@ def test_alert_budget(tally, threshold, words):
 
 @pytest.mark.parametrize(
     ("candidate", "margin", "claim"),
-    [pytest.param(0.08, 0.01, "worse", id="until worse"), pytest.param(0.02, 0.03, "no_worse", id="until no worse")],
+    [
+        pytest.param(0.08, 0.01, "worse", id="until worse"),
+        pytest.param(0.02, 0.03, "no_worse", marks=pytest.mark.heavy, id="until no worse"),
+    ],
 )
 def test_n_more_is_about_right(candidate, margin, claim):
     """Told after 300 requests of the candidate, or half way: within a factor of two in the median."""
@@ -110,6 +114,7 @@ def test_n_more_is_about_right(candidate, margin, claim):
     assert 0.5 <= float(np.median(ratios)) <= 2.0
 
 
+@pytest.mark.heavy
 def test_the_simulator_keeps_its_bounds_and_its_seed():
     rows = (*rollout_simulation.TABLE[:1], rollout_simulation.TABLE[3], rollout_simulation.BESIDES[3])
     first, again = (list(rollout_simulation.play(rows, 200, 1, lambda name, share: None)) for _ in range(2))
@@ -124,6 +129,7 @@ def test_the_simulator_keeps_its_bounds_and_its_seed():
     assert thrice.ours.curve[-1][1] == thrice.ours.stopped
 
 
+@pytest.mark.heavy
 def test_requests_of_few_entities_break_the_bound_and_entities_keep_it():
     rows = [
         r

@@ -108,6 +108,7 @@ def identities(count: int, seed: int = 7) -> dict[str, int]:
     return {f"10.0.0.1:8080/{rng.getrandbits(128):032x}": rng.randrange(10**6, 10**7) for _ in range(count)}
 
 
+@pytest.mark.heavy
 def test_a_replica_whose_mark_had_no_room_is_not_counted_twice_when_it_is_back() -> None:
     counts, others = identities(300), identities(300, seed=8)
     looks = [seen(0, counts, 300), seen(5, others, 300)]
@@ -136,6 +137,7 @@ def test_however_many_replicas_are_silent_none_is_counted_anew_when_it_is_back(a
     assert book.totals[KEY].requests == len(counts), "from then on they count"
 
 
+@pytest.mark.heavy
 def test_of_too_many_replicas_a_part_is_counted_that_stays_the_same() -> None:
     counts = identities(1500)
     first = after(seen(0, counts, 1500))
@@ -146,6 +148,7 @@ def test_of_too_many_replicas_a_part_is_counted_that_stays_the_same() -> None:
     assert len(first.marks) == pytest.approx(1500 * first.share, rel=0.2)
 
 
+@pytest.mark.heavy
 def test_when_there_is_room_again_all_are_counted_but_nothing_from_before() -> None:
     counts = identities(1500)
     few = dict(list(counts.items())[:100])
