@@ -219,7 +219,8 @@ def _judged(state: StreamSet, view: SetView) -> tuple[StreamSet, list[StreamFind
             for s in np.flatnonzero(is_new)
         ]
     status = np.where(is_new, severity, state.status)
-    is_over = (status > QUIET) & ~is_new & state.is_over(view.is_text, settings)
+    may_be_over = (status > QUIET) & ~is_new
+    is_over = may_be_over & state.is_over(view.is_text, settings) if may_be_over.any() else may_be_over
     if is_over.any():
         state = replace(
             state,
