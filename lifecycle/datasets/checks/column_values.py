@@ -18,6 +18,7 @@ LONGEST_S: Final = 1e9
 """Seconds that a record may last: 31 years."""
 _OFFSET: Final = re.compile(r":\d\d.*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$|[Tt ]\d+[Zz]$")
 _INT64: Final = 2**63
+_HOLDERS: Final = (list, dict, tuple, np.ndarray)
 _WITHOUT_NULLS: Final = {"float": np.float64, "int": np.int64, "port": np.int64, "bool": np.bool_}
 _TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}
 
@@ -118,7 +119,7 @@ def _has_offset(value: Any) -> bool:
 
 def _text(value: Any) -> str | None:
     """The value as text; None for a list or object, and for text that is not UTF-8: other bytes, half a surrogate pair."""
-    if isinstance(value, list | dict | tuple | np.ndarray):
+    if isinstance(value, _HOLDERS):
         return None
     try:
         text = value if isinstance(value, str) else value.decode("utf-8") if isinstance(value, bytes) else str(value)
@@ -129,7 +130,7 @@ def _text(value: Any) -> str | None:
 
 def _port(value: Any) -> int | None:
     """A port as flow records write it; None for any other value: a list, or a number with too many digits."""
-    if isinstance(value, list | dict | tuple | np.ndarray):
+    if isinstance(value, _HOLDERS):
         return None
     port = parse_port(None if pd.isna(value) else str(value))
     return port if -_INT64 <= port < _INT64 else None

@@ -36,7 +36,7 @@ def draw_sample(
         return RankedSample(np.empty(0, dtype=np.intp), 0.0)
     rank = ranks(events, seed, sample)
     order = np.argsort(rank, kind="stable")
-    costs = np.cumsum([events[place] not in labelled for place in order]) if len(events) else np.empty(0)
+    costs = np.cumsum([events[place] not in labelled for place in order.tolist()]) if len(events) else np.empty(0)
     beyond = np.flatnonzero((costs > most) | (rank[order] >= rate))
     if not len(beyond):
         return RankedSample(order, min(rate, 1.0))

@@ -57,8 +57,8 @@ def median_distance(rows: NDArray[Any], rng: np.random.Generator) -> float:
     """The median Euclidean distance of pairs of distinct rows, of at most 500 x 500; 1 if all are alike. rows: (n, d)."""
     some = rows[rng.permutation(len(rows))[:_MOST_PAIRS]].astype(np.float64)
     squares = np.sum(some**2, axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * some @ some.T, 0.0))
-    found = distances[np.triu_indices(len(some), 1)]
+    is_pair = ~np.tri(len(some), dtype=np.bool_)  # each pair once
+    found = np.sqrt(np.maximum((squares[:, None] + squares[None, :] - 2 * some @ some.T)[is_pair], 0.0))
     found = found[found > 1e-6]
     return float(np.median(found)) if len(found) else 1.0
 
