@@ -76,6 +76,7 @@ def test_sets_of_few_rows_and_ties_are_those_of_crepes(points, error):
     ).tolist() == attacks.tolist()
 
 
+@pytest.mark.heavy
 def test_each_class_in_each_group_is_in_its_set_as_often_as_promised():
     """Over many draws of validation and test rows: the share of missing classes is at most the error, and not far below."""
     missed = {}

@@ -183,6 +183,7 @@ odd = st.one_of(
 odd_rows = st.lists(st.dictionaries(st.sampled_from([*GOOD, "verdict"]), odd, max_size=2), min_size=1, max_size=4)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 @laws.examples(30)
 @given(odd_rows)

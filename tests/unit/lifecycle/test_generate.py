@@ -13,6 +13,7 @@ def flows():
     return generate_flows(5, hosts=60, flows_per_host=60)
 
 
+@pytest.mark.heavy
 def test_the_same_seed_makes_the_same_flows(flows):
     pd.testing.assert_frame_equal(flows, generate_flows(5, hosts=60, flows_per_host=60))
     assert not flows.equals(generate_flows(6, hosts=60, flows_per_host=60))

@@ -126,6 +126,7 @@ print(write_bundle(trained(), Path(sys.argv[1]) / "b").digest)
 """
 
 
+@pytest.mark.heavy
 def test_the_same_seed_and_data_give_the_same_digest_in_another_process(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}  # here strings hash otherwise
     done = subprocess.run(

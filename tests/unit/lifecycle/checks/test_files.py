@@ -99,6 +99,7 @@ def write(frame, path, kind):
             frame.assign(failures=as_text, seconds=frame["seconds"].astype(float)).to_parquet(path)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @laws.examples(60)
 @given(

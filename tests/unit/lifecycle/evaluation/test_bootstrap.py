@@ -41,6 +41,7 @@ def test_entities_are_drawn_whole_and_strata_keep_their_size(rows, seed):
             assert sum(w for n, w in times.items() if n not in attacked) == len(set(entity)) - len(attacked)
 
 
+@pytest.mark.heavy
 @laws.examples(50)
 @given(ROWS, st.integers(0, 1000))
 def test_figures_of_a_draw_are_those_of_the_drawn_rows(rows, seed):
@@ -67,6 +68,7 @@ def test_the_same_seed_gives_the_same_draws_whatever_else_is_asked():
     assert not np.array_equal(alone, bootstrap(by_row(attack), [figures], draws=50, seed=4)[0])
 
 
+@pytest.mark.heavy
 def test_bounds_hold_where_rows_of_an_entity_are_alike_and_those_of_rows_do_not():
     """120 made-up captures of 60 hosts; a host's attack rows are mostly found, or mostly missed. The truth is 0.7."""
     rng = np.random.default_rng(5)

@@ -57,6 +57,7 @@ def test_a_model_that_takes_tensors_or_gives_no_score_is_refused(bundle, tmp_pat
         score_rows(whole, detector(), fresh, fresh.frame)
 
 
+@pytest.mark.heavy
 def test_the_test_rows_change_the_figures_and_never_the_bundle():
     """Whatever is in the test file: other rows, labels the other way round, or no file at all."""
     data, declared = check_data(detector(), rows(), where="x"), detector()

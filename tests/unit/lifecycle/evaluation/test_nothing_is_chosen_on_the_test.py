@@ -19,6 +19,7 @@ def typed(n, seed):
     return frame.assign(kind=np.where(frame["verdict"] == "attack", np.array(list("abcd"))[np.arange(n) % 4], "normal"))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "split", [pytest.param(TYPES, id="left-out types"), pytest.param(TYPES | {"split": {"by": "rows"}}, id="rows")]
 )

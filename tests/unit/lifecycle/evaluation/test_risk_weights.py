@@ -67,6 +67,7 @@ def test_kinds_that_nobody_labelled_keep_their_rules():
     assert fit_weights(made(), RULES).rules.of("analyst") == RULES.of("analyst")
 
 
+@pytest.mark.heavy
 def test_the_same_data_give_the_same_rules():
     assert fit_weights(made(), RULES).rules == fit_weights(made(), RULES).rules
 

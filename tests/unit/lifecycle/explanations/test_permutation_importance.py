@@ -52,6 +52,7 @@ def test_the_loss_is_the_difference_of_two_aucs():
         assert next(c.loss.value for c in found.columns if c.column == names[column]) == pytest.approx(loss, abs=1e-12)
 
 
+@pytest.mark.heavy
 def test_intervals_cover_the_true_loss():
     """The truth from very many rows; of 150 draws of 150 rows about 95 % of the intervals hold it."""
     rng = np.random.default_rng(5)

@@ -32,7 +32,10 @@ def one(report: FairnessReport, name: str, rate: str) -> Disparity:
     return next(d for d in report.disparities if d.name == name and d.rate == rate)
 
 
-@pytest.mark.parametrize("by_entity", [False, True], ids=["independent rows", "rows of entities"])
+@pytest.mark.parametrize(
+    "by_entity",
+    [pytest.param(False, id="independent rows"), pytest.param(True, id="rows of entities", marks=pytest.mark.heavy)],
+)
 def test_twice_the_false_positives_in_one_unit_of_five_percent_are_found_with_their_interval(by_entity: bool) -> None:
     report = judge_fairness(drawn(7, planted=2.0, rows=40_000 if by_entity else 20_000, by_entity=by_entity))
     found = one(report, "unit=finance", "false_positive_rate")
@@ -47,6 +50,7 @@ def test_twice_the_false_positives_in_one_unit_of_five_percent_are_found_with_th
     assert {d.name for d in report.findings} == {"unit=finance"}, "the other units are told apart from it"
 
 
+@pytest.mark.heavy
 def test_without_a_disparity_there_is_rarely_a_finding() -> None:
     alarms = sum(bool(judge_fairness(drawn(100 + i, rows=2000)).findings) for i in range(20))
     assert alarms <= 3, "of 20, at most 5 % expected"

@@ -24,6 +24,7 @@ def entities(rng: np.random.Generator, inside_rate: float, outside_rate: float) 
     return ClusterCounts(n, n * bad), inside
 
 
+@pytest.mark.heavy
 def test_alike_rows_do_not_make_a_finding() -> None:
     rng = np.random.default_rng(11)
     ours = fisher = 0

@@ -157,6 +157,7 @@ def test_attack_types(floor, outcome, says):
     assert says in check.words
 
 
+@pytest.mark.heavy
 def test_a_champion_is_beaten_or_not():
     good, bad = scored(missed=0.05), scored(missed=0.3)
     worse = champion_check(manifest(), bad, manifest(), good, 60)

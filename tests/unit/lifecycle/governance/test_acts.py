@@ -72,6 +72,7 @@ def _record(folder, name):
         log.record(Act(time_us=1, actor=name, action="rollout.pause", subject="s", reason="r"))
 
 
+@pytest.mark.heavy
 def test_processes_that_act_at_once_lose_nothing(tmp_path):
     workers = [multiprocessing.get_context("fork").Process(target=_record, args=(tmp_path, name)) for name in "abc"]
     [worker.start() for worker in workers]

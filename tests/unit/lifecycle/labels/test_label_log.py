@@ -101,6 +101,7 @@ def _give(folder, name):
         log.give(label(number, label_id=f"both{number}", event=f"both{number}", analyst="all"))
 
 
+@pytest.mark.heavy
 def test_processes_that_give_at_once_lose_nothing_and_double_nothing(tmp_path):
     workers = [multiprocessing.get_context("fork").Process(target=_give, args=(tmp_path, name)) for name in "abc"]
     [worker.start() for worker in workers]

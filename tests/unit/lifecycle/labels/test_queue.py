@@ -56,6 +56,7 @@ def test_ranks_are_uniform_and_of_two_samples_independent():
     assert (ranks(EVENTS, 2, "audit") != one).mean() > 0.99
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("share_labelled", [0.0, 0.3])
 def test_an_event_is_in_a_sample_with_the_probability_that_it_says(share_labelled):
     """Horvitz and Thompson's estimate of the population's size is unbiased, whatever was labelled before."""
@@ -194,6 +195,7 @@ def test_time_is_not_drawn_twice(tmp_path):
     assert len(log.draws("dns")) == 1
 
 
+@pytest.mark.heavy
 def test_weights_of_drawn_events_add_up_to_what_was_answered():
     """Over many seeds 1 / probability sums up to the number of rows, and of alerts to theirs, whatever has a label already."""
     rows = answered(300, alert_every=6)

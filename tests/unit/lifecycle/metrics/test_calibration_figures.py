@@ -26,6 +26,7 @@ def split(rows):
     return probability, attack
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(ROWS)
 def test_they_agree_with_scikit_learn(rows):

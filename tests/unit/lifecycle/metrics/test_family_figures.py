@@ -13,6 +13,7 @@ CLASSES = ("benign", "dos", "probe", "r2l")
 PAIRS = st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=60)
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(PAIRS)
 def test_they_agree_with_scikit_learn(pairs):

@@ -12,6 +12,7 @@ from tests import laws
 ROWS = st.lists(st.tuples(st.integers(0, 12).map(lambda v: v / 12), st.booleans()), min_size=2, max_size=80)
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(ROWS)
 def test_ranking_agrees_with_scikit_learn(rows):
@@ -24,6 +25,7 @@ def test_ranking_agrees_with_scikit_learn(rows):
     assert got["pr_auc"] == pytest.approx(reference.auc(recall, precision))
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(ROWS)
 def test_rates_agree_with_scikit_learn(rows):
@@ -44,6 +46,7 @@ def test_nothing_counted_is_not_zero():
     assert ranking(np.array([0.1, 0.2]), np.array([False, False]))["roc_auc"] is None
 
 
+@pytest.mark.heavy
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_an_interval_holds_its_share(count, extra):
     got = wilson(count, count + extra)

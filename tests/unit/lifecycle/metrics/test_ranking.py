@@ -20,6 +20,7 @@ def split(rows):
     return score, attack, weight.astype(np.float64)
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(WEIGHTED)
 def test_weighted_areas_agree_with_scikit_learn(rows):

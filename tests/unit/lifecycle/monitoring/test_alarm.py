@@ -150,6 +150,7 @@ def _add_all(folder):
         AlarmLog(folder).add(alarm(f"column {number}"))
 
 
+@pytest.mark.heavy
 def test_processes_beside_each_other_keep_each_alarm_once(tmp_path):
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_add_all, args=(tmp_path,)) for _ in range(3)]

@@ -29,6 +29,7 @@ def overlapping(attacks=3000, benign=12_000, seed=0):
     return (1 / (1 + np.exp(1.75 - z))).astype(np.float32), np.arange(attacks + benign) < attacks
 
 
+@pytest.mark.heavy
 @laws.examples(150)
 @given(ROWS)
 def test_what_is_expected_is_what_the_threshold_does(rows):
@@ -41,6 +42,7 @@ def test_what_is_expected_is_what_the_threshold_does(rows):
         assert point.investigate <= point.threshold
 
 
+@pytest.mark.heavy
 @laws.examples(150)
 @given(ROWS)
 def test_a_requirement_holds_or_is_said_not_to(rows):

@@ -85,7 +85,10 @@ def test_the_shares_of_very_many_units_fit_into_memory(units, most):
     assert thresholds_for(units) == most
 
 
-@pytest.mark.parametrize("world", [INDEPENDENT, CLUSTERED], ids=lambda w: w.name)
+@pytest.mark.parametrize(
+    "world",
+    [pytest.param(INDEPENDENT, id=INDEPENDENT.name), pytest.param(CLUSTERED, id=CLUSTERED.name, marks=pytest.mark.heavy)],
+)
 def test_a_floor_fails_no_more_often_than_it_says(world):
     """A small version of `make bench ARGS=points`: 40 draws, each floor may fail in 5 % of them and 3 points of chance."""
     for name, found in failures(world, draws=40, seed=11).items():

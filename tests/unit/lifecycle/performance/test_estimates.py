@@ -196,6 +196,7 @@ class TestWhereThereIsNoFigure:
         assert "50 % of them are in" in found.precision.words
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("seed", [1])
 def test_intervals_hold_the_truth_and_the_naive_ones_do_not(seed: int):
     found = replay(replace(PLAIN, rows_a_day=1500), replays=40, seed=seed)

@@ -26,6 +26,7 @@ def judged(rng: np.random.Generator, share: float, allowed: float, blocks: int, 
 
 
 class TestBets:
+    @pytest.mark.heavy
     def test_at_the_bound_the_evidence_rarely_exceeds_its_level(self):
         rng = np.random.default_rng(0)
         worst = [max(judged(rng, 0.8, 0.8, b).evidence for b in (5, 20, 60)) for _ in range(60)]
@@ -86,6 +87,7 @@ def looked(stream: RowsWithLabels, days: list[float], *, store: bool = False) ->
 
 
 class TestLooks:
+    @pytest.mark.heavy
     def test_a_state_that_was_stored_goes_on_alike(self, stream: RowsWithLabels):
         days = [d / 2 for d in range(1, 50)]
         assert looked(stream, days, store=True) == looked(stream, days)

@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +83,7 @@ def pipelines(draw):
 EDITS = st.lists(st.tuples(st.sampled_from(["source", "word", "harm", "run"]), st.integers(0, 9), TEXTS), max_size=6)
 
 
+@pytest.mark.heavy
 @laws.long(100)
 @given(pipelines(), EDITS)
 def test_exactly_what_an_effective_change_reaches_runs_and_then_all_is_up_to_date(model, edits):

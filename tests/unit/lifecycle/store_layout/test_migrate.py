@@ -82,6 +82,7 @@ def killed_at(store, moment):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.heavy
 def test_killed_at_each_moment_it_goes_on_where_it_was(store, tmp_path):
     expected, log = migrated(store, tmp_path), contents(store / "governance")
     moment, deaths = 1, 0
@@ -102,6 +103,7 @@ def test_killed_at_each_moment_it_goes_on_where_it_was(store, tmp_path):
     assert deaths > 15
 
 
+@pytest.mark.heavy
 def test_killed_again_and_again_it_ends_all_the_same(store, tmp_path):
     expected = migrated(store, tmp_path)
     while killed_at(store, 6):  # six moments are more than one step has

@@ -32,6 +32,7 @@ def test_how_many_attacks_may_be_lost(attacks, share, confidence, expected):
         assert upper_share(expected, attacks, confidence) <= share < upper_share(expected + 1, attacks, confidence)
 
 
+@pytest.mark.heavy
 def test_the_promise_holds_as_often_as_it_says():
     """Scores of attacks are drawn evenly from 0..1, so a bound loses a share of all attacks that is the bound itself."""
     rng, kept = np.random.default_rng(7), 0

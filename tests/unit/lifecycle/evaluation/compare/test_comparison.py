@@ -89,6 +89,7 @@ def test_one_entity_leaves_undefined_what_needs_two_classes_without_a_warning():
     assert [f.first for f in units[1].figures if f.figure == "roc_auc"] == [None]
 
 
+@pytest.mark.heavy
 @laws.examples(50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=3, max_size=30), st.floats(0.05, 1.0))
 def test_recall_at_a_budget_is_its_mean_over_every_order_of_equal_scores(rows, share):

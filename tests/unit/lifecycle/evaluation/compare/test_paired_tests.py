@@ -28,6 +28,7 @@ def slow_delong(scores, attack):
     return np.cov(by_attack) / attack.sum() + np.cov(by_benign) / (~attack).sum()
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(ROWS)
 def test_delong_agrees_with_its_definition_and_the_areas_with_scikit_learn(rows):

@@ -93,6 +93,7 @@ records = st.builds(
 )
 
 
+@pytest.mark.heavy
 @given(st.lists(records, min_size=1, max_size=5))
 @laws.examples(30)
 def test_whatever_the_encoder_writes_comes_back_to_the_byte(tmp_path_factory, many):
@@ -102,6 +103,7 @@ def test_whatever_the_encoder_writes_comes_back_to_the_byte(tmp_path_factory, ma
     assert list(read_lines(ArchivePlace(str(folder)), f"a{SUFFIX}")) == lines
 
 
+@pytest.mark.heavy
 def test_a_finished_segment_is_archived_and_its_chain_still_verifies(world):
     lines = world.write(*world.some(20), batch("aa-99", 2000))
     world.write(*world.some(3, first=200))
@@ -306,6 +308,7 @@ def test_no_act_no_removal(world):
     assert len(world.log.segments()) == 2
 
 
+@pytest.mark.heavy
 def test_what_is_held_is_never_removed_until_it_is_released(world):
     aged(world)
     name, matched = add_hold(world.log, "model = 'flows' AND receipt = 'aa-2'", "case 7", recorder(world))
@@ -329,6 +332,7 @@ def test_removing_the_file_of_a_hold_releases_nothing(world):
     assert len(holds_in(acts(world))) == 1
 
 
+@pytest.mark.heavy
 def test_a_hold_whose_condition_cannot_be_asked_is_refused_and_stops_every_removal(world):
     aged(world)
     with pytest.raises(QueryError):

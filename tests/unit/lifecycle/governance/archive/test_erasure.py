@@ -103,6 +103,7 @@ async def test_a_store_without_the_folder_of_keys_says_nothing_of_anybody(tmp_pa
     assert not {h for h in found.hosts() if h and "encrypted" not in h}
 
 
+@pytest.mark.heavy
 async def test_what_a_legal_hold_needs_is_not_erased(tmp_path):
     found = await answered(tmp_path, {"host": "encrypt"})
     with pytest.raises(HoldError, match="case 7"):

@@ -39,7 +39,7 @@ def test_events_reach_an_http_endpoint():
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         send(training_events(bundle(), WHEN), f"http://127.0.0.1:{server.server_port}")

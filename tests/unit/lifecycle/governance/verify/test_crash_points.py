@@ -68,6 +68,7 @@ def killed_at(point: int, folder, signer, monkeypatch) -> tuple[bool, list[bytes
     return left[0] >= 0, synced
 
 
+@pytest.mark.heavy
 def test_a_writer_killed_at_any_point_leaves_logs_that_are_sound_and_whole(signer, tmp_path, monkeypatch):
     point, has_ended = 0, False
     while not has_ended:

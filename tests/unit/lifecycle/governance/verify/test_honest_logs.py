@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,7 @@ class Installation:
                 file.write(b'{"receipt":"half')
 
 
+@pytest.mark.heavy
 @examples(120)
 @given(STEPS)
 def test_honest_logs_of_many_shapes_give_no_finding(steps):

@@ -41,6 +41,7 @@ def first_alarms(runs, looks, *, seed, change_at=None, shift=lambda x, rng: x, s
     return first
 
 
+@pytest.mark.heavy
 def test_hardly_any_of_many_unchanging_streams_alarms():
     alarmed = (first_alarms(40, 150, seed=0) >= 0).sum()
     assert alarmed <= 6  # 5 % of 40 are 2; 7 or more have a chance of 0.3 % even at the bound

@@ -130,6 +130,7 @@ def test_a_few_rows_far_out_are_found_in_either_sample_at_either_end():
     assert number_tests(PooledSamples.of(astray, far))["tails"] < 1e-2
 
 
+@pytest.mark.heavy
 def test_p_values_of_unchanged_samples_are_no_smaller_than_chance():
     """Of each test: the share at most 0.05, over 400 draws of rounded data with many ties; 0.05 + 3 standard deviations is 0.083."""
     rng = np.random.default_rng(3)

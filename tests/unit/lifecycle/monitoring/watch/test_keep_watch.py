@@ -186,6 +186,7 @@ def _same_end_after_kills(tmp_path, kills, seed):
     return killed
 
 
+@pytest.mark.heavy
 def test_killed_at_random_moments_it_ends_in_the_same_state(tmp_path):
     assert _same_end_after_kills(tmp_path, kills=8, seed=1) >= 4
 
@@ -215,6 +216,7 @@ def _held_bytes(store, looks, rows_a_look, every):
     return np.array(held)
 
 
+@pytest.mark.heavy
 def test_memory_is_flat_over_many_looks(tmp_path):
     held = _held_bytes(tmp_path, looks=61, rows_a_look=40, every=10)
     assert held[-1] - held[3] < 40_000

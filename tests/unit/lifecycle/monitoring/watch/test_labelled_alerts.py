@@ -32,6 +32,7 @@ def seen(state, *batches):
     return state, alarms
 
 
+@pytest.mark.heavy
 def test_alerts_that_are_false_as_often_as_before_raise_no_alarm():
     state, alarms = seen(fresh(), labels(np.random.default_rng(0), 1500, 0.3))
     assert alarms == []

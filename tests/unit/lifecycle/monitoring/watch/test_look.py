@@ -1,6 +1,7 @@
 """What one look finds, and what it leaves behind."""
 
 import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -74,6 +75,7 @@ def test_only_the_scores_shift_is_prediction_drift():
     assert {alarm.kind for alarm in alarms} == {"prediction_drift"}
 
 
+@pytest.mark.heavy
 def test_a_change_that_is_certain_but_small_raises_no_alarm():
     rng = np.random.default_rng(4)
     state, alarms = seen(answered(rng, 3000), answered(rng, 6000, begin=3000, shift=0.18))
@@ -89,20 +91,26 @@ def test_a_column_that_is_no_longer_sent_is_alarmed():
     assert subjects(alarms) == {"count"}
 
 
+@pytest.mark.heavy
 @laws.examples(15)
 @given(cuts=st.lists(st.integers(0, 700), max_size=8), column=st.sampled_from([None, "proto"]))
 def test_what_is_found_does_not_depend_on_how_rows_are_batched(cuts, column):
-    rng = np.random.default_rng(6)
-    calm, shifted = answered(rng, 350), answered(rng, 350, begin=350, shift=1.0)
-    rows = _joined(calm, shifted)
-    model = watched(segment_column=column)
-    together, alarms = seen(rows, model=model)
+    rows, together, alarms = _at_once(column)
     borders = [0, *sorted(cuts), 700]
     parts = [rows.take(np.arange(a, b)) for a, b in itertools.pairwise(borders)]
-    split, alarms_of_parts = seen(*parts, model=model)
-    assert comparable(split) == comparable(together)
-    assert sorted(a.alarm_id for a in alarms_of_parts) == sorted(a.alarm_id for a in alarms)
+    split, alarms_of_parts = seen(*parts, model=watched(segment_column=column))
+    assert comparable(split) == together
+    assert sorted(a.alarm_id for a in alarms_of_parts) == alarms
     assert alarms
+
+
+@functools.cache
+def _at_once(column):
+    """Rows that shift, and what one look at all of them leaves: the state, and the names of the alarms."""
+    rng = np.random.default_rng(6)
+    rows = _joined(answered(rng, 350), answered(rng, 350, begin=350, shift=1.0))
+    together, alarms = seen(rows, model=watched(segment_column=column))
+    return rows, comparable(together), sorted(a.alarm_id for a in alarms)
 
 
 def _joined(a, b):
@@ -158,6 +166,7 @@ def test_candidates_and_degraded_rows_are_passed_over():
     assert (alarms, state.rows, state.passed_over) == ([], 5, 440)
 
 
+@pytest.mark.heavy
 def test_a_change_in_one_segment_is_found_there_against_its_own_past():
     rng = np.random.default_rng(11)
     calm = answered(rng, 6000)
@@ -173,6 +182,7 @@ def test_segments_beyond_the_most_are_counted_only():
     assert (len(state.segments), state.passed_over) == (5, 295)
 
 
+@pytest.mark.heavy
 def test_when_a_change_is_over_the_stream_begins_anew_and_the_next_change_is_another_alarm():
     rng = np.random.default_rng(13)
     state, first = seen(answered(rng, 500), answered(rng, 400, begin=500, shift=1.5))
@@ -184,6 +194,7 @@ def test_when_a_change_is_over_the_stream_begins_anew_and_the_next_change_is_ano
     assert not {a.alarm_id for a in first} & {a.alarm_id for a in second}
 
 
+@pytest.mark.heavy
 def test_a_change_whose_size_wavers_about_a_limit_is_one_alarm():
     rng = np.random.default_rng(17)
     shifted = [answered(rng, 250, begin=500 + 250 * n, shift=0.25 if n % 2 else 0.5) for n in range(60)]

@@ -21,6 +21,7 @@ def rows():
     return np.vstack([usual, unusual]).astype(np.float32), np.repeat([False, True], [900, 30])
 
 
+@pytest.mark.heavy
 def test_ranks_rows_as_scikit_learn_does(rows):
     values, is_unusual = rows
     mine = fit_forest(values, trees=200, sample=256, seed=1).scores(values)
@@ -30,6 +31,7 @@ def test_ranks_rows_as_scikit_learn_does(rows):
     assert abs(roc_auc_score(is_unusual, mine) - roc_auc_score(is_unusual, theirs)) < 0.02
 
 
+@pytest.mark.heavy
 def test_the_graph_answers_as_the_forest(rows):
     values, _ = rows
     forest = fit_forest(values, trees=50, sample=128, seed=3)
