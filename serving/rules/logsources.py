@@ -4,6 +4,7 @@ An event may name its log source (`logsource`). Otherwise it is derived from its
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from serving.rules import windows
@@ -80,6 +81,19 @@ class _OpenEntries:
         return [self._entries[n] for n in sorted(found) if _satisfies(fields, self._entries[n].when)]
 
 
+class _Opened:
+    """Open entries by what they are of: most channels and ids have the same, so each is made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], _OpenEntries] = {}
+
+    def of(self, entries: Sequence[LogSourceEntry]) -> _OpenEntries:
+        key = tuple(map(id, entries))
+        if key not in self._made:
+            self._made[key] = _OpenEntries(entries)
+        return self._made[key]
+
+
 @dataclass(frozen=True, slots=True)
 class _KnownSource:
     """All events of one channel and id: the union of the entries that always apply, and the entries that depend on other fields."""
@@ -100,11 +114,12 @@ class LogSources:
         for entry in entries:
             for channel in entry.when.get(CHANNEL, by_channel):
                 by_channel[channel].append(entry)
+        opened = _Opened()
         self._by_channel = {
-            key: known for channel, of_it in by_channel.items() for key, known in _known_sources(of_it, channel)
+            key: known for channel, of_it in by_channel.items() for key, known in _known_sources(of_it, channel, opened)
         }
-        self._other_channels = {number: known for (_, number), known in _known_sources(of_all, "")}
-        self._no_channel = _known_source(of_all, None, None)
+        self._other_channels = {number: known for (_, number), known in _known_sources(of_all, "", opened)}
+        self._no_channel = _known_source(of_all, None, None, opened)
 
     def of(self, fields: Fields, declared: Mapping[str, Any] | None = None) -> EventSource:
         """The source of an event. Adds the taxonomy's field names to `fields`, where an entry has them. declared: what the event names."""
@@ -194,13 +209,15 @@ def _satisfies(fields: Fields, when: Mapping[str, frozenset[str]]) -> bool:
     return True
 
 
-def _known_sources(entries: Sequence[LogSourceEntry], channel: str) -> Iterator[tuple[tuple[str, str | None], _KnownSource]]:
+def _known_sources(
+    entries: Sequence[LogSourceEntry], channel: str, opened: _Opened
+) -> Iterator[tuple[tuple[str, str | None], _KnownSource]]:
     """By channel and id: for each id in the channel's entries, and with id None for any other."""
     ids = {number for entry in entries for number in entry.when.get(EVENT_ID, ())}
-    return (((channel, number), _known_source(entries, channel, number)) for number in (*ids, None))
+    return (((channel, number), _known_source(entries, channel, number, opened)) for number in (*ids, None))
 
 
-def _known_source(entries: Sequence[LogSourceEntry], channel: str | None, number: str | None) -> _KnownSource:
+def _known_source(entries: Sequence[LogSourceEntry], channel: str | None, number: str | None, opened: _Opened) -> _KnownSource:
     """entries: of the channel. channel None: for events that are not Windows records. number None: for ids that no entry names."""
     sure: list[LogSourceEntry] = []
     ask: list[LogSourceEntry] = []
@@ -211,7 +228,7 @@ def _known_source(entries: Sequence[LogSourceEntry], channel: str | None, number
     of_channel = {name for e in (*sure, *ask) if CHANNEL in e.when for name in e.products}
     product = EventSource((WINDOWS,) if channel is not None and (WINDOWS in of_channel or not of_channel) else ())
     fields = tuple(item for e in sure for item in _pairs(e.fields))
-    return _KnownSource(_union((product, *(e.source for e in sure))), fields, _OpenEntries(ask))
+    return _KnownSource(_union((product, *(e.source for e in sure))), fields, opened.of(ask))
 
 
 def _union(sources: Sequence[EventSource]) -> EventSource:
@@ -224,6 +241,12 @@ def _union(sources: Sequence[EventSource]) -> EventSource:
 
 def _distinct(*groups: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+@cache
+def built_in_sources() -> LogSources:
+    """Sources of the built-in entries alone. Nothing changes them, so they are made once."""
+    return LogSources()
 
 
 def _built_in() -> list[LogSourceEntry]:

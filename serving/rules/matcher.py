@@ -10,7 +10,7 @@ from serving.rules.correlation.resolve import CorrelationSet
 from serving.rules.errors import RuleError
 from serving.rules.events import Event, Fields
 from serving.rules.index import Index, guard_of
-from serving.rules.logsources import EventSource, LogSources
+from serving.rules.logsources import EventSource, LogSources, built_in_sources
 from serving.rules.parse import Placeholders, parse_sigma
 from serving.rules.predicates import Test, test_of
 from serving.rules.tree import LogSource, SigmaRule, UnsupportedRule
@@ -51,7 +51,7 @@ class Matcher:
                 f"the bundle has {len(rules)} SIGMA rules, at most {MAX_RULES} are allowed; choose those that matter for this model"
             )
         self.rules, self.unsupported = tuple(rules), tuple(unsupported)
-        self.sources, self.correlations = sources or LogSources(), correlations or CorrelationSet()
+        self.sources, self.correlations = sources or built_in_sources(), correlations or CorrelationSet()
         groups: dict[LogSource, list[tuple[int, SigmaRule]]] = {}
         for number, rule in enumerate(self.rules):
             groups.setdefault(rule.source, []).append((number, rule))
