@@ -6,6 +6,7 @@ clock readings. How spans travel is the business of `delivery`."""
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
@@ -43,15 +44,16 @@ class Tracer:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tail, self._now_s = tail, now_s
-        resource = Resource.create({"service.name": service_name})
+        # what it asks the platform is asked once, where a span needs it
+        resource = cache(partial(Resource.create, {"service.name": service_name}))
         self._delivery: SpanDelivery | None = None
         self._ship: Ship | None = None
         if exporter is not None:
             from serving.telemetry.tracing.memory_spans import readable
 
-            self._ship = lambda spans: exporter.export(readable(spans.encode(), resource))
+            self._ship = lambda spans: exporter.export(readable(spans.encode(), resource()))
         elif endpoint is not None:
-            self._delivery = SpanDelivery(endpoint, encode_resource(resource.attributes))
+            self._delivery = SpanDelivery(endpoint, encode_resource(resource().attributes))
             self._ship = self._delivery.take
         self._ratio = ratio if self._ship is not None else 0.0
         self._counts = dict.fromkeys((SAMPLED, *KEEP_REASONS, UNKEPT), 0)
