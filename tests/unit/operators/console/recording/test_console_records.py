@@ -4,17 +4,20 @@ import asyncio
 import json
 import os
 import time
+from functools import partial
 
 import httpx
 import pytest
 
 from lifecycle.governance.acts import Act, ActsLog
+from operators.console import sign_in
 from operators.console.launch import ConsoleOptions, make_console
 from operators.console.recording import console_acts
 from operators.console.roles import ConsoleRole, SignedInPerson
 from operators.console.sessions import MOST_OF_ONE
 from operators.control.folder import ControlFolder
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
+from serving.access.followed_files import EVERY_S, follow
 from tests.fakes.console.documents import put_service, under_way
 
 HOST = "http://localhost:8090"
@@ -126,7 +129,9 @@ async def test_a_log_that_cannot_be_written_keeps_nobody_out_and_says_so(world, 
     assert "No space left" in words
 
 
-async def test_a_session_ends_when_its_key_is_revoked_although_nothing_is_asked(world):
+async def test_a_session_ends_when_its_key_is_revoked_although_nothing_is_asked(world, monkeypatch):
+    assert EVERY_S < 30, "within seconds"
+    monkeypatch.setattr(sign_in, "follow", partial(follow, every_s=EVERY_S / 50))
     async with world.client() as client:
         await client.post("/sign-in", data={"credentials": world.key})
     (session,) = world.app.sessions._by_id.values()
