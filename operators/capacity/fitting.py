@@ -74,11 +74,12 @@ def fit(samples: Sequence[RateSample]) -> ReplicaWork:
         raise CapacityError("a latency is not above 0; measure again")
     medians = _medians(samples)
     busy_s = _slope(medians)
+    times = [np.geomspace(one.took_s[0] / 4, one.took_s[-1] * 4, _TIMES) for one in medians]
     least_s = min(one.took_s[0] for one in medians)
 
     def nearest(begin: Sequence[float] | NDArray[np.float64], most: int) -> Any:
         options = {"maxfev": most, "xatol": 0.005, "fatol": 1e-4, "adaptive": True}
-        return minimize(_distance, begin, args=(busy_s, medians), method="Nelder-Mead", options=options)
+        return minimize(_distance, begin, args=(busy_s, medians, times), method="Nelder-Mead", options=options)
 
     found = [nearest([math.log(v) for v in (max(least_s - busy_s, least_s / 10), *start)], _FIRST) for start in _STARTS]
     best = min(found, key=lambda one: float(one.fun))
@@ -112,13 +113,15 @@ def _work(logs: NDArray[np.float64], busy_s: float) -> ReplicaWork:
     return ReplicaWork(busy_s * stretch, SCV, delay_s, paused / pause_s, pause_s, interrupted)
 
 
-def _distance(logs: NDArray[np.float64], busy_s: float, medians: Sequence[_RateMedians]) -> float:
+def _distance(
+    logs: NDArray[np.float64], busy_s: float, medians: Sequence[_RateMedians], times: Sequence[NDArray[np.float64]]
+) -> float:
+    """times: at which the shares of each rate are computed."""
     work, total = _work(logs, busy_s), 0.0
-    for one in medians:
-        times = np.geomspace(one.took_s[0] / 4, one.took_s[-1] * 4, _TIMES)
-        shares = np.maximum.accumulate(shares_within(work, one.rate, times))
+    for one, at in zip(medians, times, strict=True):
+        shares, log_at = np.maximum.accumulate(shares_within(work, one.rate, at)), np.log(at)
         for quantile, measured in zip(QUANTILES, one.took_s, strict=True):
-            total += abs(float(np.interp(quantile, shares, np.log(times))) - math.log(measured))
+            total += abs(float(np.interp(quantile, shares, log_at)) - math.log(measured))
         if one.occupied:
             total += abs(math.log(work.busy(one.rate) / one.occupied))
     outside = max(-float(logs[1]), float(logs[1]) - math.log(_MOST_STRETCH), 0.0)

@@ -28,6 +28,10 @@ _DECAY: Final = 18.4
 _TERMS: Final = 80
 _EULER: Final = 14
 """Terms of the series, and partial sums after them that are averaged by binomial weights."""
+_COUNT: Final = np.arange(_TERMS + _EULER + 1)
+_POLES: Final = _DECAY + 2j * math.pi * _COUNT
+_SIGNS: Final = np.where(_COUNT % 2, -1.0, 1.0)
+_WEIGHTS: Final = np.array([math.comb(_EULER, k) for k in range(_EULER + 1)]) / 2.0**_EULER
 _LEAST_S: Final = 1e-6
 _POINTS: Final = 48
 """Times at which a distribution is computed at once, in a search for a quantile."""
@@ -84,13 +88,11 @@ def shares_within(work: ReplicaWork, rate: float, times_s: NDArray[np.float64]) 
     if work.busy(rate) >= 1 or not can_be.any():
         return found
     at = left[can_be][:, None]
-    count = np.arange(_TERMS + _EULER + 1)
-    s: NDArray[np.complex128] = np.asarray((_DECAY + 2j * math.pi * count) / (2 * at), dtype=np.complex128)
-    terms = (_took(work, rate, s) / s).real * np.where(count % 2, -1.0, 1.0)
+    s: NDArray[np.complex128] = np.asarray(_POLES / (2 * at), dtype=np.complex128)
+    terms = (_took(work, rate, s) / s).real * _SIGNS
     terms[:, 0] /= 2
     sums = np.cumsum(terms, axis=1)[:, _TERMS:]
-    weights = np.array([math.comb(_EULER, k) for k in range(_EULER + 1)]) / 2.0**_EULER
-    found[can_be] = np.clip(math.exp(_DECAY / 2) / at[:, 0] * (sums @ weights), 0.0, 1.0)
+    found[can_be] = np.clip(math.exp(_DECAY / 2) / at[:, 0] * (sums @ _WEIGHTS), 0.0, 1.0)
     return found
 
 
