@@ -22,6 +22,9 @@ _log = logging.getLogger("vedette.breakers")
 _MOST_GROWTH: Final = 32
 """The cooldown grows with at most this many openings in a row, so that its float does not overflow."""
 
+GONE: Final = 64
+"""How many dependencies keep the counts of their changes after they are no longer there, the last ones."""
+
 
 class BreakerState(IntEnum):
     """The numbers are the values of the metric `vedette_breaker_state`."""
@@ -297,7 +300,7 @@ class Breakers:
         self._guards: dict[str, Guard] = {}
         self._rng = rng
         self.changes: Counter[tuple[str, str]] = Counter()
-        """How often each breaker entered each state, by (dependency, state); only grows."""
+        """How often each breaker entered each state, by (dependency, state). The count of a dependency that is there only grows."""
 
     def new(self, dependency: str, limits: BreakerLimits, *, instead: str) -> Guard:
         """Make a closed guard for a dependency; it replaces the former one."""
@@ -305,9 +308,16 @@ class Breakers:
         return made
 
     def keep(self, kind: str, dependencies: Iterable[str]) -> None:
-        """Remove the guards of this kind (`model:`) whose dependency is not among these."""
+        """Remove the guards of this kind (`model:`) whose dependency is not among these, and of their counts all but those of the last
+        GONE."""
         wanted = set(dependencies)
         self._guards = {name: g for name, g in self._guards.items() if name in wanted or not name.startswith(kind)}
+        gone = list(dict.fromkeys(name for name, _ in self.changes if name not in wanted and name.startswith(kind)))
+        if gone:  # those that were there last come last
+            told = frozenset(gone[-GONE:])
+            still = [key for key in self.changes if key[0] in told]
+            there = [key for key in self.changes if key[0] in wanted or not key[0].startswith(kind)]
+            self.changes = Counter({key: self.changes[key] for key in (*still, *there)})
 
     def states(self) -> Mapping[str, BreakerState]:
         """The state of each breaker, by dependency."""

@@ -4,7 +4,7 @@ Core: counters that only grow, a few additions a request, on the listeners' loop
 counted, and neither are client errors. Metric names are in serving.telemetry.names; the control plane judges the numbers."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from math import isnan
 from typing import Final, Literal
 
@@ -16,6 +16,9 @@ Route = Literal["live", "mirror"]
 ROUTES: Final[tuple[Route, ...]] = ("live", "mirror")
 REMEMBERED: Final = 65_536
 """Most entities in a variant's memory. Beyond it half of all entities, chosen by hash, are no longer counted; none is counted twice."""
+
+OTHER: Final = "_other"
+"""Stands for the revisions of stable that are long gone."""
 
 
 class RouteCounts:
@@ -112,7 +115,7 @@ class VariantEvidence:
         self.live, self.mirror = RouteCounts(), RouteCounts()
         self.entities = EntityCounts(sampling or EntitySampling())
         self.pairs: dict[tuple[str, str, str], int] = {}
-        """Mirrored rows by (revision of stable, stable's verdict, own verdict)."""
+        """Mirrored rows by (revision of stable, stable's verdict, own verdict). The revision is OTHER for those long gone."""
         self.scores: dict[str, int] = {}
         """Mirrored rows by bin of the score."""
         self.segments = segments
@@ -127,6 +130,16 @@ class VariantEvidence:
         for reference, own in verdicts:
             key = (against, reference, own)
             self.pairs[key] = self.pairs.get(key, 0) + 1
+
+    def keep_pairs(self, known: Container[str]) -> None:
+        """Count the pairs with every other revision of stable together. Their sum stays: a rollout is judged by it."""
+        if all(key[0] in known or key[0] == OTHER for key in self.pairs):
+            return
+        pairs: dict[tuple[str, str, str], int] = {}
+        for (against, reference, own), count in self.pairs.items():
+            key = (against if against in known else OTHER, reference, own)
+            pairs[key] = pairs.get(key, 0) + count
+        self.pairs = pairs
 
     def scored(self, scores: Iterable[float]) -> None:
         """Count the scores of mirrored rows. NaN has no bin: it can never alert."""

@@ -5,7 +5,7 @@ made at a scrape only. Names are in serving.telemetry.names. The control plane (
 sends the bytes of `render()`."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeVar
@@ -42,7 +42,8 @@ MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], f
 """Gives further counters, gauges and histograms, each with its current values by labels. Called in a thread."""
 GONE: Final = 16
 """How many revisions and versions of a model keep their series after they are no longer loaded, the last ones. A series must outlive
-the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound."""
+the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound.
+Of models that are no longer loaded at all, as many keep theirs."""
 
 RULES_TOLD: Final = 200
 """Rules of a model that have a series of their own; the others share OTHER_RULES."""
@@ -182,8 +183,22 @@ class ServingMetrics(Collector):
         self._evidence = _without_old(self._evidence, revisions)
         self._fallbacks = _without_old(self._fallbacks, versions)
         self._ruled = _without_old(self._ruled, versions)
+        self._triaged = _without_old(self._triaged, versions)
         with self._lock:
             self._handles = _without_old(self._handles, {*versions, (names.UNKNOWN,) * 3})
+        known: dict[str, set[str]] = {}
+        for model, _, revision in self._evidence:
+            known.setdefault(model, set()).add(revision)
+        for (model, _, _), evidence in self._evidence.items():
+            evidence.keep_pairs(known[model])
+        self._keep_models({key[0] for key in (*self._loaded, *self._evidence, *self._handles)})
+
+    def _keep_models(self, known: Container[str]) -> None:
+        """Forget what is counted of every other model."""
+        self._sampling = {model: one for model, one in self._sampling.items() if model in known}
+        self._rule_matches = {key: n for key, n in self._rule_matches.items() if key[0] in known}
+        self._suppressed = {key: n for key, n in self._suppressed.items() if key[0] in known}
+        self._mirrored = {key: n for key, n in self._mirrored.items() if key[0] in known}
 
     def set_failed(self, failed: Iterable[tuple[str, str, str, str, str]]) -> None:
         """Set which variants could not be loaded: (model, version, variant, revision digest, reason) each."""
@@ -345,10 +360,20 @@ def _exemplar(of: ExemplarTrace) -> Exemplar:
 
 
 def _without_old(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:
-    """What is loaded, and of each model the last GONE that were, oldest first. Keys begin with model and two more names."""
+    """What is loaded; of each model the last GONE that were; and of models of which nothing is loaded, the last GONE. Oldest first.
+    Keys begin with model and two more names."""
+    there = {key[0] for key in loaded}
     gone: dict[str, dict[tuple[str, ...], None]] = {}
+    models_gone = 0
     for key in reversed(tuple(kept)):
-        if key[:3] not in loaded and len(of_model := gone.setdefault(key[0], {})) < GONE:
-            of_model[key[:3]] = None
-    still = {key: value for key, value in kept.items() if key[:3] not in loaded and key[:3] in gone[key[0]]}
+        if key[:3] in loaded:
+            continue
+        if key[0] not in gone:
+            if key[0] not in there and models_gone == GONE:
+                continue
+            models_gone += key[0] not in there
+            gone[key[0]] = {}
+        if len(gone[key[0]]) < GONE:
+            gone[key[0]][key[:3]] = None
+    still = {key: value for key, value in kept.items() if key[:3] not in loaded and key[:3] in gone.get(key[0], ())}
     return {**still, **{key: value for key, value in kept.items() if key[:3] in loaded}}

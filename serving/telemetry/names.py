@@ -225,7 +225,7 @@ EVIDENCE_PAIRS: Final = MetricDoc(
     "counter",
     (*_EVIDENCE, "against", "reference", "candidate"),
     "Mirrored rows that stable and the mirrored variant both scored, by stable's revision (against), stable's verdict (reference) and the "
-    "variant's verdict (candidate).",
+    "variant's verdict (candidate). against is _other for all revisions of stable that are long gone.",
 )
 EVIDENCE_SCORE_BINS: Final = MetricDoc(
     "vedette_evidence_score_bins_total",

@@ -8,6 +8,7 @@ from operators.telemetry import operator_names as operator
 from operators.telemetry import sink_names as sinks
 from serving.telemetry import names
 from serving.telemetry import stream_names as stream
+from serving.telemetry.evidence import OTHER
 
 _HERE: Final = 'namespace=~"$namespace"'
 _MODEL: Final = f'{_HERE},model=~"$model"'
@@ -193,7 +194,8 @@ _CANDIDATES: Final = PanelRow(
             "Mirrored rows a minute on which stable and the candidate differ.",
             (
                 Query(
-                    f"60 * sum by (model, reference, candidate) (rate({names.EVIDENCE_PAIRS.name}{{{_MODEL}}}[15m])) > 0",
+                    f"60 * sum by (model, reference, candidate) "
+                    f'(rate({names.EVIDENCE_PAIRS.name}{{{_MODEL},against!="{OTHER}"}}[15m])) > 0',
                     "{{model}} {{reference}} to {{candidate}}",
                 ),
             ),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from serving.resilience.breaker import Breaker, BreakerLimits, Breakers, BreakerState, Guard, Ticket
+from serving.resilience.breaker import GONE, Breaker, BreakerLimits, Breakers, BreakerState, Guard, Ticket
 
 LIMITS = BreakerLimits(slow_s=0.1, calls=20, least_calls=5, cooldown_s=1.0, most_cooldown_s=8.0, jitter_ratio=0.0)
 
@@ -256,3 +256,18 @@ def test_the_board_forgets_models_that_are_gone_and_nothing_else():
         board.new(name, LIMITS, instead="")
     board.keep("model:", ["model:a/1/stable"])
     assert list(board.states()) == ["features", "model:a/1/stable"]
+
+
+def test_changes_of_dependencies_long_gone_are_forgotten():
+    board = Breakers()
+    board.new("features", LIMITS, instead="defaults")
+    board.changes["features", "open"] += 1
+    for number in range(3 * GONE):
+        name = f"model:flows/{number}/candidate"
+        board.new(name, LIMITS, instead="stable answers instead")
+        board.changes[name, "open"] += 1
+        board.changes[name, "half-open"] += 1
+        board.keep("model:", [name, "model:flows/0/candidate"])
+    kept = {"features", *(f"model:flows/{number}/candidate" for number in (0, *range(2 * GONE - 1, 3 * GONE)))}
+    assert {name for name, _ in board.changes} == kept, "what is there, and the last that were"
+    assert len(board.changes) == 2 * len(kept) - 1

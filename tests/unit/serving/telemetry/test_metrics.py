@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
@@ -24,6 +25,7 @@ from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import unprotected
 from serving.stream.counts import StreamCounts
+from serving.telemetry.evidence import OTHER
 from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 from serving.telemetry.tracing.tracer import Tracer
@@ -207,6 +209,66 @@ def test_revisions_long_gone_are_forgotten_and_the_page_does_not_grow(metrics):
     revisions = {dict(labels)["revision"] for name, labels in samples(metrics) if name == "vedette_evidence_entities_total"}
     assert revisions == {f"r{number:03}" for number in range(4 * GONE - 1, 5 * GONE)}
     assert sizes[-1] < 1.05 * sizes[1]
+
+
+def swap(metrics, model: str, number: int) -> None:
+    """A swap as of a rollout: a candidate stands beside stable, is mirrored, answers, and its number is new."""
+    stable, candidate, version = f"{model}-{number}", f"{model}-{number + 1}", str(number)
+    metrics.set_loaded(
+        [(model, version, "stable", "bundle", stable), (model, version, "candidate", "bundle", candidate)]
+    )  # fmt: skip
+    metrics.evidence(model, "stable", stable)
+    evidence = metrics.evidence(model, "candidate", candidate)
+    evidence.paired(stable, [("benign", "benign"), ("benign", "alert"), ("alert", "alert")])
+    evidence.scored([0.1, 0.5, 0.9])
+    metrics.mirrored(model, "candidate", "scored")
+    metrics.triaged(model, version, "candidate", {"ended": 1, "passed": 1})
+    metrics.ruled(model, version, "candidate", "model", [["rule"]])
+    metrics.suppressed(model, ["office"])
+    for variant in ("stable", "candidate"):
+        metrics.for_model(model, version, variant, "http").answered(0.001, 3, "siem_alerting", (1, 1, 1), model_s=0.0005)
+
+
+def series_of(metrics) -> dict[str, int]:
+    return Counter(name for name, _ in samples(metrics))
+
+
+def test_the_page_of_many_swaps_is_bounded_by_what_is_loaded_and_the_last_that_were(metrics):
+    """Each model fills its room of GONE revisions; then its page is as long as it will ever be, in every family."""
+    for number in range(4 * GONE):
+        swap(metrics, "flows", number)
+        if number == 2 * GONE:
+            full, size = series_of(metrics), len(metrics.render())
+    assert series_of(metrics) == full
+    assert len(metrics.render()) < 1.02 * size
+
+
+def test_a_candidate_that_stays_while_stable_changes_has_its_pairs_with_revisions_long_gone_as_one(metrics):
+    shadow = metrics.evidence("flows", "shadow", "s")
+    for number in range(4 * GONE):
+        stable = f"r{number:03}"
+        metrics.evidence("flows", "stable", stable)
+        metrics.set_loaded([("flows", "1", "stable", "bundle", stable), ("flows", "1", "shadow", "bundle", "s")])
+        shadow.paired(stable, [("benign", "alert")])
+    pairs = {
+        dict(labels)["against"]: count
+        for (name, labels), count in samples(metrics).items()
+        if name == "vedette_evidence_pairs_total"
+    }
+    kept = [f"r{number:03}" for number in range(3 * GONE - 1, 4 * GONE)]
+    assert pairs == {OTHER: 3 * GONE - 1, **dict.fromkeys(kept, 1)}, (
+        "the sum of all pairs, which a rollout counts by, never falls"
+    )
+
+
+def test_of_models_that_are_gone_the_last_ones_are_told(metrics):
+    for number in range(3 * GONE):
+        swap(metrics, f"m{number:03}", 1)
+    metrics.set_loaded([])
+    last = {f"m{number:03}" for number in range(2 * GONE, 3 * GONE)}
+    told = {(name, dict(labels).get("model")) for name, labels in samples(metrics)}
+    assert {model for _, model in told} == {None, *last}
+    assert {("vedette_suppressed_verdicts_total", model) for model in last} < told, "what was just taken away is still told"
 
 
 def test_what_is_loaded_and_what_has_no_model_is_never_forgotten(metrics):
