@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import Json, finite_option, print_json, print_table, progress
+from operators.cli.console import Json, finite_option, plain, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from operators.conformance.transport import Transport
@@ -49,7 +49,7 @@ def conform(
         shown = report.rows(results, is_verbose=is_verbose)
         if shown:
             print_table("conformance", report.COLUMNS, shown)
-        print(report.in_words(results))
+        print(plain(report.in_words(results)))
     if broken(results, Level.MUST):
         raise typer.Exit(1)
 

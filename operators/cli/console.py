@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +22,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PAGE_WIDTH = 160
 """Columns of a table that is written to a file or pipe, where no terminal says."""
 
-errors = Console(stderr=True, highlight=False)
+
+class PlainConsole(Console):
+    """Draws words of others as text: control characters are spelt out, whatever they stand in, so they mean nothing to the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """See Console.render."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            is_plain = control is not None or text.isprintable() or text == "\n"
+            yield segment if is_plain else Segment(plain(text), style)
+
+
+errors = PlainConsole(stderr=True, highlight=False)
 """Progress and messages: stderr, so that stdout is only the result."""
 
 
@@ -71,11 +84,20 @@ def plain(words: object) -> str:
     )
 
 
+def plain_line(words: object) -> str:
+    """The same in one line, so that nobody's words look like another line.
+
+    >>> plain_line("done" + chr(10) + "promoted")
+    'done\\\\npromoted'
+    """
+    return plain(words).replace("\n", "\\n")
+
+
 def page() -> Console:
     """Where results are drawn: stdout, wide where it is not a terminal. What its encoding does not have becomes a question mark."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
 
 
 def print_records(title: str, records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

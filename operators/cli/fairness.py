@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, print_json, print_table
+from operators.cli.console import CommandError, Json, errors, plain, print_json, print_table
 from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def show_fairness(report: "FairnessReport", what: str) -> None:
 
     print_table(f"Fairness by segment: {what}", COLUMNS, fairness_lines(report), right=COLUMNS[2:7])
     for sentence in fairness_words(report):
-        print(sentence)
+        print(plain(sentence))
     print()
 
 

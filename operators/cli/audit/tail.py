@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.audit.options import LogFolder, Tenant, log_folder
-from operators.cli.console import Json, errors, page, plain
+from operators.cli.console import Json, errors, page, plain_line
 from operators.cli.store.checked import AnyStoreDir, store_to_use
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:
         if as_json:
             sys.stdout.write(line.decode(errors="backslashreplace") + "\n")
         else:
-            page().print(plain(_words(record)).replace("\n", "\\n"), markup=False, soft_wrap=True)
+            page().print(plain_line(_words(record)), markup=False, soft_wrap=True)
     sys.stdout.flush()
 
 

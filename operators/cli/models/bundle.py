@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, finite, print_json, print_table
+from operators.cli.console import CommandError, Json, finite, plain, print_json, print_table
 from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
         shown = {"digest": bundle.digest, "folder": str(bundle.folder), "manifest": manifest.model_dump(mode="json")}
         print_json({**shown, **({"rules": rules} if rules else {})})
         return
-    print(f"{manifest.name} version {manifest.version}\n{bundle.digest}\n{bundle.folder}")
+    print(plain(f"{manifest.name} version {manifest.version}\n{bundle.digest}\n{bundle.folder}"))
     tensors = [("input", t) for t in manifest.inputs] + [("output", t) for t in manifest.outputs]
     print_table(
         "tensors", ["", "name", "datatype", "shape"], [[kind, t.name, t.datatype, list(t.shape)] for kind, t in tensors]
@@ -318,16 +318,16 @@ def _show_points(manifest: "Manifest") -> None:
         print_table("operating points", columns, rows, right=["threshold", "investigate"])
     for name, point in points.items():
         if promise_text := promise_in_full(point):
-            print(f"{name}: {promise_text}\n")
+            print(plain(f"{name}: {promise_text}\n"))
 
 
 def _show_triage(manifest: "Manifest") -> None:
     triage = manifest.triage
     if triage is None:
         return
-    losses = triage.losses
+    losses, name = triage.losses, plain(triage.name)
     print(
-        f"triage {triage.name}: off unless a revision switches it on. Rows with a score under {triage.bound:.4g} are benign without the "
+        f"triage {name}: off unless a revision switches it on. Rows with a score under {triage.bound:.4g} are benign without the "
         f"model: {triage.ended:.1%} of the benign validation rows and {losses.lost:,} of {losses.attacks:,} attacks, at most "
         f"{losses.upper:.3%} of all attacks with a confidence of {losses.confidence:.0%} ({losses.required:.3%} may be lost)\n"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from operators.cli.console import CommandError, Json, print_json, print_records, progress
+from operators.cli.console import CommandError, Json, plain, print_json, print_records, progress
 from operators.cli.models.train import feature_store
 from operators.cli.store.checked import StoreDir
 
@@ -120,7 +120,9 @@ def _show(views: Sequence[str], start: datetime, end: datetime, *, as_json: bool
     if as_json:
         print_json(record)
     else:
-        print(f"{len(views)} views are in the online store, up to {end.isoformat(timespec='seconds')}: {', '.join(views)}")
+        print(
+            f"{len(views)} views are in the online store, up to {end.isoformat(timespec='seconds')}: {plain(', '.join(views))}"
+        )
 
 
 async def _read(settings: "ServingSettings", service: str, given: Mapping[str, str], when: datetime) -> list[dict[str, object]]:

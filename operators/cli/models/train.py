@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
+from operators.cli.console import CommandError, Json, errors, plain, print_json, print_table, progress
 from operators.cli.models.training_record import record_training
 from operators.cli.store.checked import StoreDir
 
@@ -209,5 +209,5 @@ def _show(bundle: "Bundle", *, as_json: bool) -> None:
     print_table(f"{manifest.name} version {manifest.version}: expected, from validation data", columns, rows, right=columns[3:])
     for name, point in manifest.operating_points.items():
         if point.shortfall:
-            print(f"{name}: {point.shortfall}\n")
+            print(plain(f"{name}: {point.shortfall}\n"))
     print(f"bundle {bundle.digest}\nin {bundle.folder}")

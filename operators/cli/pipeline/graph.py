@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli.console import CommandError, Json, print_json
+from operators.cli.console import CommandError, Json, plain, print_json
 from operators.cli.pipeline.opening import ProjectDir, opened
 
 
@@ -27,4 +27,4 @@ def graph(
         elif dot or mermaid:
             sys.stdout.write(as_dot(project.graph) if dot else as_mermaid(project.graph))
         else:
-            print("\n".join(graph_lines(project.pipeline, project.graph)))
+            print(plain("\n".join(graph_lines(project.pipeline, project.graph))))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from operators.cli.acts import now_us
-from operators.cli.console import Json, print_json, print_table
+from operators.cli.console import Json, plain_line, print_json, print_table
 from operators.cli.store.checked import StoreDir
 
 
@@ -38,7 +38,9 @@ def status(
     if progress.pending is not None:
         pending = progress.pending
         print(
-            f"under way: {pending.trigger.strategy}, {pending.stage}, since {moment(pending.started_us)}: {pending.trigger.words}"
+            plain_line(
+                f"under way: {pending.trigger.strategy}, {pending.stage}, since {moment(pending.started_us)}: {pending.trigger.words}"
+            )
         )
     if left is not None:
         print(f"processor time left this week: {left:.0f} s")

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from operators.cli.console import errors, print_json, print_table
+from operators.cli.console import errors, plain_line, print_json, print_table
 
 if TYPE_CHECKING:
     from lifecycle.retraining.decide import Decision
@@ -22,7 +22,7 @@ def show_decision(model: str, decision: "Decision", *, as_json: bool) -> None:
     if as_json:
         print_json({"model": model, **decision_record(decision)})
         return
-    print(f"{model}: {type(decision).__name__.lower()}: {decision.reason}")
+    print(plain_line(f"{model}: {type(decision).__name__.lower()}: {decision.reason}"))
     if isinstance(decision, Wait) and decision.until_us is not None:
         print(f"look again at {moment(decision.until_us)}")
     if isinstance(decision, Wait) and decision.labels_to_ask:
@@ -47,7 +47,7 @@ def show_look(model: str, look: "Look", *, as_json: bool) -> None:
         gates = challenge_page(look.challenged).sections[1].grid
         if gates is not None:
             print_table(f"{model}: champion against challenger", gates.columns, gates.rows, right=gates.right)
-    print(f"{model}: {'' if look.ended is None else look.ended.outcome.replace('_', ' ') + ': '}{look.words}")
+    print(plain_line(f"{model}: {'' if look.ended is None else look.ended.outcome.replace('_', ' ') + ': '}{look.words}"))
     if look.report is not None:
         errors.print(f"report: {look.report}", markup=False)
     if look.ended is not None and look.ended.outcome == "rolled_out":

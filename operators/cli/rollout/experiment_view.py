@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from operators.cli.console import plain_line
 from operators.cli.rollout.ages import ago
 from operators.rollout.status import ExperimentReport, VariantReport
 
@@ -30,7 +31,7 @@ def report_panel(report: ExperimentReport, now: datetime) -> RenderableType:
     for index, variant in enumerate(report.variants):
         table.add_row(*_row(variant, top, is_baseline=index == 0, is_winner=variant.name == report.winner))
     state = "ended" if report.is_final else "under way"
-    words = Text(report.reason, style="bold green" if report.winner else "yellow")
+    words = Text(plain_line(report.reason), style="bold green" if report.winner else "yellow")
     title = Text(f" experiment, {state}, began {ago(report.started, now)} ", style="bold")
     return Panel(Group(table, Text(), words), title=title, title_align="left", border_style="magenta")
 
@@ -38,7 +39,7 @@ def report_panel(report: ExperimentReport, now: datetime) -> RenderableType:
 def _row(variant: VariantReport, top: float, *, is_baseline: bool, is_winner: bool) -> tuple[RenderableType, ...]:
     name = Text(f"★ {variant.name}" if is_winner else f"  {variant.name}", style="bold green" if is_winner else "")
     if variant.stopped:
-        state = Text(f"stopped: {variant.stopped}", style="red")
+        state = Text(f"stopped: {plain_line(variant.stopped)}", style="red")
     elif is_baseline:
         state = Text("baseline", style="dim")
     elif variant.difference is None:

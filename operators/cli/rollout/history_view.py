@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from operators.cli.console import plain_line
 from operators.cli.rollout.ages import ago
 from operators.control.port import Record
 from operators.control.words import move_words, short
@@ -28,12 +29,12 @@ def history_view(record: Record, now: datetime) -> RenderableType:
 
 def _finished(rollout: FinishedRollout, now: datetime) -> Tree:
     lasted = format_duration(rollout.ended.replace(microsecond=0) - rollout.started.replace(microsecond=0))
-    by = "" if rollout.by == "operator" else f" by {rollout.by}"
+    by = "" if rollout.by == "operator" else f" by {plain_line(rollout.by)}"
     title = Text.assemble(
         (f"{rollout.outcome} ", f"bold {_OUTCOMES[rollout.outcome]}"),
         f"{short(rollout.stable)} -> {short(rollout.candidate)}",
         (f"  {ago(rollout.ended, now)}, took {lasted}{by}", "dim"),
-        f"\n{rollout.reason}" if rollout.reason else "",
+        f"\n{plain_line(rollout.reason)}" if rollout.reason else "",
     )
     return _tree(title, rollout.moves, now)
 
@@ -46,9 +47,9 @@ def _tree(title: Text, moves: tuple[HistoryEntry, ...], now: datetime) -> Tree:
 
 
 def _move(move: HistoryEntry, now: datetime) -> Text:
-    line = Text.assemble((f"{ago(move.at, now):>10}  ", "dim"), (f"{move_words(move)}  ", "bold"), move.reason)
+    line = Text.assemble((f"{ago(move.at, now):>10}  ", "dim"), (f"{move_words(move)}  ", "bold"), plain_line(move.reason))
     if move.by != "operator":
-        line.append(f"  ({move.by})", style="cyan")
+        line.append(f"  ({plain_line(move.by)})", style="cyan")
     if move.assessment is not None and move.assessment.gates:
         line.append(f"\n{evidence_line(move.assessment)}", style="dim")
     return line

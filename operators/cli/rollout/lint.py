@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli.console import CommandError, Json, print_json
+from operators.cli.console import CommandError, Json, plain, print_json
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -34,7 +34,7 @@ def lint(
         print_json(counts | {"notes": [dataclasses.asdict(n) for n in notes]})
     else:
         for note in notes:
-            typer.echo(str(note))
+            typer.echo(plain(note))
         typer.echo(_summary(report.resources, report.errors, len(notes) - report.errors, report.skipped), err=True)
     if report.errors or not report.resources:
         raise typer.Exit(1)

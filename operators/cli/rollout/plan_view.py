@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from operators.cli.console import plain
 from operators.labs.forecast import Forecast
 from operators.values import format_duration, parse_duration
 
@@ -29,7 +30,7 @@ def plan_panel(
     colour = "red" if low > 0 else "green" if high < 0 else "yellow"
     table.add_row("added a day", Text(f"{estimate:+,.0f} ({low:+,.0f} to {high:+,.0f}, 95 %)", style=f"bold {colour}"))
     flips = ", ".join(f"{count:,} {flip.replace('>', ' to ')}" for flip, count in forecast.flips.items()) or "none"
-    table.add_row("flips", flips)
+    table.add_row("flips", Text(plain(flips)))
     table.add_row("fails on", Text(f"{forecast.failed_rows:,} rows", style="bold red" if forecast.failed_rows else "green"))
     table.add_row("a run takes", _latency(forecast))
     parts: list[RenderableType] = [table]
@@ -38,7 +39,7 @@ def plan_panel(
         for column in ("entity", "stable", "candidate", "receipt"):
             shown.add_column(column)
         for example in examples[:5]:
-            shown.add_row(*(str(example[c]) for c in ("entity", "stable", "candidate", "receipt")))
+            shown.add_row(*(Text(plain(example[c])) for c in ("entity", "stable", "candidate", "receipt")))
         parts += [Text(), shown]
     if forecast.reproduced_ratio < 1:
         parts += [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from operators.cli.console import CommandError, Json, errors, page, print_json
+from operators.cli.console import CommandError, Json, errors, page, plain_line, print_json
 from operators.cli.control_plane import ControlPlaneChoice, Name, WatchOption, with_control_plane
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def status(
     else:
         state = record.status
         detail = state.message or state.waiting_for or control.caution() or ""
-        print(f"{name}: {state.phase}{': ' if detail else ''}{detail}")
+        print(plain_line(f"{name}: {state.phase}{': ' if detail else ''}{detail}"))
     raise typer.Exit(code)
 
 

@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from operators.cli.console import plain, plain_line
 from operators.cli.rollout.ages import ago
 from operators.cli.rollout.experiment_view import report_panel
 from operators.control.port import Record
@@ -46,9 +47,9 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
     status = record.status
     parts: list[RenderableType] = [_revisions(status, now)]
     if record.problem is not None:
-        parts.append(Text(f"cannot be followed: {record.problem}", style="red"))
+        parts.append(Text(f"cannot be followed: {plain(record.problem)}", style="red"))
     if not record.is_observed:
-        parts.append(Text(f"waits for: {unobserved(record)}", style="yellow"))
+        parts.append(Text(f"waits for: {plain(unobserved(record))}", style="yellow"))
     if status.phase in UNDER_WAY or (status.phase is Phase.ABORTED and status.candidate is not None):
         parts += [Text(), step_track(record.rollout.steps, status)]
     parts += [Text(), split_bar(split_of(status))]
@@ -57,7 +58,7 @@ def rollout_panel(record: Record, now: datetime) -> RenderableType:
         parts += [Text(), gate_table(status.assessment.gates, analysis), _summary(status)]
     if status.experiment is not None:
         parts += [Text(), *_experiment(status, now)]
-    waiting = [Text(f"requested, not handled yet: {r.verb} by {r.by}", style="yellow") for r in record.waiting]
+    waiting = [Text(f"requested, not handled yet: {r.verb} by {plain_line(r.by)}", style="yellow") for r in record.waiting]
     words = _words(status)
     if words or waiting:
         parts += [Text(), *words, *waiting]
@@ -144,7 +145,7 @@ def event_list(moves: Iterable[HistoryEntry], now: datetime) -> Table:
     for move in moves:
         what = move_words(move)
         by = "" if move.by == "operator" else f" ({move.by})"
-        table.add_row(f"  {ago(move.at, now)}", what, Text(f"{move.reason}{by}"))
+        table.add_row(f"  {ago(move.at, now)}", what, Text(plain_line(f"{move.reason}{by}")))
     return table
 
 
@@ -157,17 +158,17 @@ def overview(records: Iterable[Record], unread: Mapping[str, str], now: datetime
         status = record.status
         is_busy = status.phase in UNDER_WAY
         table.add_row(
-            record.ref.name,
+            Text(record.ref.name),
             Text(status.phase, style=_PHASES[status.phase]) if record.is_observed else Text("Waiting", style="yellow"),
             short(status.stable),
             short(status.candidate) if status.candidate else "",
             f"{min(status.step_index + 1, len(record.rollout.steps))}/{len(record.rollout.steps)}" if is_busy else "",
             f"{status.weight:g}" if is_busy else "",
             Text(status.assessment.verdict, style=_VERDICTS[status.assessment.verdict]) if status.assessment.gates else "",
-            record.problem or (status.waiting_for if record.is_observed else unobserved(record)),
+            Text(plain(record.problem or (status.waiting_for if record.is_observed else unobserved(record)))),
         )
     for name, problem in unread.items():
-        table.add_row(name, Text("Unreadable", style="red"), "", "", "", "", "", problem)
+        table.add_row(Text(plain(name)), Text("Unreadable", style="red"), "", "", "", "", "", Text(plain(problem)))
     return table
 
 
@@ -189,7 +190,7 @@ def _revisions(status: RolloutStatus, now: datetime) -> RenderableType:
             loaded = ("loaded in every replica", "green") if status.is_ready else ("not loaded everywhere yet", "yellow")
             parts.append(Text.assemble(loaded))
     if status.started is not None and status.phase is not Phase.HEALTHY:
-        parts.append(Text(f"started {ago(status.started, now)} by {status.started_by}", style="dim"))
+        parts.append(Text(f"started {ago(status.started, now)} by {plain_line(status.started_by)}", style="dim"))
     return Columns(parts, padding=(0, 3))
 
 
@@ -199,25 +200,27 @@ def _summary(status: RolloutStatus) -> Text:
     if seen.more is not None and seen.verdict is Verdict.UNDECIDED:
         text.append(f"; about {seen.more:,} more until the evidence decides")
     if seen.verdict is Verdict.INVALID and seen.reason:
-        text.append(f"; {seen.reason}", style="magenta")
+        text.append(f"; {plain_line(seen.reason)}", style="magenta")
     return text
 
 
 def _words(status: RolloutStatus) -> list[Text]:
     lines = [
         Text(
-            f"  BROKEN GLASS: {use.by} passed step {use.step} alone at {use.at:%Y-%m-%d %H:%MZ}, not reviewed: {use.why}",
+            plain_line(
+                f"  BROKEN GLASS: {use.by} passed step {use.step} alone at {use.at:%Y-%m-%d %H:%MZ}, not reviewed: {use.why}"
+            ),
             "bold red",
         )
         for use in status.break_glass
     ]
     if status.approvals:
         given = ", ".join(f"{a.by} as {a.role}" if a.role else a.by for a in status.approvals)
-        lines.append(Text(f"  approved by {given}"))
+        lines.append(Text(f"  approved by {plain_line(given)}"))
     if status.waiting_for:
-        lines.append(Text(f"  waiting for {status.waiting_for}", style="yellow"))
+        lines.append(Text(f"  waiting for {plain_line(status.waiting_for)}", style="yellow"))
     if status.message:
-        lines.append(Text(f"  {status.message}", style="red" if status.phase is Phase.ABORTED else ""))
+        lines.append(Text(f"  {plain_line(status.message)}", style="red" if status.phase is Phase.ABORTED else ""))
     if status.is_overdue:
         lines.append(Text("  no progress within the deadline", style="red"))
     return lines

@@ -1,9 +1,13 @@
 """Values that a person or a file gives: refused in words where they cannot be, never with a trace."""
 
+import io
+
 import pytest
+from rich.panel import Panel
+from rich.text import Text
 
 from operators.cli import up
-from operators.cli.console import CommandError, print_table
+from operators.cli.console import CommandError, PlainConsole, page, print_table
 from operators.cli.models.features import _column
 from operators.cli.rules.event_files import events_in
 from serving.ports import FieldInfo
@@ -42,3 +46,17 @@ def test_the_address_that_is_announced_can_be_opened(host, expected):
 def test_a_table_shows_the_words_of_others_as_they_are(capsys, cell, shown):
     print_table("words", ["name"], [[cell]])
     assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("drawn", ["host\x1b[2J", Text("host\x1b[2J"), Panel("host\x1b[2J")], ids=["markup", "text", "a panel"])
+def test_whatever_is_drawn_the_words_in_it_mean_nothing_to_the_terminal(capsys, drawn):
+    page().print(drawn)
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "host\\x1b[2J" in said
+
+
+def test_a_terminal_still_gets_the_colours_that_are_ours():
+    out = io.StringIO()
+    PlainConsole(file=out, force_terminal=True, color_system="standard", highlight=False).print("[red]late[/] \x1b[2J")
+    assert out.getvalue() == "\x1b[31mlate\x1b[0m \\x1b[2J\n"

@@ -137,6 +137,24 @@ async def test_history_tells_every_move_with_its_evidence(place: Place):
     assert "candidate requests; errors" in run(place, "rollout", "history", "ids").stdout
 
 
+HOSTILE = "no\x1b[2J\x1b]0;title\x07\r\u202e\nids: Healthy [/red]"
+
+
+@pytest.mark.parametrize("verb", [("get", "ids"), ("get",), ("history", "ids"), ("status", "ids"), ("experiment", "ids")])
+async def test_reasons_of_others_mean_nothing_to_the_terminal(place: Place, verb, monkeypatch):
+    monkeypatch.setattr("operators.cli.console.PAGE_WIDTH", 400)
+    await begun(place)
+    run(place, "rollout", "pause", "ids", "--why", HOSTILE)
+    await place.look(1)
+    run(place, "rollout", "abort", "ids", "--why", HOSTILE)
+    await place.look(1)
+    done = run(place, *(("experiment", "get", "ids") if verb[0] == "experiment" else ("rollout", *verb)))
+    assert not set(done.output) & set("\x1b\x07\r\u202e"), done.output
+    assert not any(line.startswith("ids: Healthy") for line in done.output.splitlines()), "no line of theirs stands alone"
+    if verb not in {("get",), ("experiment", "ids")}:
+        assert "no\\x1b[2J" in done.output
+
+
 @pytest.mark.heavy
 async def test_history_as_a_page_that_stands_alone(place: Place, tmp_path: Path):
     await begun(place, looks=6)
