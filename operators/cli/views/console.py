@@ -48,7 +48,8 @@ def console(
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
-    store_dir = store_to_use(choice.store_dir).resolve()
+    has_store = not choice.is_cluster or "store_dir" in settings.model_fields_set
+    store_dir = (store_to_use(choice.store_dir) if has_store else settings.store_dir).resolve()
     if link:
         _print_link(store_dir, as_json=as_json)
         return
@@ -65,6 +66,7 @@ def console(
         choice,
         settings,
         store_dir,
+        has_store,
         host,
         port,
         (name or [], door or []),
@@ -80,6 +82,7 @@ def _serve(
     choice: ControlPlaneChoice,
     settings: "ServingSettings",
     store_dir: Path,
+    has_store: bool,
     host: str,
     port: int,
     names_and_doors: tuple[list[str], list[str]],
@@ -96,7 +99,6 @@ def _serve(
     from serving.telemetry.logs import configure_logging
 
     control = choice.open()
-    has_store = not choice.is_cluster or "store_dir" in settings.model_fields_set
     try:
         listener = open_port(host, port)
     except OSError as problem:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from operators.cli.console import CommandError
 from operators.cli.main import app
 from operators.console import beside, server
+from operators.control.folder import ControlFolder
+from serving.store_layout import FILE, LAYOUT, StoreLayoutError
 
 
 @pytest.fixture
@@ -36,6 +38,34 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path):
     assert isinstance(said.exception, CommandError)
     assert f"127.0.0.1:{port}" in str(said.exception)
     assert "--port" in str(said.exception)
+
+
+@pytest.fixture
+def newer_default(tmp_path, monkeypatch):
+    """The store of this machine has a newer layout; a cluster is reached."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(beside, "yield_to_others", lambda: None)
+    monkeypatch.setattr(server.ConsoleServer, "run", lambda self: None)
+    monkeypatch.setattr("operators.control.cluster.connect", lambda **given: ControlFolder(tmp_path / "cluster"))
+    store = tmp_path / ".vedette"
+    store.mkdir()
+    (store / FILE).write_text(json.dumps({"layout": LAYOUT + 1}))
+    return store
+
+
+@pytest.mark.parametrize("words", [("--context", "kind"), ("--namespace", "soc"), ("--kubeconfig", "config")], ids=lambda w: w[0])
+def test_a_console_of_a_cluster_shows_no_store_and_checks_none(words, newer_default, root):
+    said = CliRunner().invoke(app, ["console", *words, "--port", "0"])
+    assert (said.exit_code, said.exception) == (0, None)
+    link = CliRunner().invoke(app, ["console", *words, "--link"])
+    assert link.exit_code == 0, link.exception
+
+
+def test_a_store_that_a_console_of_a_cluster_shows_is_checked(newer_default, monkeypatch):
+    monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer_default))
+    assert isinstance(CliRunner().invoke(app, ["console", "--context", "kind", "--port", "0"]).exception, StoreLayoutError)
+    monkeypatch.delenv("VEDETTE_STORE_DIR")
+    assert isinstance(CliRunner().invoke(app, ["console", "--port", "0"]).exception, StoreLayoutError)
 
 
 def test_what_people_do_at_the_console_is_in_its_log(tmp_path, monkeypatch, root):
