@@ -1,11 +1,15 @@
-"""Ends sessions at their time, and records each end that nobody asked for. Of one event loop.
+"""Ends sessions at their time and when the console stops, and records each end that nobody asked for. Of one event loop.
 
 Without the timer a session would end with the next request of it, and its open streams with their next message."""
 
 import asyncio
+from typing import Final
 
 from operators.console.recording.console_acts import ConsoleActs
 from operators.console.sessions import Session, SessionStore
+
+STOPPED: Final = "the console was stopped"
+"""Why a session ended that nobody ended, and whose time was not over."""
 
 
 class SessionEnds:
@@ -42,7 +46,11 @@ class SessionEnds:
         writing.add_done_callback(self.recording.discard)
 
     async def close(self) -> None:
-        """Wake up no more, and wait for the records."""
+        """The console stops: end every session, wake up no more, and wait for the records."""
         if self._timer is not None:
             self._timer.cancel()
+        self._sessions.end_over()
+        self.record_lapsed()
+        for session in self._sessions.end_unless(lambda _: False):
+            self.record(session, STOPPED)
         await asyncio.gather(*self.recording, return_exceptions=True)

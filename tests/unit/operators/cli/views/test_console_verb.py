@@ -53,7 +53,9 @@ def newer_default(tmp_path, monkeypatch):
     return store
 
 
-@pytest.mark.parametrize("words", [("--context", "kind"), ("--namespace", "soc"), ("--kubeconfig", "config")], ids=lambda w: w[0])
+@pytest.mark.parametrize(
+    "words", [("--context", "kind"), ("--namespace", "soc"), ("--kubeconfig", "config")], ids=lambda w: w[0]
+)
 def test_a_console_of_a_cluster_shows_no_store_and_checks_none(words, newer_default, root):
     said = CliRunner().invoke(app, ["console", *words, "--port", "0"])
     assert (said.exit_code, said.exception) == (0, None)

@@ -13,6 +13,7 @@ from lifecycle.governance.acts import Act, ActsLog
 from operators.console import sign_in
 from operators.console.launch import ConsoleOptions, make_console
 from operators.console.recording import console_acts
+from operators.console.recording.repeats import OF_PEOPLE
 from operators.console.roles import ConsoleRole, SignedInPerson
 from operators.console.sessions import MOST_OF_ONE
 from operators.control.folder import ControlFolder
@@ -78,6 +79,34 @@ async def test_signing_in_and_out_are_records_that_belong_together(world):
     assert (begun.action, begun.actor, begun.outcome) == ("console.sign-in", f"key:{world.entry.id}", "accepted")
     assert (ended.action, ended.actor, ended.subject) == ("console.sign-out", begun.actor, begun.subject)
     assert session.id not in begun.subject
+
+
+async def test_a_console_that_stops_records_the_end_of_every_session(world):
+    async with world.app._lifespan(world.asgi), world.client() as client:
+        assert (await client.post("/sign-in", data={"credentials": world.key})).status_code == 303
+        ended = world.session("viewer")
+        closed = []
+        ended.endings.append(lambda: closed.append("stream"))
+        world.app.sessions.end(world.session("viewer").id)  # over before: told where it was ended
+        assert [one.action for one in ActsLog(world.store / "governance", signer=lambda: None, now_us=lambda: 0).read()] == [
+            "console.sign-in"
+        ]
+    assert (closed, len(world.app.sessions)) == (["stream"], 0)
+    begun, *outs = world.acts()
+    assert [(one.action, one.actor, one.reason) for one in outs] == [
+        ("console.sign-out", f"key:{world.entry.id}", "the console was stopped"),
+        ("console.sign-out", "ben", "the console was stopped"),
+    ]
+    assert outs[0].subject == begun.subject
+
+
+async def test_many_sessions_that_end_with_the_console_are_a_bounded_number_of_records(world):
+    async with world.app._lifespan(world.asgi):
+        for number in range(OF_PEOPLE.burst + 50):
+            world.app.sessions.begin(SignedInPerson(f"p{number}", frozenset(), "key"))
+    outs = world.acts()
+    assert OF_PEOPLE.burst < len(outs) <= OF_PEOPLE.burst + 2
+    assert sum(1 + one.evidence.get("repeats", 0) - (one.actor == "several") for one in outs) == OF_PEOPLE.burst + 50
 
 
 async def test_wrong_keys_are_one_record_and_a_count_and_the_key_is_not_in_it(world):
