@@ -143,6 +143,7 @@ def played(labelled, alert):
     return PlayedYear(year, np.asarray(alert))
 
 
+@pytest.mark.heavy
 class TestFigures:
     def test_recall_precision_and_alerts_are_those_of_the_truth(self, labelled):
         events = labelled.events
