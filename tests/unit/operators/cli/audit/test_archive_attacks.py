@@ -101,7 +101,6 @@ def test_overwrite_an_archived_file_with_garbage(store):
     assert found(store) == [("archive changed", 1)]
 
 
-@pytest.mark.heavy
 def test_the_archive_of_the_store_is_looked_at_without_being_named(store):
     parquet(store).unlink()
     said = json.loads(asks(store, "verify").stdout)
