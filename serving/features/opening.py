@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from serving.features.near.change_source import ChangeSource
 from serving.features.near.near_cache import NearCache
-from serving.features.near.near_store import ChangeSource, NearStore
+from serving.features.near.near_store import NearStore
 from serving.features.plan import feast
 from serving.features.plan.definitions import Definitions, OnlineStore, Service
 from serving.features.plan.errors import RegistryError
@@ -109,6 +110,8 @@ class OpenReader(PlanReader):
                 await store.close()
                 raise
             self._backend, self._online = store, definitions.online
+            if self.near is not None:
+                self.near.source = store.source if isinstance(store, NearStore) else None
         self._seen, self._definitions = seen, definitions
         if former is not None and former is not self._backend:
             await former.close()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
+from serving.features.near.change_source import ChangeSource
 from serving.features.near.s3_fifo import S3Fifo
 from serving.features.plan.feature_plan import Row, RowMemo
 from serving.telemetry import near_cache_names as names
@@ -56,8 +57,8 @@ class NearCache:
         self._most_asked = max(most_bytes // _TYPICAL_BYTES, 1)
         self.hits = self.misses = self.unproven = self.joined = self.invalidated = 0
         self.flushes: Counter[str] = Counter()
-        self.lag: Callable[[], float] = lambda: 0.0
-        self.is_on = False
+        self.source: ChangeSource | None = None
+        """Of the store that is read now; None: there is none that tells its changes."""
 
     def find(self, name: bytes, number: int, now_s: float) -> Row | None:
         """The row that is kept. now_s: monotonic seconds; a row of a key that has expired by then is none."""
@@ -159,6 +160,12 @@ class NearCache:
         self._reading.clear()
 
     @property
+    def is_on(self) -> bool:
+        """Whether the store that is read tells its changes."""
+        source = self.source
+        return source is not None and source.is_telling()
+
+    @property
     def bytes(self) -> int:
         """What the rows take, about."""
         return self._rows.bytes
@@ -177,7 +184,8 @@ class NearCache:
         yield names.NEAR_EVICTED, {(): float(self._rows.evicted)}
         yield names.NEAR_BYTES, {(): float(self._rows.bytes)}
         yield names.NEAR_ENTITIES, {(): float(len(self._rows))}
-        yield names.NEAR_LAG, {(): self.lag()}
+        source = self.source
+        yield names.NEAR_LAG, {(): 0.0 if source is None else source.lag_s()}
         yield names.NEAR_ON, {(): float(self.is_on)}
 
 

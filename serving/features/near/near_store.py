@@ -11,8 +11,9 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
+from serving.features.near.change_source import ChangeSource
 from serving.features.near.near_cache import JoinedRead, NearCache, ReadTicket
 from serving.features.plan.feature_plan import NOT_KEPT, Group, PartlyRead, Row, Store
 from serving.ports import ReadOutcome
@@ -20,23 +21,6 @@ from serving.ports import ReadOutcome
 _numbers = itertools.count()
 _JOINS = 2
 """How often a request waits for the read of another before it reads itself."""
-
-
-@runtime_checkable
-class ChangeSource(Protocol):
-    """Tells a NearCache of every change of what a store holds."""
-
-    def for_keeping(self, prepared: Any) -> Any:
-        """What the store prepared, as `fetch` takes it for rows that are kept: they come with what is needed to know when they end."""
-        ...
-
-    def is_following(self) -> bool:
-        """Whether changes are told now. If not, nothing is kept."""
-        ...
-
-    def is_current(self, now_s: float) -> bool:
-        """Whether the cache has been told every change until a stated bound before now_s, monotonic seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +41,11 @@ class NearStore:
 
     def __init__(self, inner: Store, cache: NearCache, source: ChangeSource, now: Callable[[], float] = time.monotonic) -> None:
         self._inner, self._cache, self._source, self._now = inner, cache, source, now
+
+    @property
+    def source(self) -> ChangeSource:
+        """What tells the changes of its rows."""
+        return self._source
 
     def prepare(self, project: str, groups: Sequence[Group]) -> NearPrepared:
         """See plan.Store.prepare. A new plan finds no row of a former one; all rows leave, for those of former plans are useless."""

@@ -80,8 +80,7 @@ class RedisStore:
             name,
             greet=self._greet,
             pushed=None if near is None else lambda push: tell(near, push),
-            opened=self._opened,
-            lost=self._stop_following,
+            lost=self._forget_all,
         )
         self._retries = self.link.retries
 
@@ -130,16 +129,16 @@ class RedisStore:
         return found
 
     def for_keeping(self, prepared: Sequence[RedisCommand]) -> tuple[RedisCommand, ...]:
-        """See near_store.ChangeSource: the same commands, which also ask when a key expires."""
+        """See ChangeSource: the same commands, which also ask when a key expires."""
         return for_keeping(prepared)
 
     def is_following(self) -> bool:
-        """See near_store.ChangeSource: whether Redis pushes changes now."""
+        """See ChangeSource: whether Redis pushes changes now."""
         connection = self.link.connection
         return connection is not None and connection.is_tracking
 
     def is_current(self, now_s: float) -> bool:
-        """See near_store.ChangeSource: whether every change until BOUND_S before now_s has been told. Asks for a proof in time."""
+        """See ChangeSource: whether every change until BOUND_S before now_s has been told. Asks for a proof in time."""
         connection = self.link.connection
         if connection is None or not connection.is_tracking:
             return False
@@ -147,6 +146,15 @@ class RedisStore:
         if age_s > PROVE_S:
             connection.prove()
         return age_s <= BOUND_S
+
+    def is_telling(self) -> bool:
+        """See ChangeSource."""
+        return self.is_following()
+
+    def lag_s(self) -> float:
+        """See ChangeSource: the time of the last answer of Redis."""
+        connection = self.link.connection
+        return 0.0 if connection is None else connection.lag_s
 
     async def close(self) -> None:
         """Close the connection and stop connecting."""
@@ -194,13 +202,8 @@ class RedisStore:
             self._is_refusal_told = True
             log.warning(NOT_TRACKED, refused)
 
-    def _opened(self, connection: RedisConnection) -> None:
+    def _forget_all(self) -> None:
         if self._near is not None:
-            self._near.is_on, self._near.lag = connection.is_tracking, lambda: connection.lag_s
-
-    def _stop_following(self) -> None:
-        if self._near is not None:
-            self._near.is_on = False
             self._near.flush("lost")
 
 

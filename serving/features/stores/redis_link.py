@@ -31,15 +31,14 @@ class RedisLink:
         *,
         greet: Callable[[RedisConnection], Awaitable[None]] | None = None,
         pushed: Callable[[Any], None] | None = None,
-        opened: Callable[[RedisConnection], None] = lambda _: None,
         lost: Callable[[], None] = lambda: None,
         retries: RetryBudget | None = None,
     ) -> None:
         """find: where to connect now; raises OSError. name: of it, for the log. greet: what is said first; raises OSError to refuse.
 
-        pushed: called with each push. opened, lost: called when the connection can be used, and when it is gone."""
+        pushed: called with each push. lost: called when the connection is gone."""
         self._find, self.name, self._greet, self._pushed = find, name, greet, pushed
-        self._opened, self._gone = opened, lost
+        self._gone = lost
         self.connection: RedisConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[bool] | None = None  # the first one after a connection was lost
@@ -129,7 +128,6 @@ class RedisLink:
             return False
         if connection.is_open:  # else it was lost between its last answer and now
             self.connection = connection
-            self._opened(connection)
         return connection.is_open
 
     async def _say_first(self, connection: RedisConnection) -> None:

@@ -61,7 +61,7 @@ class SqliteStore:
         """Read from the online store at `path`, which may come later. near: is told when the file has changed."""
         self._path, self._near = path, near
         self._version: tuple[int, int] | None = None
-        self._looked_s = 0.0
+        self._looked_s, self._is_telling = 0.0, False
         self._here, self._there = _File(path, busy_timeout_s=0.0), _File(path, busy_timeout_s=_BUSY_S)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features-sqlite")
         self._retry_at = 0.0
@@ -103,15 +103,15 @@ class SqliteStore:
             return ReadOutcome.FAILED
 
     def for_keeping(self, prepared: tuple[SqliteQuery, ...]) -> tuple[SqliteQuery, ...]:
-        """See near_store.ChangeSource: rows of a file do not expire."""
+        """See ChangeSource: rows of a file do not expire."""
         return prepared
 
     def is_following(self) -> bool:
-        """See near_store.ChangeSource: the file can always be looked at."""
+        """See ChangeSource: the file can always be looked at."""
         return self._near is not None
 
     def is_current(self, now_s: float) -> bool:
-        """See near_store.ChangeSource: looks whether the file has changed, at most every LOOK_S. Any change is one of all rows."""
+        """See ChangeSource: looks whether the file has changed, at most every LOOK_S. Any change is one of all rows."""
         near = self._near
         if near is None:
             return False
@@ -120,13 +120,21 @@ class SqliteStore:
         try:
             version = self._here.version()
         except (sqlite3.Error, OSError):  # locked by a writer, or not there: the read that follows finds out
-            version, near.is_on = None, False
+            version, self._is_telling = None, False
         else:
-            self._looked_s, near.is_on = now_s, True
+            self._looked_s, self._is_telling = now_s, True
         if version is None or version != self._version:
             near.flush("changed")
             self._version = version
         return version is not None
+
+    def is_telling(self) -> bool:
+        """See ChangeSource: whether the file could be looked at."""
+        return self._is_telling
+
+    def lag_s(self) -> float:
+        """See ChangeSource: a look is taken when a row is used."""
+        return 0.0
 
     async def close(self) -> None:
         """Stop the thread and close the file."""

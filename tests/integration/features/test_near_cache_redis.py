@@ -36,6 +36,7 @@ class World:
         self.cache = NearCache(1_000_000)
         self.store = RedisStore(url.replace("redis://", f"redis://{login}"), self.cache)
         self.near = NearStore(self.store, self.cache, self.store)
+        self.cache.source = self.store
         self.plan = self.compile()
 
     def compile(self):

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 
 from feature_repo.flows import FLOWS
-from lifecycle.training.feast_store import FeastStore
+from lifecycle.training.feast_store import FeastStore, with_redis
 from operators.cli.console import CommandError
 from serving.features.opening import open_features
 from serving.features.plan.errors import RegistryError, UnknownService
 from serving.features.stores.sqlite import SqliteStore
 from serving.settings import ServingSettings
+from serving.telemetry.near_cache_names import NEAR_ON
+from tests.fakes.redis_server import PROGRAM
 
 OWN_TRANSFORM = """
 def encode_flows(columns, **parameters):
@@ -247,6 +249,36 @@ async def test_the_module_of_a_transform_is_imported_off_the_loop(tmp_path):
     assert reader.services == ("flows_v1",), reader.problems
     assert seen.read_text() != threading.main_thread().name
     await reader.close()
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed; `make services` installs it")
+async def test_the_metric_of_rows_in_memory_is_of_the_store_that_is_read(tmp_path, redis_url, monkeypatch):
+    """The former store is closed after the next one has begun to tell its changes."""
+    configuration, registry = tmp_path / "feast" / "feature_store.yaml", tmp_path / "feast" / "registry.db"
+    FeastStore(tmp_path / "feast").apply(FLOWS)
+    on_sqlite = configuration.read_text(encoding="utf-8")
+    reader = await open_features(
+        ServingSettings(store_dir=tmp_path, feature_refresh_s=3600, feature_near_cache_bytes=1_000_000)
+    )
+
+    async def exchange(number, text):
+        configuration.write_text(text, encoding="utf-8")
+        os.utime(registry, (number, number))
+        await reader.refresh()
+        return next(values[()] for doc, values in reader.near.metrics() if doc is NEAR_ON)
+
+    on_redis = [with_redis(on_sqlite, redis_url.replace("/0", f"/{database}")) for database in range(3)]
+    assert [await exchange(number, text) for number, text in enumerate(on_redis, 1)] == [1, 1, 1]
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.features.opening.OpenReader._compile", _fails)
+        assert await exchange(4, on_redis[0]) == 1, "an exchange that fails leaves the store as it was"
+    assert await exchange(5, on_sqlite) == 1
+    assert await exchange(6, on_redis[0]) == 1
+    await reader.close()
+
+
+async def _fails(*_):
+    raise RegistryError("it cannot be compiled")
 
 
 async def test_rows_of_a_feature_server_are_not_kept_and_the_log_says_why(folder, caplog):

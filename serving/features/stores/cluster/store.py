@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class ClusterStore:
-    """Implements plan.Store and near_store.ChangeSource. Belongs to the event loop it was started on."""
+    """Implements plan.Store and ChangeSource. Belongs to the event loop it was started on."""
 
     decodes = False
 
@@ -49,9 +49,7 @@ class ClusterStore:
             )
             near = None
         self._near = near
-        if near is not None:
-            near.lag = lambda: max((link.connection.lag_s for link in self.client.masters() if link.connection), default=0.0)
-        self._is_refusal_told = False
+        self._is_refusal_told = self._is_telling = False
         self._proofs: dict[RedisLink, bytes] = {}
         self.client = ClusterClient(
             endpoints,
@@ -92,19 +90,19 @@ class ClusterStore:
         return PartlyRead(found, failures[0], is_nothing=len(failures) == len(wanted))
 
     def for_keeping(self, prepared: Sequence[RedisCommand]) -> tuple[RedisCommand, ...]:
-        """See near_store.ChangeSource: the same commands, which also ask when a key expires."""
+        """See ChangeSource: the same commands, which also ask when a key expires."""
         return for_keeping(prepared)
 
     def is_following(self) -> bool:
-        """See near_store.ChangeSource: whether every node pushes changes now."""
+        """See ChangeSource: whether every node pushes changes now."""
         masters = self.client.masters() if self._near is not None else ()
-        is_on = bool(masters) and all(link.connection is not None and link.connection.is_tracking for link in masters)
-        if self._near is not None:
-            self._near.is_on = is_on
-        return is_on
+        self._is_telling = bool(masters) and all(
+            link.connection is not None and link.connection.is_tracking for link in masters
+        )
+        return self._is_telling
 
     def is_current(self, now_s: float) -> bool:
-        """See near_store.ChangeSource: whether every node told every change until BOUND_S before now_s. Asks for proofs in time."""
+        """See ChangeSource: whether every node told every change until BOUND_S before now_s. Asks for proofs in time."""
         oldest_s = now_s
         for link in self.client.masters():
             connection = link.connection
@@ -114,6 +112,14 @@ class ClusterStore:
                 self._prove(link, connection)
             oldest_s = min(oldest_s, connection.proven_s)
         return now_s - oldest_s <= BOUND_S
+
+    def is_telling(self) -> bool:
+        """See ChangeSource: at the last read."""
+        return self._is_telling
+
+    def lag_s(self) -> float:
+        """See ChangeSource: of the slowest node."""
+        return max((link.connection.lag_s for link in self.client.masters() if link.connection), default=0.0)
 
     async def close(self) -> None:
         """Close the connections and stop connecting."""

@@ -58,7 +58,7 @@ async def test_closing_waits_for_a_read_beside_the_loop_and_not_on_it(store):
 def kept(tmp_path, store):
     """A store that tells a cache of changes, and what is in the cache."""
     cache = NearCache(100_000)
-    kept = SqliteStore(tmp_path / "online.db", cache)
+    kept = cache.source = SqliteStore(tmp_path / "online.db", cache)
     assert kept.is_following()
     assert kept.is_current(100.0)
     cache.keep(b"k", 0, ([None], (0,)), cache.begin(b"k"), 100.0)
