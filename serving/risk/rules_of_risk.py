@@ -110,8 +110,8 @@ def read_rules(folder: Path) -> RiskRules:
     try:
         check_depth(text)
         return RiskRules.model_validate(yaml.load(text, Loader=yaml.CSafeLoader) or {})
-    except yaml.YAMLError as problem:
-        raise RiskRulesError(f"{path}: is not YAML: {problem}") from problem
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in problem.errors()[:5])
         raise RiskRulesError(f"{path}: {found}; the kinds are {', '.join(KINDS)}") from problem
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
+        raise RiskRulesError(f"{path}: is not YAML: {problem}") from problem

@@ -326,7 +326,7 @@ def read_config(path: Path) -> SinksConfig:
         found = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as problem:
         raise SinkConfigError(f"{path}: cannot be read: {problem.strerror}") from problem
-    except (UnicodeDecodeError, yaml.YAMLError) as problem:
+    except (ValueError, yaml.YAMLError) as problem:  # ValueError: no UTF-8, or a date that there is not, e.g. 2026-99-99
         mark = getattr(problem, "problem_mark", None)
         raise SinkConfigError(f"{path}: is not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
     if not isinstance(found, dict):

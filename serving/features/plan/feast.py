@@ -38,6 +38,8 @@ _SETTLE_S: Final = 0.02
 _LOOKS: Final = 50
 _CHILD: Final = "import os, sys; os.nice(10); from serving.features.plan.feast import main; raise SystemExit(main(sys.argv[1]))"
 """Polite from its first import on: who answers requests on this machine goes first."""
+_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
+"""ValueError: no UTF-8, or a date that there is not, e.g. 2026-99-99."""
 _DUMMY: Final = "__dummy_id"
 """Join key of views without an entity; its value is the empty text."""
 
@@ -63,7 +65,7 @@ def signature(folder: Path) -> tuple[object, ...] | None:
         stat = path.stat() if path is not None else None
     except OSError:
         return None
-    except (yaml.YAMLError, RegistryError):
+    except (*_NOT_YAML, RegistryError):
         return (configuration, "unreadable")  # `load` says what is wrong
     return (configuration, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
@@ -86,7 +88,7 @@ def read(folder: Path) -> Definitions:
         configuration = yaml.safe_load(text)
         path = _registry_path(folder, configuration)
         registry = _messages(read_when_settled(path)) if path is not None else _through_feast(folder)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, *_NOT_YAML) as error:
         raise RegistryError(f"{folder / CONFIGURATION}: {error}") from error
     return describe(registry, configuration, folder)
 

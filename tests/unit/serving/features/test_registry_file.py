@@ -35,7 +35,15 @@ def test_a_file_that_stays_empty_is_refused(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["project: [", "registry: registry.db", "project: p\nregistry: 5", "[]", "project: p\nregistry: {path: 5}"]
+    "text",
+    [
+        "project: [",
+        "registry: registry.db",
+        "project: p\nregistry: 5",
+        "[]",
+        "project: p\nregistry: {path: 5}",
+        "project: 2026-99-99",
+    ],
 )
 def test_a_configuration_that_cannot_be_read_is_not_taken_for_none(tmp_path, text):
     """Else a server starts without its features, and a slip made later is never said."""

@@ -36,6 +36,7 @@ def test_what_was_measured_is_no_part_of_the_digest(tmp_path):
         ("levels: [0.5, 0.4, 0.8]", "they must rise"),
         ("[1, 2]", "valid dictionary"),
         ("a: [", "is not YAML"),
+        ("a: 2026-99-99", "is not YAML: month must be in 1..12"),
         ("x: " + "y" * MOST_BYTES, "bytes, at most"),
         ("[" * 5000, "is not YAML: it is nested deeper than 100 levels"),
     ],

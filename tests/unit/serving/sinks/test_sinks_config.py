@@ -58,8 +58,8 @@ def test_what_is_refused_says_where_and_repeats_no_value(tmp_path, sink, says):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sinks: []", "[1, 2]", "a: [", "{" * 5000, "sinks: [{name: a, to: {type: mail}}]"],
-    ids=["empty", "no sinks", "a list", "half YAML", "nested without end", "an unknown type"],
+    "text", ["", "sinks: []", "[1, 2]", "a: [", "{" * 5000, "a: 2026-99-99", "sinks: [{name: a, to: {type: mail}}]"],
+    ids=["empty", "no sinks", "a list", "half YAML", "nested without end", "no date", "an unknown type"],
 )  # fmt: skip
 def test_what_is_no_configuration(tmp_path, text):
     (tmp_path / "sinks.yaml").write_text(text, encoding="utf-8")
