@@ -20,6 +20,7 @@ def test_relative_links_resolve(page):
     assert not broken, f"{name(page)}: {broken}"
 
 
+@pytest.mark.heavy
 def test_every_page_can_be_reached_from_the_readme():
     reached, waiting = set(), [p for p in PAGES if p.name == "README.md" and "docs" not in p.parts]
     while waiting:

@@ -43,6 +43,7 @@ def gone(path: Path) -> list[str]:
     return sorted(dotted for dotted in named if not is_there(dotted))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("plane", PLANES)
 def test_modules_named_in_code_exist(plane):
     files = [p for p in (ROOT / plane).rglob("*.py") if "__pycache__" not in p.parts]

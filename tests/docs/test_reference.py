@@ -75,6 +75,7 @@ def test_every_field_has_words(model):
     assert not silent, f"{model.__name__}: give {silent} a docstring below the field"
 
 
+@pytest.mark.heavy
 def test_every_setting_does_something():
     code = "".join(
         p.read_text(encoding="utf-8")

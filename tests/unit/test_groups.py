@@ -57,7 +57,7 @@ MARKED = Item("e.py::marked", group="a page")
 ONE, TWO = Item("a.py::one"), Item("a.py::two")
 
 
-@pytest.mark.parametrize("collected", itertools.permutations([ONE, TWO, UP, REAL, MARKED]), ids=lambda _: "")
+@pytest.mark.parametrize("collected", list(itertools.permutations([ONE, TWO, UP, REAL, MARKED])), ids=lambda _: "")
 def test_the_longest_groups_come_first_and_the_rest_as_collected(tmp_path: Path, collected: tuple[Item, ...]) -> None:
     items = list(collected)
     order(items, tmp_path / "groups.json")  # type: ignore[arg-type]

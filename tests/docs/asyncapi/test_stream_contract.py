@@ -53,6 +53,7 @@ def test_the_page_is_what_the_code_says(page):
     assert (ROOT / page).read_text(encoding="utf-8") == WHOLE[page](), f"run: .venv/bin/python -m tests.docs.tables ({page})"
 
 
+@pytest.mark.heavy
 def test_it_is_valid_asyncapi():
     published = json.loads(gzip.decompress((Path(__file__).parent / "schema-3.0.0.json.gz").read_bytes()))
     jsonschema.Draft7Validator(published).validate(described())

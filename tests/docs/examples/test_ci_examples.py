@@ -7,6 +7,8 @@ import pytest
 from check_jsonschema import main
 from click.testing import CliRunner
 
+pytestmark = pytest.mark.heavy
+
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "check-models-in-ci.md"
 SCHEMAS = {
     ".github/workflows/model.yaml": "vendor.github-workflows",

@@ -1,6 +1,7 @@
 """Probabilities are bounded, ordered, and right on average."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
@@ -17,6 +18,7 @@ def brute_force(scores, attack, at):
     return bounds
 
 
+@pytest.mark.heavy
 @laws.examples(40)
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=4, max_size=40))
 def test_agrees_with_the_definition(rows):

@@ -136,6 +136,7 @@ def test_nothing_is_made_unless_it_is_declared():
     assert made.manifest["conformal"] is None
 
 
+@pytest.mark.heavy
 def test_a_declared_bundle_has_its_sets(tmp_path):
     declared = detector(confidence={"unknown": True, "error": 0.1, "group": "method"})
     made = train(prepare(declared, check_data(declared, rows(2000), where="x"), None, with_test=True), seed=1)

@@ -19,6 +19,7 @@ def test_the_same_seed_makes_the_same_flows(flows):
     assert not flows.equals(generate_flows(6, hosts=60, flows_per_host=60))
 
 
+@pytest.mark.heavy
 def test_every_kind_of_attack_is_among_benign_flows(flows):
     kinds = set(flows["Label"])
     assert {f"flow=From-Botnet-{k}" for k in ("Scan", "BruteForce", "Flood", "Beacon", "Exfiltration")} <= kinds
@@ -39,6 +40,7 @@ def test_an_attacking_host_does_ordinary_things_too(flows):
     assert set(attackers) & set(ordinary), "so the host alone does not give the label away"
 
 
+@pytest.mark.heavy
 def test_the_detector_takes_them(flows):
     data = check_data(read_detector("flows"), flows, where="generated")
     assert not [n for n in data.notes if "alone tells" in n]

@@ -17,6 +17,8 @@ from serving.models.onnx import OnnxModel
 from serving.models.store import BundleStore
 from tests.unit.lifecycle.declared import detector, rows
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -126,7 +128,6 @@ print(write_bundle(trained(), Path(sys.argv[1]) / "b").digest)
 """
 
 
-@pytest.mark.heavy
 def test_the_same_seed_and_data_give_the_same_digest_in_another_process(tmp_path):
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}  # here strings hash otherwise
     done = subprocess.run(

@@ -277,6 +277,7 @@ def test_a_missed_target_fails_only_when_asked(arguments, status, monkeypatch, t
     assert "1 of 1 targets missed" in capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_every_server_gets_the_same_model_and_rotating_inputs(tmp_path):
     workload = build_workload(tmp_path, requests=8)
     assert workload.model.read_bytes() == tree_model(7) == tree_model(7)

@@ -96,6 +96,7 @@ def test_a_streamed_event_costs_what_was_published(monkeypatch: pytest.MonkeyPat
     assert 100 < found.verdict_bytes.value < 5000
 
 
+@pytest.mark.heavy
 def test_a_record_is_archived_in_a_part_of_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(costs, "DIFFERING", 300)
     lines = list(sql.differing_lines(100))

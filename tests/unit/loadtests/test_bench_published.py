@@ -13,6 +13,8 @@ from loadtests.bench.record import Record, read_all, this_machine, write
 from loadtests.bench.report import Row, row, unmeasured
 from loadtests.bench.targets import ratio, value
 
+pytestmark = pytest.mark.heavy
+
 
 def _record(tmp_path: Path, day: int, *rows: Row, name: str = "doors", is_quick: bool = False) -> Record:
     at = datetime(2026, 3, day, 12, tzinfo=UTC)

@@ -56,6 +56,7 @@ def test_a_rate_that_never_held_is_not_a_figure():
     assert found["two-replicas/vedette-1/shared/highest-rate"].problem
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen with Linux's sched_setaffinity")
 def test_a_tree_of_processes_keeps_to_its_cores():
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"

@@ -17,6 +17,8 @@ from loadtests.bench.worlds.year.detectors import Delays, planted
 from loadtests.bench.worlds.year.events import DAY_US, NEW_FAMILY, NUMBERS, START_US, PlantedChanges, YearWorld
 from loadtests.bench.worlds.year.strategies import PlayedYear
 
+pytestmark = pytest.mark.heavy
+
 QUIET = PlantedChanges(None, None, None, None)
 
 
@@ -109,7 +111,6 @@ def labelled():
     return year
 
 
-@pytest.mark.heavy
 class TestAnalysts:
     def test_each_day_has_the_whole_budget(self, labelled):
         days = labelled.events.day[labelled.label >= 0]
@@ -143,7 +144,6 @@ def played(labelled, alert):
     return PlayedYear(year, np.asarray(alert))
 
 
-@pytest.mark.heavy
 class TestFigures:
     def test_recall_precision_and_alerts_are_those_of_the_truth(self, labelled):
         events = labelled.events

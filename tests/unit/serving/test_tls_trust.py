@@ -128,6 +128,7 @@ def test_the_ledger_of_risks_has_a_client_of_its_own_that_is_as_lenient():
     assert ledger._redis.connection_pool.connection_kwargs["ssl_exclude_verify_flags"] == [ssl.VERIFY_X509_STRICT]
 
 
+@pytest.mark.heavy
 def test_no_place_makes_a_context_of_its_own():
     found = []
     for room in ("serving", "lifecycle", "operators", "feature_repo"):

@@ -69,6 +69,7 @@ def test_a_bad_row_is_set_aside_with_its_line_and_reason(tmp_path, line, rule, w
     assert (len(checked.frame), checked.quality.rows) == (3, 4), "the lines after it are rows of their own"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_bad_rows_change_nothing_about_the_others(tmp_path, kind):
     """The same digest as that of a file without them: neither values nor types of a column differ."""

@@ -41,6 +41,7 @@ def test_a_band_ends_where_a_bound_is_missing():
     assert "error_y" not in trace
 
 
+@pytest.mark.heavy
 def test_a_page_asks_nothing_of_a_network(page):
     own = page.replace(plotly_script(), "")
     assert not re.search(r"""(src|href)=["'](https?:)?//""", own)

@@ -36,6 +36,7 @@ def test_another_test_file_gives_the_same_bundle(split):
     assert results[1].units[0].points[0].rates != results[2].units[0].points[0].rates, "but they were judged"
 
 
+@pytest.mark.heavy
 def test_a_split_keeps_its_test_rows_out_of_the_choice():
     """The same with a test part that is taken off: its labels may be anything."""
     declared = detector()

@@ -46,6 +46,7 @@ def test_what_says_the_same_twice_is_not_counted_twice():
     assert rules.of("realtime").weight + rules.of("batch").weight == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.heavy
 def test_a_kind_that_says_nothing_gets_little_weight_and_none_gets_a_negative_one():
     rng = np.random.default_rng(5)
     data = made()

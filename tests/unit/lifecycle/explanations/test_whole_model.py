@@ -57,6 +57,7 @@ def test_a_detector_is_explained_on_its_own_training_rows(tmp_path: Path):
     assert found.rules.fidelity.value > found.rules.baseline
 
 
+@pytest.mark.heavy
 def test_a_model_from_elsewhere_is_explained_on_rows_that_are_given(tmp_path: Path):
     path, tensors = foreign_models.two_words(tmp_path)
     bundle = bundle_of(tmp_path / "words", path.read_bytes(), tensors, output="probabilities", column=1)

@@ -132,10 +132,12 @@ def test_no_attacks_no_false_negative_rate() -> None:
     assert missing.too_small == "0 rows, at least 20 are needed"
 
 
+@pytest.mark.heavy
 def test_the_same_seed_gives_the_same_report() -> None:
     assert judge_fairness(drawn(3, rows=3000, by_entity=True)) == judge_fairness(drawn(3, rows=3000, by_entity=True))
 
 
+@pytest.mark.heavy
 def test_the_section_says_what_was_found_and_how() -> None:
     report = judge_fairness(drawn(7, planted=2.0))
     words = fairness_words(report)

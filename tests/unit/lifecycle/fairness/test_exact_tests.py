@@ -37,6 +37,7 @@ def test_alike_rows_do_not_make_a_finding() -> None:
     assert fisher / 200 > 0.3, "otherwise this test shows nothing"
 
 
+@pytest.mark.heavy
 def test_a_difference_of_entities_is_found() -> None:
     rng = np.random.default_rng(12)
     assert sum(two_rates(*entities(rng, 0.35, 0.05), rng, draws=499) <= 0.05 for _ in range(40)) >= 30

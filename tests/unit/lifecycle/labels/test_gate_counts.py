@@ -9,6 +9,8 @@ from lifecycle.labels.draw import Draw
 from lifecycle.labels.label_log import LabelLog
 from tests.fakes.labelled import SECOND_US, START_US, PredictionLog, record, said
 
+pytestmark = pytest.mark.heavy
+
 STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
 
 

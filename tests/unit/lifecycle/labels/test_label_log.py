@@ -212,6 +212,7 @@ def _fill(folder, acknowledged, most_bytes):
         acknowledged.send(number)
 
 
+@pytest.mark.heavy
 def test_what_was_acknowledged_before_a_disk_was_full_is_there_and_the_rest_can_be_given_later(tmp_path):
     ours, theirs = multiprocessing.get_context("fork").Pipe()
     worker = multiprocessing.get_context("fork").Process(target=_fill, args=(tmp_path, theirs, 20_000))

@@ -195,6 +195,7 @@ def test_where_every_host_is_attacked_no_precision_is_promised():
     assert "and 0 benign entities: it takes benign entities" in points["executive_dashboard"].shortfall
 
 
+@pytest.mark.heavy
 def test_the_balance_and_the_points_around_it_hold_by_host_where_there_are_many():
     score, attack = overlapping(6000, 24_000)
     owner = np.arange(len(score)) // 10

@@ -21,6 +21,7 @@ def test_a_limit_of_nothing_is_never_shown():
         assert found.p_values(np.zeros(1))[0] == found.p_values(-np.ones(1))[0] == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "draw",
     [

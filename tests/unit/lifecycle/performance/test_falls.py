@@ -92,6 +92,7 @@ class TestLooks:
         days = [d / 2 for d in range(1, 50)]
         assert looked(stream, days, store=True) == looked(stream, days)
 
+    @pytest.mark.heavy
     def test_a_fall_is_one_alarm_until_the_figure_is_watched_anew(self, stream: RowsWithLabels):
         _, found = looked(stream, [float(d) for d in range(1, 16)])
         assert len(found) == 1
@@ -157,6 +158,7 @@ class TestLooks:
         )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("factor", "alarmed"),
     [pytest.param(1.0, 0, id="unchanged: no alarm"), pytest.param(1.25, 3, id="a fall by a fifth: each alarms")],

@@ -9,6 +9,8 @@ from lifecycle.performance.from_scores import ScoreEstimate, score_error, score_
 from serving.models.manifest import Calibration
 from serving.models.verdicts import CalibrationTable
 
+pytestmark = pytest.mark.heavy
+
 
 def table(low: tuple[float, ...], high: tuple[float, ...]) -> CalibrationTable:
     """Steps of the score at 0, 0.25, 0.5, 0.75."""

@@ -143,6 +143,7 @@ def test_rows_weigh_what_they_stand_for():
     assert (plain, weighted) == (pytest.approx(0.1), pytest.approx(0.5))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("loss", [0.0, 0.1])
 def test_the_bounds_hold_as_often_as_they_say(loss):
     """A challenger that loses just the margin passes at most in about one of forty challenges."""

@@ -10,6 +10,8 @@ from msgspec.structs import replace as changed
 from lifecycle.retraining.run import advance
 from tests.unit.lifecycle.retraining.world import DAY_US, HOUR_US, MONDAY_US, POLICY, policy, stale
 
+pytestmark = pytest.mark.heavy
+
 NOW = MONDAY_US + 13 * HOUR_US
 SCHEDULED = POLICY.replace("{on_demand: {min_new_labels: 30}}", "{scheduled: {cron: '0 13 * * *'}}")
 ACTIVE = POLICY.replace("{on_demand: {min_new_labels: 30}}", "{active: {min_new_labels: 100}}")

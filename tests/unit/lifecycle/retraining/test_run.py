@@ -14,6 +14,8 @@ from lifecycle.retraining.progress import load_progress
 from lifecycle.retraining.run import advance, check
 from tests.unit.lifecycle.retraining.world import DAY_US, HOUR_US, MONDAY_US, POLICY, drifted, policy, stale
 
+pytestmark = pytest.mark.heavy
+
 NOW = MONDAY_US + 13 * HOUR_US
 
 TRAINED = [("retraining.trigger", "accepted"), ("retraining.train", "accepted"), ("gate.judge", "accepted")]
@@ -68,7 +70,6 @@ def test_a_check_says_what_a_run_would_do_and_does_nothing(tmp_path):
     assert advance(world.at, policy(), NOW).decision == found
 
 
-@pytest.mark.heavy
 def test_after_a_promotion_the_next_training_goes_on_from_the_new_champion(tmp_path):
     world = stale(tmp_path)
     first = advance(world.at, policy(), NOW)
@@ -163,7 +164,6 @@ def test_another_champion_meanwhile_ends_the_training(tmp_path):
     assert world.releases.asked == []
 
 
-@pytest.mark.heavy
 def test_a_challenger_that_was_promoted_while_its_run_was_dead_was_rolled_out(tmp_path):
     world = stale(tmp_path)
     with pytest.raises(Killed):
@@ -290,7 +290,6 @@ def calls_of(world, kill_at=None, *, after=False):
     return replace(world.at, releases=releases, acts=acts, **ports, **told), number
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.soak)])
 def test_killed_at_any_call_it_ends_as_if_it_had_not_been(tmp_path, every):
     whole = stale(tmp_path / "whole")
@@ -321,7 +320,6 @@ challenge: {draws: 400, newest: {undecided: as_seen, recall_margin: 0.3}, kept: 
 """
 
 
-@pytest.mark.heavy
 def test_increments_continue_the_champion_and_pass_the_gates(tmp_path):
     world = stale(tmp_path)
     advance(world.at, policy(INCREMENTS), NOW - 2 * HOUR_US)  # the first look: times before it do not count

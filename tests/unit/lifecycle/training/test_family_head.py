@@ -50,6 +50,7 @@ def fresh(n=400, seed=3):
     return check_data(declared(), labelled(n, seed), where="x")
 
 
+@pytest.mark.heavy
 def test_the_score_is_the_same_to_the_bit(bundles):
     unseen = fresh()
     scores = [score_rows(bundle, declared(), unseen, unseen.frame).score for bundle in bundles.values()]
@@ -57,6 +58,7 @@ def test_the_score_is_the_same_to_the_bit(bundles):
     assert bundles["with"].manifest.operating_points == bundles["without"].manifest.operating_points
 
 
+@pytest.mark.heavy
 def test_families_are_named_and_their_figures_agree_with_scikit_learn(bundles):
     unseen = fresh()
     scored = score_rows(bundles["with"], declared(), unseen, unseen.frame)

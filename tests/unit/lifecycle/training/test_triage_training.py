@@ -60,6 +60,7 @@ def bundles(tmp_path_factory):
     return made
 
 
+@pytest.mark.heavy
 def test_the_bundle_has_a_triage_and_its_model_is_the_same(bundles):
     with_triage, without = bundles["with"], bundles["without"]
     spec = with_triage.manifest.triage

@@ -111,6 +111,7 @@ FLOWS = (
 )  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_a_shipped_detectors_events_are_generated_under_the_models_own_names():
     metadata = _metadata(*FLOWS, event_time_field="event_time")
     source, found = payloads.load(metadata, model="flows", file=None, data_dir=None, rows=2)
@@ -122,6 +123,7 @@ def test_a_shipped_detectors_events_are_generated_under_the_models_own_names():
     assert [datetime.fromisoformat(t).tzinfo is not None for t in tensors["event_time"].data] == [True, True]
 
 
+@pytest.mark.heavy
 def test_a_shipped_detectors_real_capture_is_preferred(tmp_path):
     from lifecycle.datasets.declarations import read_detector
     from lifecycle.datasets.synthetic_flows import generate_flows

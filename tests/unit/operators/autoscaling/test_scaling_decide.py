@@ -258,6 +258,7 @@ def test_on_replicas_of_its_own_the_candidate_scales_too_and_stable_keeps_what_a
     assert once(SPEC, load(64, 8), ScalingFacts(shares_replicas=False)).candidate is None
 
 
+@pytest.mark.heavy
 def test_memory_stays_small_at_rest():
     state = settled(SPEC, load(16, 2), since=timedelta(hours=2)).state
     assert len(state.peaks) == len(state.troughs) == len(state.counts) == 1

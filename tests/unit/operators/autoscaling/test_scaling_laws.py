@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def told(spec, looks, facts):
         state, before, count = decision.state, decision, decision.replicas
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(SPECS, LOOKS, FACTS)
 def test_deciding_twice_is_deciding_once(spec, looks, facts):

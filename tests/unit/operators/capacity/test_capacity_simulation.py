@@ -13,6 +13,8 @@ from operators.capacity.simulation.sim_replica import RefusalLimits, SimReplica
 from operators.capacity.waiting import ReplicaWork, quantile_s
 from tests.unit.operators.capacity.figures_of import door, plan_figures
 
+pytestmark = pytest.mark.heavy
+
 FIGURES = plan_figures(doors={"http/features": door(2e-3)})
 """Slow requests, so that few are simulated."""
 DEMAND = CapacityDemand(5e8, 0.06)

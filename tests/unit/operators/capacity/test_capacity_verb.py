@@ -46,6 +46,7 @@ def test_a_page_has_the_plan_and_the_chart_and_needs_no_network(slow: list[str],
     assert 'src="http' not in text
 
 
+@pytest.mark.heavy
 def test_a_profile_gives_the_peak(slow: list[str], tmp_path: Path):
     hours = tmp_path / "hours.txt"
     hours.write_text("1, " * 23 + "25\n", encoding="utf-8")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from operators.capacity.simulation.sim_replica import SimReplica
 from operators.capacity.waiting import ReplicaWork, highest_rate, mean_wait_s, quantile_s, quantiles_s, within
 
+pytestmark = pytest.mark.heavy
+
 MM1 = ReplicaWork(0.001, 1.0)
 """Mean service of a millisecond, exponential."""
 REAL = ReplicaWork(180e-6, 0.25, 0.0004, 15, 0.003)

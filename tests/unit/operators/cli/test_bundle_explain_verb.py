@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from operators.cli.main import app
@@ -15,6 +16,7 @@ def run(*words: object):
     return CliRunner().invoke(app, ["bundle", "explain", *map(str, words)])
 
 
+@pytest.mark.heavy
 def test_importance_and_rules_for_people_and_for_programs(tmp_path: Path):
     small_detector(tmp_path / "logins")
     shown = run(tmp_path / "logins")

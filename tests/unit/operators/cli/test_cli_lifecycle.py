@@ -17,6 +17,8 @@ from serving.models.store import BundleStore
 from serving.settings import ServingSettings
 from tests.unit.lifecycle.declared import body, rows
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def vedette(tmp_path, monkeypatch):
@@ -54,7 +56,6 @@ def test_a_detector_of_ones_own_is_trained_and_shown(vedette, own):
     assert "false alarms" in vedette("train", own / "logins.yaml", "--data", own / "logins.csv").stdout
 
 
-@pytest.mark.heavy
 def test_a_detector_is_evaluated_on_rows_it_has_not_seen(vedette, own):
     done = vedette("evaluate", own / "logins.yaml", "--data", own / "logins.csv", "--seeds", 2, "--json")
     assert done.exit_code == 0, done.output
@@ -67,7 +68,6 @@ def test_a_detector_is_evaluated_on_rows_it_has_not_seen(vedette, own):
     assert "false alarms" in table.stdout
 
 
-@pytest.mark.heavy
 def test_a_detector_that_says_no_split_is_trained_and_told_which_it_got(vedette, own):
     declared = body()
     del declared["split"]
@@ -224,7 +224,6 @@ def test_a_note_of_what_was_trained_that_cannot_be_read_leads_to_training_again(
     assert json.loads(path.read_text()) == {"digest": bundle.digest}
 
 
-@pytest.mark.heavy
 def test_rates_are_told_by_the_segments_of_a_mapping_and_never_learned_from(vedette, own):
     (own / "entity.yaml").write_text(yaml.safe_dump(body(entity={"key": "user"})), encoding="utf-8")
     names = "".join(f"u{i},{'night' if i % 4 == 0 else 'day'}\n" for i in range(40))
@@ -242,7 +241,6 @@ def test_rates_are_told_by_the_segments_of_a_mapping_and_never_learned_from(vede
     assert "'method' is an input of detector 'logins'" in str(refused.exception)
 
 
-@pytest.mark.heavy
 def test_an_evaluation_is_written_as_pages_with_what_false_alarms_cost(vedette, own):
     words = ["evaluate", own / "logins.yaml", "--data", own / "logins.csv", "--html", "page.html", "--markdown", "page.md"]
     done = vedette(*words, "--events-per-day", 100_000, "--attack-share", 0.001, "--analysts", 2)
@@ -257,7 +255,6 @@ def test_an_evaluation_is_written_as_pages_with_what_false_alarms_cost(vedette, 
     assert "0 to 1" in str(vedette(*words, "--events-per-day", 5, "--attack-share", 7).exception)
 
 
-@pytest.mark.heavy
 def test_the_selection_never_touches_the_test_file(vedette, own, tmp_path):
     """The same bundle, whatever the test file holds, and where there is none."""
     declared = body()
@@ -277,7 +274,6 @@ def test_the_selection_never_touches_the_test_file(vedette, own, tmp_path):
     assert len(recalls) == 2, "it was judged on the file"
 
 
-@pytest.mark.heavy
 def test_two_bundles_are_compared_on_rows_that_neither_was_trained_on(vedette, own):
     data = ("--data", own / "logins.csv")
     for seed in (1, 2):
@@ -303,7 +299,6 @@ def test_two_bundles_are_compared_on_rows_that_neither_was_trained_on(vedette, o
     assert "expected shares" in str(vedette(*words, "--budget", 7).exception)
 
 
-@pytest.mark.heavy
 def test_a_model_made_elsewhere_is_compared_by_a_detector_that_is_named(vedette, own):
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression

@@ -21,6 +21,7 @@ def run(*args: str):
     return CliRunner().invoke(app, ["rollout", "simulate", "--runs", "200", *args])
 
 
+@pytest.mark.heavy
 def test_rows_stand_beside_the_reference_and_a_fixed_threshold():
     result = run()
     assert result.exit_code == 0, result.output
@@ -38,6 +39,7 @@ def test_json_and_page(tmp_path):
     assert "1 % : 3 % (vedette)" in page.read_text(encoding="utf-8").replace("\\u0025", "%")
 
 
+@pytest.mark.heavy
 def test_a_row_that_does_not_hold_fails_the_command(monkeypatch):
     hard = dataclasses.replace(rollout_simulation.TABLE[0], median=100)
     monkeypatch.setattr(rollout_simulation, "TABLE", (hard,))

@@ -140,6 +140,7 @@ def test_files_of_every_layout(content, names):
     assert [f.name + ("!" if f.error else "") for f in events_in("e", content)] == names
 
 
+@pytest.mark.heavy
 def test_what_the_sources_of_a_site_reach(folder):
     (folder / "rules" / "cloud.yml").write_text(
         RULE.replace("5a6e1e16", "6a6e1e16").replace(

@@ -19,6 +19,8 @@ from serving.models.store import BundleStore
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):

@@ -91,6 +91,7 @@ def test_what_is_checked_is_what_is_bundled_and_shown(folder, said):
     assert others == [checked] * 3
 
 
+@pytest.mark.heavy
 def test_a_bundle_whose_events_are_all_of_one_source_reaches_its_rules_only(folder, said, tmp_path):
     (tmp_path / "more.yaml").write_text("rules: {logsource: {product: linux, service: auditd}}")
     _, made, *_ = said(folder, "--describe", tmp_path / "more.yaml")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from operators.console.detections.codes_ahead import MOST_WAITING, CodesAhead
 
 
@@ -37,6 +39,7 @@ def test_one_that_fails_does_not_keep_the_others_waiting():
     assert seen == ["a", "b", "c"]
 
 
+@pytest.mark.heavy
 def test_no_more_wait_than_a_page_may_ask_for():
     seen = []
     ahead = CodesAhead(lambda row: seen.append(row.event), pause_s=0)

@@ -3,6 +3,8 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from operators.backends.exposition import ReplicaPage
 from operators.console.drawing.bars import bar_chart
 from operators.console.drawing.lines import line_chart
@@ -39,6 +41,7 @@ def test_many_viewers_are_one_look():
     assert len(asked) == 2
 
 
+@pytest.mark.heavy
 def test_what_is_kept_is_bounded_and_rates_follow():
     clock, count = Clock(), [0]
 

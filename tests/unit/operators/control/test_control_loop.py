@@ -15,6 +15,8 @@ from serving.spec import ModelSpec, ServingSpec
 from tests.fakes.operator.control_place import QUICK, Place, document, put_in_store, revision
 from tests.fakes.serving.replicas import Habits
 
+pytestmark = pytest.mark.heavy
+
 
 def said(verb: str, place: Place, by: str = "ana") -> VerbRequest:
     return VerbRequest(id=f"{verb}-1", verb=verb, by=by, why="because", at=place.now)
@@ -38,7 +40,6 @@ async def test_what_is_served_when_a_service_is_first_seen_is_its_stable(place: 
     assert place.replicas.weights()["candidate"] == 0
 
 
-@pytest.mark.heavy
 async def test_a_good_candidate_goes_through_every_step_and_is_promoted(place: Place):
     await begun(place)
     met = []
@@ -95,7 +96,6 @@ async def at_5(place: Place) -> None:
     raise AssertionError("it never had a weight")
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("goes", ["policies/careful.yaml", "services/ids.yaml"], ids=["the policy", "the spec"])
 async def test_what_can_no_longer_be_read_takes_no_judgement_of_harm_from_a_rollout(place: Place, goes: str, caplog):
     await at_5(place)
@@ -298,7 +298,6 @@ async def test_a_damaged_document_holds_up_no_other(place: Place, caplog):
     assert "bad.yaml" in caplog.text
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("dies", ["before recording", "after recording, before acting", "while acting"])
 async def test_killed_at_any_point_of_a_look_it_ends_the_same(place: Place, dies: str, monkeypatch):
     class Killed(BaseException):
@@ -332,7 +331,6 @@ async def test_killed_at_any_point_of_a_look_it_ends_the_same(place: Place, dies
     assert place.replicas.entry().version == "2"
 
 
-@pytest.mark.heavy
 async def test_a_restart_of_the_replicas_in_mid_rollout_loses_no_evidence(place: Place):
     await begun(place)
     await place.look(3)

@@ -13,6 +13,8 @@ from operators.rollout.status import Phase, Verdict
 from tests.fakes.labelled import PredictionLog, record
 from tests.fakes.operator.control_place import Place, document, revision
 
+pytestmark = pytest.mark.heavy
+
 POLICY = {
     "steps": [{"setWeight": 50}, {"analysis": {}}, {"setWeight": 100}],
     "analysis": {"gates": [{"name": "precision", "margin": 0.05}], "minRequests": 10, "staleAfter": "10s"},
@@ -105,7 +107,6 @@ async def test_a_candidate_with_more_false_alarms_is_aborted_by_labels(place: Pl
     assert "RolloutAborted: worse: precision: worse" in caplog.text
 
 
-@pytest.mark.heavy
 async def test_a_candidate_that_is_as_precise_passes_by_labels(place: Place, desk: Desk):
     for _ in range(40):
         desk.label(desk.answered(200, {"stable": 0.1, "candidate": 0.02}))
@@ -134,7 +135,6 @@ async def test_biased_labels_never_decide(place: Place, desk: Desk):
     assert "no unbiased labels" in status(place).assessment.reason
 
 
-@pytest.mark.heavy
 async def test_labels_of_the_clear_cases_first_do_not_decide_where_all_alerts_count(place: Place, desk: Desk):
     first, *events = desk.answered(600, {"stable": 0.1, "candidate": 0.5})
     desk.label([event for event in events if desk.false[event]])
@@ -173,7 +173,6 @@ async def test_a_log_of_labels_that_cannot_be_read_is_told_and_holds_only_its_ga
     assert status(place).phase is Phase.PROGRESSING
 
 
-@pytest.mark.heavy
 async def test_missed_attacks_abort_by_recall(place: Place, caplog):
     policy = {**POLICY, "analysis": {**POLICY["analysis"], "gates": [{"name": "recall", "margin": 0.05}]}}
     place.folder.change("ids", lambda _: document(revision(1)))

@@ -11,6 +11,8 @@ from operators.rollout.status import Phase, VerbRequest
 from tests.fakes.approvers import signed, signer
 from tests.fakes.operator.control_place import Place, document, revision
 
+pytestmark = pytest.mark.heavy
+
 SERVICE = "modelservice/local/ids"
 STEPS = [{"approval": {"roles": ["detection-lead", "soc-manager"]}}, {"setWeight": 100}]
 POLICY = {"steps": STEPS, "analysis": {"minRequests": 0}, "rollbackWindow": "0s"}
@@ -54,7 +56,6 @@ def approve(place: Place, by: str, role: str, key_of: str | None = None) -> None
     place.folder.ask("ids", VerbRequest(id=f"yes-{by}", verb="approve", by=by, why="looked at it", at=place.now, args=args))
 
 
-@pytest.mark.heavy
 async def test_signed_approvals_bring_it_through_and_every_act_is_in_the_log(waiting: Place):
     approve(waiting, "ada", "detection-lead")
     approve(waiting, "bob", "soc-manager")

@@ -144,6 +144,7 @@ def follow(*looks: Observation) -> tuple[Ledger, dict]:
     return book, kept
 
 
+@pytest.mark.heavy
 def test_the_counters_of_200_replicas_fit_and_lose_nothing():
     book, kept = follow(observed(0, 200), observed(1, 200))
     assert list(kept) == [PACKED]

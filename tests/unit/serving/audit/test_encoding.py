@@ -74,6 +74,7 @@ TEXTS = st.text(max_size=6)
 FLOATS = st.floats(width=32)
 
 
+@pytest.mark.heavy
 @given(
     about=st.fixed_dictionaries(
         dict.fromkeys(("receipt", "door", "model", "version", "revision", "variant", "source", "processor"), TEXTS)

@@ -145,6 +145,7 @@ def test_a_disk_that_hangs_holds_no_request_up(tmp_path, monkeypatch):
     assert (writer.written, writer.dropped) == (1001, 0)
 
 
+@pytest.mark.heavy
 def test_appending_is_three_calls_however_many_records_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "WRITE_EVERY_S", 60.0)
     writer, one = SegmentWriter(tmp_path, segment_bytes=1 << 20, segments=0, queue=1_000_000), record()

@@ -103,6 +103,7 @@ def test_junk_among_the_tombstones_does_not_stop_the_retention(signer, tmp_path)
     assert len([files for files in segments_in(tmp_path) if files.records.exists()]) == 2
 
 
+@pytest.mark.heavy
 def test_a_line_without_end_takes_no_memory(tmp_path):
     path = tmp_path / "segment.jsonl"
     with path.open("wb") as file:

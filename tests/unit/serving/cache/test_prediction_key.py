@@ -29,6 +29,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.heavy
 @given(asked, asked)
 def test_two_requests_share_a_key_only_if_all_is_the_same(one, other):
     assert (prediction_key(*one) == prediction_key(*other)) == same(one, other)

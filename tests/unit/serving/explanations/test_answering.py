@@ -56,6 +56,7 @@ def bodies(explainer, method, judged, budget_s=20.0):
     return found
 
 
+@pytest.mark.heavy
 def test_attributions_are_exact_and_their_words_are_the_detectors(explainer, judged):
     alert, benign = bodies(explainer, "shap", judged)
     for body in (alert, benign):

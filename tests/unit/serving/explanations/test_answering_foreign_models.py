@@ -18,6 +18,8 @@ from serving.ports import JudgedRows
 from tests.e2e.running import foreign_models
 from tests.unit.serving.explanations.explained import POINT, bundle_of, exported
 
+pytestmark = pytest.mark.heavy
+
 METHODS = ("shap", "rules", "counterfactual")
 
 

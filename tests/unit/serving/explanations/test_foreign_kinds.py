@@ -25,6 +25,8 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 from tests.fakes.clock import ManualClock
 from tests.unit.serving.explanations.explained import bundle_of, explainer_of, exported
 
+pytestmark = pytest.mark.heavy
+
 WIDTH = 5
 
 

@@ -10,6 +10,8 @@ import pytest
 from serving.explanations.trees.tree_ensemble import NotTrees, TreeEnsemble, read_trees
 from serving.explanations.trees.tree_shap import CompiledTrees
 
+pytestmark = pytest.mark.heavy
+
 FEATURES = 5
 
 

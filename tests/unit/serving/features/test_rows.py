@@ -77,6 +77,7 @@ def told(found, place):
     return columns, bool(found.degraded[place])
 
 
+@pytest.mark.heavy
 @given(rows, st.lists(st.integers(0, 5), min_size=1, max_size=8), st.integers(0, 50_000_000))
 def test_a_batch_is_its_rows_one_by_one_and_both_keep_the_laws(distinct, order, base_us):
     inverse = [place % len(distinct) for place in order]

@@ -43,6 +43,7 @@ class WaitingKeys(list):
         return super().__iter__()
 
 
+@pytest.mark.heavy
 async def test_closing_waits_for_a_read_beside_the_loop_and_not_on_it(store):
     keys = WaitingKeys(b"%d" % i for i in range(9))
     reading = asyncio.create_task(store.fetch((QUERY,), [keys], 60.0))

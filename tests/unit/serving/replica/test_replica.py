@@ -94,6 +94,7 @@ def started(tmp_path, monkeypatch):
     made._host.stop()
 
 
+@pytest.mark.heavy
 def test_a_replica_serves_nothing_and_is_not_ready_before_its_first_user_config(started):
     made, one = started
     service = made._host.backend.service

@@ -8,6 +8,8 @@ import pytest
 from serving.errors import Overloaded
 from serving.resilience.admission import Admission
 
+pytestmark = pytest.mark.heavy
+
 
 class Loop:
     """Turns of a loop over requests that come by themselves (open loop). Costs in seconds; arrivals a second.
@@ -66,7 +68,6 @@ def at_three_times_the_load():
     return loop
 
 
-@pytest.mark.heavy
 def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quick(at_three_times_the_load):
     loop = at_three_times_the_load
     goodput = len(loop.served) / 10.0
@@ -77,7 +78,6 @@ def test_at_three_times_the_load_most_of_the_goodput_stays_and_refusals_are_quic
     assert answered[-1] < 0.020
 
 
-@pytest.mark.heavy
 def test_under_overload_nothing_swings(at_three_times_the_load):
     by_slice = [0] * 100
     for at, _ in at_three_times_the_load.served:

@@ -67,6 +67,7 @@ def test_an_event_of_many_log_sources_is_put_to_the_rules_and_not_to_every_combi
     assert made == 0
 
 
+@pytest.mark.heavy
 def test_log_sources_that_an_event_makes_up_are_not_kept(matcher):
     for number in range(5):
         fields, said = claim(200, number)

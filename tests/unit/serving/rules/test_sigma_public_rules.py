@@ -45,6 +45,7 @@ def events():
     return found
 
 
+@pytest.mark.heavy
 def test_every_rule_is_supported_and_reached(compiled, files):
     assert len(compiled.rules) == len(files)
     assert compiled.unsupported == compiled.unreached == ()

@@ -22,6 +22,7 @@ def test_a_whole_number_is_itself_in_any_width_and_as_text(value):
     assert len({canonical(f) for f in forms}) == 1
 
 
+@pytest.mark.heavy
 @given(st.text())
 def test_text_is_its_utf8(value):
     if value.isprintable():

@@ -14,6 +14,8 @@ from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, host, request, spec, tensors, threat, variant
 from tests.waiting import HANG_S, until_so
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):

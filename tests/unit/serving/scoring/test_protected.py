@@ -16,6 +16,8 @@ from serving.scoring.protection import Protection
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from tests.unit.serving.scoring.variants import World, host, request, threat
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):

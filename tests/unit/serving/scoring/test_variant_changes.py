@@ -12,6 +12,8 @@ from serving.spec import RevisionSpec, ServingSpec
 from tests.unit.serving.scoring.variants import host, request, spec, variant
 from tests.waiting import HANG_S, until_so
 
+pytestmark = pytest.mark.heavy
+
 
 def verdicts(answer):
     return [v.decode() for o in answer.outputs if o.name == "verdict" for v in o.data.tolist()]
@@ -149,7 +151,6 @@ async def test_what_is_removed_is_released_once_no_request_uses_it(world, bundle
     assert gone() is None
 
 
-@pytest.mark.heavy
 async def test_no_request_is_lost_while_everything_changes(world, bundles):
     stable, candidate, third = bundles["stable"], bundles["candidate"], bundles["third"]
     await world.service.apply(spec(stable))

@@ -9,6 +9,8 @@ from serving.errors import BadRequest, Internal
 from serving.resilience.bulkhead import Bulkheads
 from tests.unit.serving.scoring.variants import host, request, spec, variant
 
+pytestmark = pytest.mark.heavy
+
 
 def verdicts(answer):
     return [v.decode() for o in answer.outputs if o.name == "verdict" for v in o.data.tolist()]

@@ -9,6 +9,8 @@ from serving.errors import BadRequest
 from serving.spec import RevisionSpec
 from tests.unit.serving.scoring.variants import World, host, request, spec, tensors, threat, variant
 
+pytestmark = pytest.mark.heavy
+
 
 def verdicts(answer):
     return [v.decode() for o in answer.outputs if o.name == "verdict" for v in o.data.tolist()]

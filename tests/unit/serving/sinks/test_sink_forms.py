@@ -159,6 +159,7 @@ def _flat(document, prefix=""):
             yield prefix + name, value
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("alert", [example(), msgspec.structs.replace(example(), folded=FOLDED), an_alert(techniques=())])
 def test_ocsf_is_a_valid_detection_finding(detection_finding, alert):
     document = ocsf(alert, OPTIONS)
@@ -274,6 +275,7 @@ def hostile_alerts(draw):
     )  # fmt: skip
 
 
+@pytest.mark.heavy
 @examples(60)
 @given(alert=hostile_alerts())
 def test_no_value_breaks_json_or_leaves_the_schema(alert, detection_finding):

@@ -17,6 +17,8 @@ from serving.stream.settings import StreamSettings
 from tests.unit.serving.scoring.variants import threat
 from tests.unit.serving.stream.stream_world import EVENTS, events, headers_of
 
+pytestmark = pytest.mark.heavy
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

@@ -32,6 +32,8 @@ from serving.telemetry.tracing.tracer import Tracer
 from tests.counting import calls_in
 from tests.fakes.serving.authority import Authority
 
+pytestmark = pytest.mark.heavy
+
 LABELS = {"model": "flows", "version": "1", "variant": "stable", "door": "http"}
 
 

@@ -107,6 +107,7 @@ def test_recall_at_a_budget_is_its_mean_over_every_order_of_equal_scores(rows, s
     assert precision == pytest.approx(recall * attack.sum() / budget)
 
 
+@pytest.mark.heavy
 def test_at_equal_budget_thresholds_play_no_part():
     one, other = scored(1.0, 1), scored(1.0, 2)
     strict = {"siem_alerting": (0.5, 0.99)}

@@ -46,6 +46,7 @@ def test_two_models_that_are_alike_do_not_differ():
     assert delong_difference(score[:2], score[:2], np.array([True, False]))[1] is None
 
 
+@pytest.mark.heavy
 def test_under_no_difference_delongs_p_is_small_as_often_as_it_says():
     rng = np.random.default_rng(6)
     attack = np.arange(120) < 60

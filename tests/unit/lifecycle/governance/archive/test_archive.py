@@ -38,6 +38,8 @@ from tests import laws
 from tests.fakes.serving.records import record
 from tests.unit.lifecycle.governance.archive.logs import START_US, LogWorld, batch
 
+pytestmark = pytest.mark.heavy
+
 DAY_US = 86_400_000_000
 
 
@@ -93,7 +95,6 @@ records = st.builds(
 )
 
 
-@pytest.mark.heavy
 @given(st.lists(records, min_size=1, max_size=5))
 @laws.examples(30)
 def test_whatever_the_encoder_writes_comes_back_to_the_byte(tmp_path_factory, many):
@@ -103,7 +104,6 @@ def test_whatever_the_encoder_writes_comes_back_to_the_byte(tmp_path_factory, ma
     assert list(read_lines(ArchivePlace(str(folder)), f"a{SUFFIX}")) == lines
 
 
-@pytest.mark.heavy
 def test_a_finished_segment_is_archived_and_its_chain_still_verifies(world):
     lines = world.write(*world.some(20), batch("aa-99", 2000))
     world.write(*world.some(3, first=200))
@@ -308,7 +308,6 @@ def test_no_act_no_removal(world):
     assert len(world.log.segments()) == 2
 
 
-@pytest.mark.heavy
 def test_what_is_held_is_never_removed_until_it_is_released(world):
     aged(world)
     name, matched = add_hold(world.log, "model = 'flows' AND receipt = 'aa-2'", "case 7", recorder(world))
@@ -332,7 +331,6 @@ def test_removing_the_file_of_a_hold_releases_nothing(world):
     assert len(holds_in(acts(world))) == 1
 
 
-@pytest.mark.heavy
 def test_a_hold_whose_condition_cannot_be_asked_is_refused_and_stops_every_removal(world):
     aged(world)
     with pytest.raises(QueryError):

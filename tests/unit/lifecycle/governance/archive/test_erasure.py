@@ -18,6 +18,8 @@ from tests.unit.lifecycle.governance.archive.logs import LogWorld
 from tests.unit.lifecycle.governance.archive.test_archive import acts, archive_all, recorder, verified
 from tests.unit.serving.scoring.variants import World, request, spec, tensors, threat
 
+pytestmark = pytest.mark.heavy
+
 
 class Answered:
     """A store that answered two hosts by a bundle with personal fields, by the real writer."""
@@ -103,7 +105,6 @@ async def test_a_store_without_the_folder_of_keys_says_nothing_of_anybody(tmp_pa
     assert not {h for h in found.hosts() if h and "encrypted" not in h}
 
 
-@pytest.mark.heavy
 async def test_what_a_legal_hold_needs_is_not_erased(tmp_path):
     found = await answered(tmp_path, {"host": "encrypt"})
     with pytest.raises(HoldError, match="case 7"):

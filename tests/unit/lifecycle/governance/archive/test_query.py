@@ -10,6 +10,8 @@ from serving.audit.record import AuditRecord
 from tests.fakes.serving.records import record
 from tests.unit.lifecycle.governance.archive.logs import START_US, LogWorld, batch
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def world(tmp_path):

@@ -19,6 +19,8 @@ from serving.audit.keys.trust import Trust
 from serving.audit.signed_note import Signer
 from tests.fakes.audit.packages import ATTACKS, DIGEST, AuditedStore, PackageAttack, one, script_main, write_store
 
+pytestmark = pytest.mark.heavy
+
 PLAIN_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 """The interpreter without this environment's packages."""
 CHOSEN = ExportChoice(models=frozenset({"flows"}), is_whole=False)
@@ -70,7 +72,6 @@ def test_no_vedette_is_at_hand(tmp_path):
         assert "ModuleNotFoundError" in alone(tmp_path, "-c", f"import {module}").stderr
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("is_whole", [True, False], ids=["whole segments", "chosen records"])
 def test_a_package_is_sound_where_there_is_no_vedette(package_of, is_whole):
     done = alone(package_of(is_whole), "verify.py")
@@ -79,7 +80,6 @@ def test_a_package_is_sound_where_there_is_no_vedette(package_of, is_whole):
     assert "compare it" in done.stdout
 
 
-@pytest.mark.heavy
 def test_an_attack_is_found_where_there_is_no_vedette(package_of):
     folder = package_of(True)
     path = one(folder, "audit/*-alpha-000002.jsonl")
@@ -99,7 +99,6 @@ def test_an_attack_on_a_package_is_found(package_of, attack: PackageAttack, stor
     assert attack.where in findings[0]["where"], findings
 
 
-@pytest.mark.heavy
 def test_a_package_that_a_forger_made_with_his_own_key_is_found_by_the_key(package_of, store, foreign, tmp_path, capsys):
     """Everything signed anew and the forger's key in the package: only the key that the auditor has from elsewhere tells."""
     forged = write_store(tmp_path / "forged")
@@ -181,7 +180,6 @@ def test_records_that_were_changed_are_not_exported_as_proved(store, tmp_path):
         changed.export(tmp_path / "package", CHOSEN)
 
 
-@pytest.mark.heavy
 def test_a_receipt_is_checked_by_the_script(package_of, store, tmp_path):
     first = store.logs.segment("delta", 2).records.read_bytes().splitlines()[4]
     receipt = json.loads(first)["receipt"]

@@ -14,6 +14,8 @@ from serving.audit.signed_note import Signer
 from tests.fakes.audit.hostile_files import DEEP
 from tests.fakes.audit.packages import AuditedStore, one, script_main, write_store
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> AuditedStore:

@@ -53,6 +53,7 @@ def library(public: bytes, signature: bytes, message: bytes) -> bool:
     return True
 
 
+@pytest.mark.heavy
 @examples(40)
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=80), st.integers(0, 127 * 8), st.integers(0, 2))
 def test_signatures_and_signatures_with_a_flipped_bit(seed, message, bit, what):

@@ -18,6 +18,8 @@ from tests.unit.lifecycle.governance.archive.logs import LogWorld
 from tests.unit.lifecycle.governance.archive.test_archive import archive_all
 from tests.unit.serving.scoring.variants import World, request, spec, threat
 
+pytestmark = pytest.mark.heavy
+
 
 class Asked:
     """A store that answered: ann three times, bob once, then both in one request that was explained."""

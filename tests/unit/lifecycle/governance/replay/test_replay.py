@@ -26,6 +26,8 @@ from tests.unit.serving.scoring.rules.test_rules_beside import AS_FEATURE, BESID
 from tests.unit.serving.scoring.test_rules_answer import INFO, WITHOUT_FEATURES, Breaking, world_with
 from tests.unit.serving.scoring.variants import World, graph, request, spec, tensors, threat
 
+pytestmark = pytest.mark.heavy
+
 
 def lines_of(world: World, **changes) -> list[bytes]:
     return [encode_record(msgspec.structs.replace(record, **changes))[:-1] for record in world.audit.records]

@@ -13,6 +13,8 @@ from tests.fakes.audit import attacks_on_chain, attacks_on_records
 from tests.fakes.audit.honest_logs import HonestLogs, write_honest_logs
 from tests.fakes.audit.scene import Attack, Expected, Scene
 
+pytestmark = pytest.mark.heavy
+
 ALL = [*attacks_on_records.attacks(), *attacks_on_chain.attacks()]
 ONE_OF_EACH = list({attack.family: attack for attack in reversed(ALL)}.values())[::-1]
 

@@ -17,6 +17,8 @@ from lifecycle.monitoring.drift.sample import DriftSample
 from lifecycle.monitoring.drift.samples import file_sample
 from lifecycle.monitoring.drift.settings import DriftSettings
 
+pytestmark = pytest.mark.heavy
+
 
 def sample(rng, n=1500, *, shift=0.0, score=None, attack=None, **more):
     columns = {
@@ -40,7 +42,6 @@ def test_a_column_that_moved_is_named_with_its_size():
     assert any("see whether a source changed" in line for line in summary(report))
 
 
-@pytest.mark.heavy
 def test_a_change_that_is_certain_but_small_is_no_finding():
     rng = np.random.default_rng(1)
     report = judge_drift(sample(rng, 60_000), sample(rng, 60_000, shift=0.03))
@@ -50,7 +51,6 @@ def test_a_change_that_is_certain_but_small_is_no_finding():
     assert not report.findings
 
 
-@pytest.mark.heavy
 def test_the_kinds_of_drift_are_told_apart():
     rng = np.random.default_rng(2)
     old_score, new_score = rng.random(1500), rng.random(1500)
@@ -74,7 +74,6 @@ def test_answers_are_compared_with_rows_that_the_model_was_not_fitted_on():
     )
 
 
-@pytest.mark.heavy
 def test_a_segment_that_changed_is_named_and_the_others_are_not():
     rng = np.random.default_rng(4)
     site = np.repeat(["a", "b", "c"], 500).astype(object)
@@ -123,7 +122,6 @@ def test_a_rare_value_that_a_constant_reference_lacks_is_as_large_as_its_share()
     assert check.details == ("0 in 100.0% of the rows, now in 99.3%",)
 
 
-@pytest.mark.heavy
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("extreme", [
     pytest.param(lambda rng, n: rng.standard_normal(n) * 1e308, id="numbers whose squares overflow"),
@@ -147,7 +145,6 @@ def test_a_code_that_comes_as_a_number_is_the_text_that_training_had():
     assert "asn" not in {c.subject for c in judge_drift(old, new).findings}
 
 
-@pytest.mark.heavy
 def test_that_answers_have_not_changed_is_said_only_where_they_were_compared():
     rng = np.random.default_rng(14)
     assert "was not judged" in " ".join(summary(judge_drift(sample(rng), sample(rng, shift=1.0))))
@@ -169,7 +166,6 @@ def test_few_rows_are_not_judged():
     assert summary(report) == ("Nothing could be judged: see below.",)
 
 
-@pytest.mark.heavy
 def test_the_same_samples_and_seed_give_the_same_report():
     old, new = sample(np.random.default_rng(7)), sample(np.random.default_rng(8), shift=0.2)
     first, second = (json.dumps(drift_record(judge_drift(old, new, seed=3)), default=float) for _ in range(2))
@@ -186,7 +182,6 @@ def test_the_record_is_json_and_the_page_has_the_distributions():
     assert "<flows>" not in page
 
 
-@pytest.mark.heavy
 def test_unchanged_rows_have_a_finding_in_few_reports():
     """Of 40 draws at most 5: with a rate of 5 % more happen once in 72 runs, and the draws are seeded."""
     false = 0
@@ -206,7 +201,6 @@ def nsl_kdd():
     return [file_sample(data, data.frame, tuple(detector.request_fields), "rows") for data in read]
 
 
-@pytest.mark.heavy
 def test_nsl_kdd_test_rows_differ_from_training_rows_where_they_are_known_to(nsl_kdd):
     train, test = nsl_kdd
     some = np.sort(np.random.default_rng(0).permutation(len(train))[:20_000])

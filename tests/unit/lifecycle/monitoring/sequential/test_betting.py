@@ -12,6 +12,8 @@ from lifecycle.monitoring.sequential.betting import (
     starting_shares,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 def expected_growth(capital):
     """What a block of one uniform p-value makes of the capital on average: over the cells, by their widths."""

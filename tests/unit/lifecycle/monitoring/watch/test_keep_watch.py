@@ -74,6 +74,7 @@ def ends_in(store):
     )
 
 
+@pytest.mark.heavy
 def test_it_follows_the_log_and_goes_on_where_it_was(tmp_path):
     drifting_log(tmp_path)
     look_until_done(opened(tmp_path))
@@ -105,6 +106,7 @@ def test_two_monitors_do_not_watch_one_store(tmp_path):
         pass
 
 
+@pytest.mark.heavy
 def test_a_look_that_cannot_be_kept_is_done_again(tmp_path, monkeypatch):
     drifting_log(tmp_path)
     look_until_done(opened(tmp_path / "whole_run"))

@@ -51,6 +51,7 @@ def test_another_share_of_false_alarms_is_concept_drift_in_words(before, after):
     assert len({a.alarm_id for a in alarms}) == len(alarms)
 
 
+@pytest.mark.heavy
 def test_it_does_not_matter_how_labels_are_batched_and_the_state_comes_back():
     rng = np.random.default_rng(2)
     given = [*labels(rng, 300, 0.2), *labels(rng, 200, 0.7, begin=300)]

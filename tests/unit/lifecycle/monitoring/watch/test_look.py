@@ -42,6 +42,7 @@ def comparable(state):
     return encode_state(dataclasses.replace(state, looks=0, looked_us=0, unsent=()))
 
 
+@pytest.mark.heavy
 def test_rows_like_the_reference_raise_no_alarm():
     rng = np.random.default_rng(0)
     state, alarms = seen(*(answered(rng, 500, begin=500 * n) for n in range(6)))

@@ -20,6 +20,8 @@ from serving.models.onnx import OnnxModel
 from serving.ports import JudgedRows
 from tests.unit.lifecycle.declared import detector, rows
 
+pytestmark = pytest.mark.heavy
+
 RULES = {
     "use": "member",
     "weight": 2.0,

@@ -18,6 +18,8 @@ from serving.access.policy_file import AccessPolicyError
 from serving.store_layout import FILE, LAYOUT, StoreLayoutError
 from tests.docs.pages import ROOT
 
+pytestmark = pytest.mark.heavy
+
 PAGE = (ROOT / "docs/how-to/say-who-may-ask.md").read_text(encoding="utf-8")
 
 

@@ -15,6 +15,8 @@ from serving.audit.signed_note import Signer, text_of
 from serving.audit.tombstones import read_tombstones, write_tombstone
 from tests.unit.lifecycle.governance.archive.logs import LogWorld
 
+pytestmark = pytest.mark.heavy
+
 
 def asks(store, *words):
     env = {"VEDETTE_AUDIT_KEY_NAME": "audit"}

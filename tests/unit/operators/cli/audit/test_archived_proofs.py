@@ -65,6 +65,7 @@ def test_a_package_of_archived_records_is_checked_by_its_own_script(archived, tm
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.heavy
 def test_an_archive_that_is_elsewhere_is_named(archived, tmp_path):
     elsewhere = shutil.move(archived / "archive", tmp_path / "elsewhere")
     assert asks(archived, "receipt", "aa-7").exit_code == 1

@@ -11,6 +11,8 @@ from operators.cli.main import app
 from serving.audit.keys.keyring import pin
 from tests.fakes.audit.honest_logs import write_honest_logs
 
+pytestmark = pytest.mark.heavy
+
 RUNNER = CliRunner()
 
 

@@ -113,6 +113,7 @@ def test_the_page_has_the_figures_the_plot_and_the_story():
     assert "on_demand" in html
 
 
+@pytest.mark.heavy
 def test_a_promise_that_is_not_kept_ends_with_1_and_is_in_the_record(monkeypatch, tmp_path):
     monkeypatch.setattr(play, "play", lambda store_dir, options, tell: seen(is_kept=False))
     done = CliRunner().invoke(app, ["drift", "--json", "--report", str(tmp_path / "page.html")])

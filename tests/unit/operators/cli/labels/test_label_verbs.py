@@ -10,6 +10,8 @@ from lifecycle.labels.label_log import LabelLog
 from operators.cli.main import app
 from tests.fakes.labelled import PredictionLog, record
 
+pytestmark = pytest.mark.heavy
+
 RUNNER = CliRunner()
 
 

@@ -15,6 +15,8 @@ from serving.models.bundle import file_digest
 from serving.models.store import BundleStore
 from tests.unit.lifecycle.declared import body, rows
 
+pytestmark = pytest.mark.heavy
+
 LENIENT = {"required": ["schema", "golden"], "floors": [{"point": "siem_alerting", "figure": "recall", "least": 0.5}]}
 
 
@@ -46,7 +48,6 @@ def gate(place, *words):
     return record, {c["name"]: c for c in record["checks"]}
 
 
-@pytest.mark.heavy
 def test_a_good_bundle_passes_and_its_judgement_is_recorded(place, tmp_path):
     files = ("--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md", "--record")
     record, checks = gate(place, "logins/1", "--data", place / "logins.csv", "--policy", place / "lenient.yaml", *files)

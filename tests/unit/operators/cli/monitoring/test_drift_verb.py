@@ -19,6 +19,8 @@ from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from tests.unit.lifecycle.declared import body, rows
 
+pytestmark = pytest.mark.heavy
+
 FIELDS = ["method", "failures", "seconds"]
 
 
@@ -49,7 +51,6 @@ def drift(place, *words, code):
     return json.loads(done.stdout)
 
 
-@pytest.mark.heavy
 def test_answers_to_rows_of_the_same_kind_have_not_drifted(place):
     answered(place, rows(1500, seed=7))
     record = drift(place, "logins", code=0)
@@ -57,7 +58,6 @@ def test_answers_to_rows_of_the_same_kind_have_not_drifted(place):
     assert {c["subject"] for c in record["checks"]} >= {"failures", "seconds", "method", "score", "verdict"}
 
 
-@pytest.mark.heavy
 def test_a_column_that_moved_is_named_and_labels_show_that_the_answers_are_wrong(place):
     frame = rows(1500, seed=8)
     frame["failures"] += 5  # a sensor that counts more: benign logins look like attacks
@@ -77,7 +77,6 @@ def test_a_column_that_moved_is_named_and_labels_show_that_the_answers_are_wrong
     assert "vedette retrain" in record["advice"][0]
 
 
-@pytest.mark.heavy
 def test_of_more_rows_than_are_compared_some_are_drawn_and_all_labels_are_used(place):
     for seed in range(30, 34):
         answered(place, rows(500, seed=seed))
@@ -108,7 +107,6 @@ def test_a_column_that_no_record_has_any_more_is_missing_in_all_rows(place):
     assert answered_window(bundle, tensors).columns.keys() == {"numeric[0]"}
 
 
-@pytest.mark.heavy
 def test_rows_of_a_file_are_compared_with_those_of_training(place):
     shifted = rows(1500, seed=9)
     shifted["seconds"] *= 3

@@ -29,6 +29,8 @@ from tests.fakes.monitoring.stream import MODEL, START_US, answered, append_to_l
 from tests.unit.serving.scoring.variants import POINT, graph
 from tests.waiting import until
 
+pytestmark = pytest.mark.heavy
+
 
 def bundle(folder, *, with_reference=True, name=MODEL, **fields):
     found = values(np.random.default_rng(99), 1000)
@@ -154,7 +156,6 @@ def receiver():
     found.server.server_close()
 
 
-@pytest.mark.heavy
 def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store, receiver):
     drift(store)
     receiver.status = 503
@@ -168,7 +169,6 @@ def test_a_webhook_gets_each_alarm_once_with_its_id_also_after_it_was_away(store
     assert receiver.taken == [(name, name) for name in kept]
 
 
-@pytest.mark.heavy
 def test_a_webhook_is_signed_where_a_secret_is_named_and_waits_for_the_secret(store, receiver, tmp_path):
     drift(store)
     secret = tmp_path / "secret"
@@ -201,7 +201,6 @@ def running(store):
     return MonitorRun(options, ServingSettings())
 
 
-@pytest.mark.heavy
 def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, capfd):
     seen = {"words": ""}
 
@@ -240,7 +239,6 @@ def test_it_goes_on_until_a_signal_and_has_metrics_meanwhile(store, running, cap
     assert StateFiles(store / "monitoring").read(MODEL).rows == 800
 
 
-@pytest.mark.heavy
 def test_labels_of_alerts_are_followed_too(store):
     labels = LabelLog(store / "labels")
     monitor(store, "--once")

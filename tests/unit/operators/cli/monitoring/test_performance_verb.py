@@ -10,6 +10,8 @@ from loadtests.bench.worlds.late_labels import START_US
 from operators.cli.main import app
 from tests.fakes.monitoring.late_stream import MODEL, WORLD, late_store
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory):
@@ -37,7 +39,6 @@ def told(store, *words: str) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.heavy
 def test_figures_over_all_are_those_of_the_stream(store):
     whole = told(store)["whole"]
     for name, truth in WORLD.truth.items():
@@ -46,7 +47,6 @@ def test_figures_over_all_are_those_of_the_stream(store):
     assert set(whole["recall_by_family"]) == {"dos", "scan"}
 
 
-@pytest.mark.heavy
 def test_windows_that_are_young_have_no_figure_and_say_why(store):
     said = told(store, "--as-of", day(12))
     young, old = said["windows"][-1], said["windows"][2]
@@ -56,7 +56,6 @@ def test_windows_that_are_young_have_no_figure_and_say_why(store):
     assert len(said["windows"]) == 12
 
 
-@pytest.mark.heavy
 def test_scores_estimate_before_labels_and_their_error_comes_with_them(store):
     said = told(store, "--as-of", day(12))
     young, old = said["windows"][-1]["from_scores"], said["windows"][2]["from_scores"]
@@ -68,7 +67,6 @@ def test_scores_estimate_before_labels_and_their_error_comes_with_them(store):
     assert "error" in later["recall"]
 
 
-@pytest.mark.heavy
 def test_segments_and_longer_windows(store):
     said = told(store, "--window", "6d", "--segment", "proto")
     assert [s["segment"] for s in said["segments"]] == ["tcp", "udp"]
@@ -76,14 +74,12 @@ def test_segments_and_longer_windows(store):
     assert len(said["windows"]) in (2, 3)
 
 
-@pytest.mark.heavy
 def test_labels_agree_with_the_scores_of_a_stream_that_does_not_drift(store):
     concept = told(store)["concept"]
     assert concept["p_value"] > 0.01
     assert not concept["is_drift"]
 
 
-@pytest.mark.heavy
 def test_a_table_and_a_page(store, tmp_path):
     done = performance(store, "--as-of", day(12), "--report", str(tmp_path / "p.html"))
     assert done.exit_code == 0, done.output
@@ -94,7 +90,6 @@ def test_a_table_and_a_page(store, tmp_path):
     assert '"fill":"toself"' in page
 
 
-@pytest.mark.heavy
 def test_the_share_of_attacks_moves_the_precision_that_is_wanted(store):
     moved = told(store, "--attack-share", "0.01")["baseline"]
     assert moved["is_moved"]
@@ -106,7 +101,7 @@ def test_the_share_of_attacks_moves_the_precision_that_is_wanted(store):
     [
         (["--window", "soon"], "--window is 'soon', expected a duration"),
         (["--window", "10ms"], "a window must be at least 1s"),
-        pytest.param(["--window", "1m"], "make them longer", marks=pytest.mark.heavy),
+        (["--window", "1m"], "make them longer"),
         (["--segment", "nothing"], "has the column 'nothing'"),
         (["--since", "2020-01-01", "--until", "2020-01-02"], "no verdict of 'late' in that time"),
         (["--since", "never"], "'never' is not a time"),

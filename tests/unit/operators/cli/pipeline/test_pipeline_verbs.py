@@ -11,6 +11,8 @@ from lifecycle.pipeline.example_project import FILES
 from operators.cli.main import app
 from tests.fakes.pipelines import COPIES, PipelineFolder
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def vedette(tmp_path, monkeypatch):

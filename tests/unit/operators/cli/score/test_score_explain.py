@@ -29,6 +29,7 @@ def score(folder, *options, version="1"):
     return CliRunner().invoke(app, [*given, "--store-dir", str(folder / "store"), *options])
 
 
+@pytest.mark.heavy
 def test_every_row_is_explained_however_many_there_are(folder):
     done = score(folder, "--explain", "shap", "--out", str(folder / "out.jsonl"))
     assert done.exit_code == 0, done.output

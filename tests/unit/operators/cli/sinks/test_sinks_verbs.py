@@ -53,6 +53,7 @@ def test_each_sink_is_tried(config, webhook):
     assert webhook.kept[found["id"]]["title"] == "Test of a sink: no attack"
 
 
+@pytest.mark.heavy
 def test_a_sink_that_does_not_take_it_ends_with_1_and_says_why(config, webhook):
     webhook.script = [(401, {}, b"who are you?")]
     done = run("test", "--config", config)
@@ -67,6 +68,7 @@ def test_a_sink_that_is_not_there_is_told(config):
     assert "has no sink siem; it has soar" in str(run("test", "--config", config, "--sink", "siem").exception)
 
 
+@pytest.mark.heavy
 def test_a_file_is_sent(config, webhook):
     (config.parent / "alerts.jsonl").write_bytes(record(an_alert(1)) + b"\n")
     done = run("run", "--config", config, "--from-file", config.parent / "alerts.jsonl", "--json")

@@ -186,6 +186,7 @@ def acts(store):
     return [each.action for each in ActsLog(store / "governance", signer=lambda: None, now_us=lambda: 0).read()]
 
 
+@pytest.mark.heavy
 def test_a_migration_is_recorded_once_it_may_begin_and_not_where_it_is_refused(older):
     with run._alone(older):
         done = invoke("store", "migrate")
@@ -196,6 +197,7 @@ def test_a_migration_is_recorded_once_it_may_begin_and_not_where_it_is_refused(o
     assert (older / "notes/first.txt").read_text() == "as it was"
 
 
+@pytest.mark.heavy
 def test_of_two_migrations_at_once_one_is_done_and_recorded(older):
     context = multiprocessing.get_context("fork")
     start, results = context.Event(), context.Queue()
@@ -218,6 +220,7 @@ def test_of_two_migrations_at_once_one_is_done_and_recorded(older):
     check_readable(older, newest=2)
 
 
+@pytest.mark.heavy
 def test_one_that_was_killed_half_way_is_finished_by_the_verb(older):
     child = os.fork()
     if child == 0:
@@ -254,6 +257,7 @@ def sound(tmp_path):
     return store, tmp_path / "trusted"
 
 
+@pytest.mark.heavy
 def test_a_log_of_another_store_is_verified_whatever_the_store_of_the_settings_is(sound, newer, monkeypatch):
     store, keys = sound
     monkeypatch.setenv("VEDETTE_STORE_DIR", str(newer))

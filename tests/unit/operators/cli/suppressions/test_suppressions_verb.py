@@ -24,6 +24,8 @@ from serving.spec import SuppressionSpec
 from tests.unit.serving.scoring.rules.test_rules_beside import BESIDE
 from tests.unit.serving.scoring.variants import World, request, spec, threat
 
+pytestmark = pytest.mark.heavy
+
 ENTRY = {
     "id": "scanner",
     "owner": "ana",

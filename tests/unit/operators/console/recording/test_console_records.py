@@ -21,6 +21,8 @@ from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_k
 from serving.access.followed_files import EVERY_S, follow
 from tests.fakes.console.documents import put_service, under_way
 
+pytestmark = pytest.mark.heavy
+
 HOST = "http://localhost:8090"
 
 

@@ -52,6 +52,7 @@ def test_strangers_do_not_use_up_what_people_may_record():
     assert repeats.see(out, 0.0) == out
 
 
+@pytest.mark.heavy
 def test_memory_is_bounded():
     repeats = Repeats(0.0)
     for n in range(10_000):

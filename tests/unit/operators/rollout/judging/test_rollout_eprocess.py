@@ -22,6 +22,8 @@ from operators.rollout.judging.eprocess import (
 )
 from tests import laws
 
+pytestmark = pytest.mark.heavy
+
 RATES = st.floats(1e-4, 0.999)
 OFFSETS = st.sampled_from([-0.3, -0.02, -0.001, 0.0, 0.001, 0.02, 0.3])
 

@@ -18,6 +18,8 @@ from operators.rollout.judging.segment_process import BETS, estimates, log_gains
 from operators.rollout.spec import Analysis, ExperimentSpec, Gate, GateName
 from operators.rollout.status import Verdict
 
+pytestmark = pytest.mark.heavy
+
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
 FAIR = Analysis(gates=(Gate(name=GateName.FAIRNESS, margin=0.02),), min_requests=0)
@@ -226,7 +228,6 @@ def test_the_projection_is_the_nearest_point_of_the_claim() -> None:
         assert distance(ours) == pytest.approx(best.fun, rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.heavy
 def test_expectation_of_a_look_is_at_most_one_within_the_null() -> None:
     """Exactly, over all outcomes of small streams: for rates on the border of every claim, whatever the bets have learnt."""
     n = np.array([6.0, 5.0, 5.0, 5.0])
@@ -273,7 +274,6 @@ def test_by_is_fairness_own_and_fairness_is_no_metric() -> None:
 SMALL = {"weight": 0.5, "every": 400, "until": 20_000}
 
 
-@pytest.mark.heavy
 def test_simulated_rollouts() -> None:
     fair = play_segments(SegmentedRollout(**SMALL), runs=20, seed=5)  # type: ignore[arg-type]
     unfair = play_segments(SegmentedRollout(candidate=(0.12, 0.04, 0.04, 0.04, 0.04), **SMALL), runs=20, seed=6)  # type: ignore[arg-type]

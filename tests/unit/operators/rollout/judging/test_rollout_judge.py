@@ -10,6 +10,8 @@ from operators.rollout.judging.judge import JudgedLook, look
 from operators.rollout.spec import Analysis, Gate, GateName
 from operators.rollout.status import Assessment, Verdict
 
+pytestmark = pytest.mark.heavy
+
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 STABLE, CANDIDATE = "stable@sha256:aa", "candidate@sha256:bb"
 ERRORS = Analysis(gates=(Gate(name=GateName.ERRORS, margin=0.01),))

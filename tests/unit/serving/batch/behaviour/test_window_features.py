@@ -31,6 +31,7 @@ def entropy(values):
     return -sum(n / len(values) * log2(n / len(values)) for n in counts.values())
 
 
+@pytest.mark.heavy
 @laws.examples(100)
 @given(EVENTS)
 def test_agrees_with_counting_by_hand(rows):

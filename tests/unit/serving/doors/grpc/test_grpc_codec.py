@@ -51,6 +51,7 @@ def test_any_tensor_survives_raw(request):
     assert_survives(request, raw=True)
 
 
+@pytest.mark.heavy
 @given(requests(datatypes=tuple(CONTENTS)))
 def test_any_tensor_survives_typed(request):
     assert_survives(request, raw=False)
@@ -118,6 +119,7 @@ def written(message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+@pytest.mark.heavy
 @given(answer=answers(), is_kept=st.booleans())
 def test_an_answer_put_together_from_fragments_is_the_librarys(answer, is_kept):
     if is_kept:

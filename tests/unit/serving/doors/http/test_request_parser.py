@@ -103,6 +103,7 @@ def test_garbage_is_refused_once_and_never_raises(pieces, is_after_a_request):
         assert refusals[0][4] == CLOSE
 
 
+@pytest.mark.heavy
 @given(REQUESTS, st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4))
 @laws.examples(300)
 def test_a_damaged_request_never_raises(request_bytes, damages):

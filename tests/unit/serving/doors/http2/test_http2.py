@@ -199,6 +199,7 @@ async def test_a_flood_of_frames_without_requests_ends_the_connection(talk, floo
     assert (last[-1][0], last[-1][3][4:8]) == (GOAWAY, number(http2_frames.CALM))
 
 
+@pytest.mark.heavy
 async def test_calls_entitle_to_frames_of_their_own(talk):
     """A client that pings and widens windows with each call, for hours, is no flood."""
     for stream in range(1, 8001, 2):

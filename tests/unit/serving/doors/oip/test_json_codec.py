@@ -202,6 +202,7 @@ def as_document(request: InferRequest) -> dict:
     }
 
 
+@pytest.mark.heavy
 @given(requests(is_text=True, is_finite=True))
 def test_any_tensor_survives_a_json_request(request):
     back = binary_codec.read_request(orjson.dumps(as_document(request)), None, Envelope("m", request.version))

@@ -1,5 +1,7 @@
 """Which rules a site's sources reach."""
 
+import pytest
+
 from serving.rules.logsources import LogSources
 from serving.rules.mappings.catalogue import entries_of, mapping_of
 from serving.rules.mappings.reach import reach_of, unnamed_fields
@@ -26,6 +28,7 @@ def reach(*names):
     return reach_of(rules(), names, LogSources(entries_of(names)))
 
 
+@pytest.mark.heavy
 def test_windows_is_always_reached():
     found = reach()
     assert (found.rules, found.reached, [s.name for s in found.sources]) == (5, 1, ["windows"])

@@ -107,6 +107,7 @@ async def test_rows_as_tensors_are_suppressed_by_their_columns(tmp_path):
     assert replayed(world) == {"identical": 1}
 
 
+@pytest.mark.heavy
 async def test_one_row_and_many_rows_are_suppressed_alike(tmp_path):
     world = await world_with(tmp_path, entry("host.endsWith('7')"))
     hosts = [f"h{number}" for number in range(200)]

@@ -58,6 +58,7 @@ def triaged_rows(world: World) -> dict[str, float]:
     return {key[1]: value for key, value in world.series().get("vedette_triage_rows_total", {}).items()}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["columns", "tensors"])
 async def test_rows_below_the_bound_are_benign_without_a_score_and_the_others_are_the_models(tmp_path, kind):
     world, plain = await world_with(tmp_path), await world_with(tmp_path / "plain", None)

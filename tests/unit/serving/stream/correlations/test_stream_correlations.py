@@ -17,6 +17,8 @@ from serving.stream.ports import Partition
 from tests.unit.serving.scoring.variants import threat
 from tests.unit.serving.stream.stream_world import StreamWorld, Worker
 
+pytestmark = pytest.mark.heavy
+
 RULES = """
 title: Failed logon
 name: failed
@@ -161,7 +163,6 @@ def test_a_killed_workers_correlations_go_on_in_the_next(make):
     assert list(hits(world).values()) == [(HIT,)]
 
 
-@pytest.mark.heavy
 def test_hits_are_the_same_whenever_workers_are_killed(make):
     rng = random.Random(11)
     events = [failed(n, f"h{rng.randrange(4)}") for n in range(1, 90)]

@@ -132,6 +132,7 @@ def test_events_in_order_read_what_training_joins(events: list[Event], most: int
         start = end
 
 
+@pytest.mark.heavy
 @given(EVENTS)
 @examples(100)
 def test_an_event_out_of_order_reads_what_training_joins_of_what_has_come(events: list[Event]) -> None:
@@ -168,6 +169,7 @@ def test_an_event_that_is_not_counted_reads_and_changes_nothing() -> None:
     assert step(engine, [make(9.5)]).values[0, 0] == 2
 
 
+@pytest.mark.heavy
 def test_entities_whose_rows_are_too_old_for_every_view_are_forgotten() -> None:
     engine = WindowEngine(PLAN, bound=100, lateness_s=0)
     for second in range(0, 4000, 2):
