@@ -13,6 +13,8 @@ from lifecycle.performance.labelled_rows import RowsWithLabels
 from lifecycle.performance.watching import Fall, FallSettings, WatchedPerformance, alarm_of, begin, look
 from loadtests.bench.worlds.late_labels import PLAIN, START_US, StreamReader, own_figures, watch
 
+pytestmark = pytest.mark.heavy
+
 SETTINGS = FallSettings()
 SMALL = replace(PLAIN, rows_a_day=1500, attack_share=0.1)
 
@@ -26,7 +28,6 @@ def judged(rng: np.random.Generator, share: float, allowed: float, blocks: int, 
 
 
 class TestBets:
-    @pytest.mark.heavy
     def test_at_the_bound_the_evidence_rarely_exceeds_its_level(self):
         rng = np.random.default_rng(0)
         worst = [max(judged(rng, 0.8, 0.8, b).evidence for b in (5, 20, 60)) for _ in range(60)]
@@ -87,12 +88,10 @@ def looked(stream: RowsWithLabels, days: list[float], *, store: bool = False) ->
 
 
 class TestLooks:
-    @pytest.mark.heavy
     def test_a_state_that_was_stored_goes_on_alike(self, stream: RowsWithLabels):
         days = [d / 2 for d in range(1, 50)]
         assert looked(stream, days, store=True) == looked(stream, days)
 
-    @pytest.mark.heavy
     def test_a_fall_is_one_alarm_until_the_figure_is_watched_anew(self, stream: RowsWithLabels):
         _, found = looked(stream, [float(d) for d in range(1, 16)])
         assert len(found) == 1
@@ -158,7 +157,6 @@ class TestLooks:
         )
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("factor", "alarmed"),
     [pytest.param(1.0, 0, id="unchanged: no alarm"), pytest.param(1.25, 3, id="a fall by a fifth: each alarms")],

@@ -12,6 +12,8 @@ from lifecycle.pipeline.content.digests import Hasher
 from lifecycle.pipeline.errors import StageError, StageStopped
 from tests.fakes.pipelines import COPIES, PipelineFolder, copies
 
+pytestmark = pytest.mark.heavy
+
 
 def test_what_is_up_to_date_is_not_run_again(tmp_path):
     folder = copies(tmp_path)

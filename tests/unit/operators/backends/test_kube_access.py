@@ -15,6 +15,8 @@ from operators.backends import kube_access
 from operators.backends.kube import PODS, Access, Kube, KubeError
 from operators.backends.kube_access import access
 
+pytestmark = pytest.mark.heavy
+
 HOST = "https://soc.example:6443"
 
 
@@ -81,7 +83,6 @@ def test_a_plugin_is_run_and_gives_the_token(tmp_path: Path):
     assert access(kubeconfig(tmp_path, plugin(tmp_path, {"token": "of-a-plugin"}))).header() == "Bearer of-a-plugin"
 
 
-@pytest.mark.heavy
 def test_a_plugin_whose_token_has_run_out_is_run_again(tmp_path: Path):
     found = access(kubeconfig(tmp_path, plugin(tmp_path, {"token": "old", "expirationTimestamp": "2026-01-01T00:00:00Z"})))
     plugin(tmp_path, {"token": "new"})

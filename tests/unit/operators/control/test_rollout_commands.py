@@ -17,6 +17,8 @@ from operators.rollout.status import HistoryEntry
 from tests.fakes.operator.control_place import Place, document, revision
 from tests.fakes.serving.replicas import Habits
 
+pytestmark = pytest.mark.heavy
+
 
 def run(place: Place, *arguments: str, command=app):
     return CliRunner().invoke(command, [*arguments, "--store-dir", str(place.store_dir)])
@@ -127,7 +129,6 @@ async def test_get_draws_steps_split_gates_and_moves(place: Place):
     assert "Progressing" in run(place, "rollout", "get").stdout
 
 
-@pytest.mark.heavy
 async def test_history_tells_every_move_with_its_evidence(place: Place):
     await begun(place, looks=40)
     found = json.loads(run(place, "rollout", "history", "ids", "--json").stdout)
@@ -155,7 +156,6 @@ async def test_reasons_of_others_mean_nothing_to_the_terminal(place: Place, verb
         assert "no\\x1b[2J" in done.output
 
 
-@pytest.mark.heavy
 async def test_history_as_a_page_that_stands_alone(place: Place, tmp_path: Path):
     await begun(place, looks=6)
     page = tmp_path / "page.html"
@@ -182,7 +182,6 @@ async def test_kubectl_vedette_with_a_store_folder_speaks_to_this_machine(place:
     assert "Progressing" in run(place, "get", "ids", command=kubectl).stdout
 
 
-@pytest.mark.heavy
 async def test_an_experiment_runs_is_watched_and_reported(place: Place):
     place.folder.change("ids", lambda _: document(revision(1)))
     await place.look(2)

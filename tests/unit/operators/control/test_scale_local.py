@@ -12,6 +12,8 @@ from operators.control.scaling import read_view
 from operators.rollout.status import Phase
 from tests.fakes.operator.control_place import Place, document, put_in_store, revision
 
+pytestmark = pytest.mark.heavy
+
 SCALING = {"maxReplicas": 6, "targetOngoingRequests": 8, "lookBack": "1s", "startUp": "0s", "downWindow": "10s"}
 
 

@@ -20,6 +20,8 @@ from tests.e2e.running import foreign_models
 from tests.fakes.clock import ManualClock
 from tests.unit.serving.explanations.explained import bundle_of, explainer_of, exported
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def made() -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +55,6 @@ def test_a_pipeline_with_a_text_column_exactly_by_all_coalitions(tmp_path: Path)
     assert "no trees" in explainer.why_not_exact
 
 
-@pytest.mark.heavy
 def test_two_inputs_of_words_exactly_by_trees_behind_one_hot_codes(tmp_path: Path):
     """Trees see six codes, people two words: the values are of the words. With nothing left out they are those of all coalitions."""
     path, tensors = foreign_models.two_words(tmp_path)
@@ -63,7 +64,6 @@ def test_two_inputs_of_words_exactly_by_trees_behind_one_hot_codes(tmp_path: Pat
     assert abs(found[0].values[0]) > 0.1
 
 
-@pytest.mark.heavy
 def test_a_neural_network_by_sampling_with_its_error(made: tuple[np.ndarray, np.ndarray], tmp_path: Path):
     matrix, labels = made
     network = MLPClassifier((8,), max_iter=40, random_state=0).fit(matrix, labels)
@@ -77,7 +77,6 @@ def test_a_neural_network_by_sampling_with_its_error(made: tuple[np.ndarray, np.
     np.testing.assert_array_equal(found[1].values, again[1].values)
 
 
-@pytest.mark.heavy
 def test_an_isolation_forest_by_sampling_as_its_way_to_the_score_is_not_a_sum(
     made: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ):
@@ -219,7 +218,6 @@ def test_without_any_rows_trees_that_count_are_enough_and_others_say_what_is_mis
         counting.counterfactuals({"X": ROWS["X"][:1]}, target=WantedScores(high=0), budget_s=1)
 
 
-@pytest.mark.heavy
 def test_rows_of_another_width_are_refused(tmp_path: Path):
     path, tensors = foreign_models.two_words(tmp_path)
     explainer = explainer_of(bundle_of(tmp_path / "words", path.read_bytes(), tensors, output="probabilities", column=1))
@@ -227,7 +225,6 @@ def test_rows_of_another_width_are_refused(tmp_path: Path):
         explainer.explain({name: np.repeat(t, 2, axis=1) for name, t in tensors.items()}, budget_s=1)
 
 
-@pytest.mark.heavy
 def test_a_model_without_a_score_says_what_to_do(tmp_path: Path):
     path, tensors = foreign_models.two_words(tmp_path)
     from serving.models.build import build_bundle

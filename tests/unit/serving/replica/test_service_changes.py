@@ -14,6 +14,8 @@ from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from tests.unit.serving.replica.service import GONE, ask
 from tests.waiting import until_so as until
 
+pytestmark = pytest.mark.heavy
+
 
 async def test_load_takes_the_newest_version_beside_the_others(world, tmp_path):
     await world.service.apply(newest_of_each(world.store))

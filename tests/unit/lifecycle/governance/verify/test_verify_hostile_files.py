@@ -16,6 +16,8 @@ from tests.fakes.audit.honest_logs import HonestLogs, write_honest_logs
 from tests.fakes.audit.hostile_files import HOSTILE, START_US, HostileFile
 from tests.open_files import open_below
 
+pytestmark = pytest.mark.heavy
+
 HONEST = {"alpha", "bravo", "charlie", "delta"}
 SECOND_US = 1_000_000
 

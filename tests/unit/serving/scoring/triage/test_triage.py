@@ -32,6 +32,8 @@ from tests.unit.serving.scoring.test_protected import cached
 from tests.unit.serving.scoring.test_rules_answer import outputs
 from tests.unit.serving.scoring.variants import World, graph, request, spec, tensors, threat, variant
 
+pytestmark = pytest.mark.heavy
+
 ON = TriageSwitch(audit_share=0.0)
 LOSSES = {"attacks": 5000, "lost": 1, "required": 0.001, "upper": 0.00095, "confidence": 0.95}
 DESCRIBED = {"output": "risk", "bound": 0.4, "ended": 0.6, "losses": LOSSES}
@@ -58,7 +60,6 @@ def triaged_rows(world: World) -> dict[str, float]:
     return {key[1]: value for key, value in world.series().get("vedette_triage_rows_total", {}).items()}
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["columns", "tensors"])
 async def test_rows_below_the_bound_are_benign_without_a_score_and_the_others_are_the_models(tmp_path, kind):
     world, plain = await world_with(tmp_path), await world_with(tmp_path / "plain", None)
