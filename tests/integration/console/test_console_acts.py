@@ -320,7 +320,7 @@ def test_in_a_cluster_an_act_that_the_api_server_forbids_is_refused_and_the_cont
     assert answer.status_code == 403
     assert "cannot patch" in answer.text
     acts = list(ActsLog(tmp_path / "governance", signer=lambda: None, now_us=lambda: 0).read())
-    assert [(one.action, one.outcome) for one in acts] == [("console.act", "refused")]
+    assert [(one.action, one.outcome) for one in acts] == [("console.act", "refused"), ("console.sign-out", "accepted")]
 
 
 def test_a_live_list_follows_the_whole_search_however_long_it_is(tmp_path):

@@ -45,7 +45,7 @@ def test_the_description_is_the_one_that_is_served(doors):
     assert doors.http("GET", "/openapi.json").body == openapi.document(VERSION)
 
 
-@pytest.mark.parametrize(("operation", "mode"), operations())
+@pytest.mark.parametrize(("operation", "mode"), list(operations()))
 def test_the_door_does_as_described(doors, operation, mode):
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(data=st.data())

@@ -154,6 +154,7 @@ def ask(port, body: bytes) -> int:
         return problem.code
 
 
+@pytest.mark.slow
 def test_the_drill(tower, replica):
     ports, end = replica
     told = tower.told

@@ -29,7 +29,7 @@ def generated_flows():
     return frame.iloc[np.argsort(frame["StartTime"].to_numpy() + (lag_s * 1e6).astype("timedelta64[us]"), kind="stable")]
 
 
-@pytest.fixture(scope="module", params=["real", "generated"])
+@pytest.fixture(scope="module", params=[pytest.param("real", marks=pytest.mark.slow), "generated"])
 def rows(request) -> ReplayedRows:
     frame = real_flows() if request.param == "real" else generated_flows()
     return replayed(read_detector("flows"), frame.reset_index(drop=True), partitions=PARTITIONS)
