@@ -16,7 +16,7 @@ from operators.ports import BackendError
 from operators.rollout.spec import Revision
 from serving.read_back import read_back
 from serving.spec import ModelSpec
-from serving.yaml_depth import check_depth
+from serving.yaml_depth import read_yaml
 
 APPLICATION: Final = "vedette"
 _NEW: Final[Mapping[str, Any]] = {
@@ -148,9 +148,8 @@ def entry_of(text: str, place: RayServicePlace, name: str) -> tuple[Any, Any]:
 
 def _parsed(text: str, place: RayServicePlace) -> dict[str, Any]:
     try:
-        check_depth(text)
-        config = yaml.load(text, Loader=yaml.CSafeLoader) if text.strip() else None  # the safe one, in C
-    except (yaml.YAMLError, ValueError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
+        config = read_yaml(text) if text.strip() else None
+    except yaml.YAMLError as problem:
         raise BackendError(f"{place.subject}: spec.serveConfigV2 is not YAML: {problem}", can_retry=False) from problem
     if not isinstance(config, dict):
         raise BackendError(

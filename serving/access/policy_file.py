@@ -20,7 +20,7 @@ from serving.access.policy import (
     TokenIssuer,
 )
 from serving.access.verbs import OPENABLE, Verb
-from serving.yaml_depth import check_depth
+from serving.yaml_depth import read_yaml
 
 MOST_BYTES: Final = 1 << 20
 MOST_TENANTS: Final = 200
@@ -241,9 +241,7 @@ def parse_policy(text: str, source: Path) -> AccessPolicy:
     if len(text) > MOST_BYTES:
         raise AccessPolicyError(f"{source}: has {len(text)} characters, a policy has at most {MOST_BYTES}")
     try:
-        check_depth(text)
-        document: Any = yaml.load(text, Loader=_Strict)  # noqa: S506  # nosec B506  # a safe loader
-        form = PolicyForm.model_validate(document)
+        form = PolicyForm.model_validate(read_yaml(text, _Strict))
         return _policy(form, source.parent)
     except yaml.YAMLError as problem:
         raise AccessPolicyError(f"{source}: is not YAML: {problem}") from problem

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.risk.signal import KINDS, Kind
-from serving.yaml_depth import check_depth
+from serving.yaml_depth import read_yaml
 
 FILE: Final = "risk.yaml"
 MOST_BYTES: Final = 64 * 1024
@@ -108,10 +108,9 @@ def read_rules(folder: Path) -> RiskRules:
     if len(text) > MOST_BYTES:
         raise RiskRulesError(f"{path}: has more than {MOST_BYTES} bytes, at most that many are read")
     try:
-        check_depth(text)
-        return RiskRules.model_validate(yaml.load(text, Loader=yaml.CSafeLoader) or {})
+        return RiskRules.model_validate(read_yaml(text) or {})
     except ValidationError as problem:
         found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in problem.errors()[:5])
         raise RiskRulesError(f"{path}: {found}; the kinds are {', '.join(KINDS)}") from problem
-    except (yaml.YAMLError, ValueError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
+    except yaml.YAMLError as problem:
         raise RiskRulesError(f"{path}: is not YAML: {problem}") from problem

@@ -24,7 +24,7 @@ from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource
 from serving.stream.contract import Level
-from serving.yaml_depth import check_depth
+from serving.yaml_depth import read_yaml
 
 MOST_SINKS = 32
 _MIB = 1024 * 1024
@@ -322,11 +322,10 @@ def read_config(path: Path) -> SinksConfig:
     """Read sinks.yaml. Raises SinkConfigError, which repeats no value of the file."""
     try:
         text = read_bounded(path, _MOST_BYTES).decode()
-        check_depth(text)
-        found = yaml.load(text, Loader=yaml.CSafeLoader)
+        found = read_yaml(text)
     except OSError as problem:
         raise SinkConfigError(f"{path}: cannot be read: {problem.strerror}") from problem
-    except (ValueError, yaml.YAMLError) as problem:  # ValueError: no UTF-8, or a date that there is not, e.g. 2026-99-99
+    except (UnicodeDecodeError, yaml.YAMLError) as problem:
         mark = getattr(problem, "problem_mark", None)
         raise SinkConfigError(f"{path}: is not YAML" + (f", line {mark.line + 1}" if mark else "")) from None
     if not isinstance(found, dict):

@@ -31,6 +31,7 @@ from serving.features.plan.definitions import (
     StoredView,
 )
 from serving.features.plan.errors import RegistryError
+from serving.yaml_depth import read_yaml
 
 CONFIGURATION: Final = "feature_store.yaml"
 _TIMEOUT_S: Final = 120.0
@@ -38,8 +39,6 @@ _SETTLE_S: Final = 0.02
 _LOOKS: Final = 50
 _CHILD: Final = "import os, sys; os.nice(10); from serving.features.plan.feast import main; raise SystemExit(main(sys.argv[1]))"
 """Polite from its first import on: who answers requests on this machine goes first."""
-_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
-"""ValueError: no UTF-8, or a date that there is not, e.g. 2026-99-99."""
 _DUMMY: Final = "__dummy_id"
 """Join key of views without an entity; its value is the empty text."""
 
@@ -65,7 +64,7 @@ def signature(folder: Path) -> tuple[object, ...] | None:
         stat = path.stat() if path is not None else None
     except OSError:
         return None
-    except (*_NOT_YAML, RegistryError):
+    except (yaml.YAMLError, RegistryError):
         return (configuration, "unreadable")  # `load` says what is wrong
     return (configuration, None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino))
 
@@ -73,7 +72,7 @@ def signature(folder: Path) -> tuple[object, ...] | None:
 @lru_cache(maxsize=8)
 def _local_registry(folder: Path, configuration: bytes) -> Path | None:
     """Parsed once: YAML takes milliseconds, in which the thread that looks for changes would hold up the event loop."""
-    return _registry_path(folder, yaml.safe_load(configuration))
+    return _registry_path(folder, read_yaml(configuration))
 
 
 def is_local(seen: tuple[object, ...]) -> bool:
@@ -85,10 +84,10 @@ def read(folder: Path) -> Definitions:
     """Read the registry that `folder` configures, in this process. Raises RegistryError."""
     try:
         text = os.path.expandvars((folder / CONFIGURATION).read_text(encoding="utf-8"))  # as Feast does
-        configuration = yaml.safe_load(text)
+        configuration = read_yaml(text)
         path = _registry_path(folder, configuration)
         registry = _messages(read_when_settled(path)) if path is not None else _through_feast(folder)
-    except (OSError, *_NOT_YAML) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RegistryError(f"{folder / CONFIGURATION}: {error}") from error
     return describe(registry, configuration, folder)
 
