@@ -119,7 +119,10 @@ class ClusterStore:
 
     def lag_s(self) -> float:
         """See ChangeSource: of the slowest node."""
-        return max((link.connection.lag_s for link in self.client.masters() if link.connection), default=0.0)
+        connections = [
+            link.connection for link in self.client.masters()
+        ]  # each is looked at once: the loop may lose it meanwhile
+        return max((one.lag_s for one in connections if one is not None), default=0.0)
 
     async def close(self) -> None:
         """Close the connections and stop connecting."""

@@ -7,7 +7,7 @@ import pytest
 from serving.features.stores.addresses import endpoints_of
 from serving.features.stores.cluster.client import AskedReplies, ClusterClient, NodeLimits
 from serving.features.stores.cluster.slot_map import SLOTS, Shard
-from serving.features.stores.cluster.store import _row
+from serving.features.stores.cluster.store import ClusterStore, _row
 from serving.features.stores.redis import RedisCommand
 from serving.resilience.breaker import BreakerLimits, BreakerState
 
@@ -83,3 +83,20 @@ def test_what_a_node_said_by_ask_is_used_and_not_kept():
     assert (cells, memo.until_s > start_s) == ([b"x"], True)
     cells, _, memo = _row(group, AskedReplies([[b"x"], -1]), start_s, [])
     assert (cells, memo.until_s) == ([b"x"], start_s)
+
+
+class _Fading:
+    """A link that is lost after it was looked at once."""
+
+    def __init__(self, lag_s):
+        self._there = [SimpleNamespace(lag_s=lag_s)]
+
+    @property
+    def connection(self):
+        return self._there.pop() if self._there else None
+
+
+def test_a_connection_that_is_lost_while_a_thread_asks_for_the_lag_fails_no_page_of_metrics(monkeypatch):
+    store = ClusterStore("redis+cluster://127.0.0.1:1")
+    monkeypatch.setattr(store.client, "masters", lambda: [_Fading(0.25), _Fading(0.5), SimpleNamespace(connection=None)])
+    assert store.lag_s() == 0.5
