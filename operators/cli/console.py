@@ -30,6 +30,9 @@ class PlainConsole(Console):
         """See Console.render."""
         for segment in super().render(renderable, options):
             text, style, control = segment
+            if style is not None and style.link is not None and not style.link.isprintable():
+                style = style.update_link(None)
+                segment = Segment(text, style, control)
             is_plain = control is not None or text.isprintable() or text == "\n"
             yield segment if is_plain else Segment(plain(text), style)
 
@@ -64,9 +67,9 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
     """A table on stdout. right: columns that are numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(plain(title), "table.title"), title_justify="left", header_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
+        table.add_column(Text(plain(name)), justify="right" if name in right else "left", overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     page().print(table)

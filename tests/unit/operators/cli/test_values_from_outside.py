@@ -56,6 +56,21 @@ def test_whatever_is_drawn_the_words_in_it_mean_nothing_to_the_terminal(capsys, 
     assert "host\\x1b[2J" in said
 
 
+def test_names_of_tables_and_columns_are_text_as_they_are(capsys):
+    print_table("tags[/x] :bug: \x1b[2J", ["tags[i]", "\x1b[2J[/x]"], [[1, 2]])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert all(word in said for word in ("tags[/x] :bug: \\x1b[2J", "tags[i]", "\\x1b[2J[/x]"))
+
+
+def test_a_link_that_means_something_to_the_terminal_is_none():
+    out = io.StringIO()
+    console = PlainConsole(file=out, force_terminal=True, color_system="standard", highlight=False)
+    console.print("[red][link=http://x\x9b2J]late[/][/]", "[link=http://soc.example]page[/]")
+    assert out.getvalue().startswith("\x1b[31mlate\x1b[0m \x1b]8;")
+    assert "\x9b" not in out.getvalue()
+
+
 def test_a_terminal_still_gets_the_colours_that_are_ours():
     out = io.StringIO()
     PlainConsole(file=out, force_terminal=True, color_system="standard", highlight=False).print("[red]late[/] \x1b[2J")
