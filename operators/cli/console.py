@@ -30,10 +30,9 @@ class PlainConsole(Console):
         """See Console.render."""
         for segment in super().render(renderable, options):
             text, style, control = segment
-            if style is not None and style.link is not None and not style.link.isprintable():
-                style = style.update_link(None)
-                segment = Segment(text, style, control)
             is_plain = control is not None or text.isprintable() or text == "\n"
+            if style is not None and style.link is not None and not style.link.isprintable():
+                style, is_plain = style.update_link(None), False
             yield segment if is_plain else Segment(plain(text), style)
 
 
