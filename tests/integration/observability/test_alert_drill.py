@@ -217,6 +217,7 @@ INHIBITED = {
 """Others of the drill hold them back, or the operator that leads here."""
 
 
+@pytest.mark.slow  # of the series that the drill made
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda d: d.uid)
 def test_prometheus_answers_every_panel(tower, dashboard):
     """No query is refused, and many have something to show: the model here gives no verdicts, and is alone."""

@@ -164,7 +164,7 @@ async def test_a_candidate_that_hangs_delays_nobody(tmp_path, bundles):
     gate = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         world = filled(World(tmp_path, executor=executor), bundles)
-        world.mirror._deadline_s = 0.1
+        world.mirror._deadline_s = 0.2
         await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
 
         class Hanging:
