@@ -175,7 +175,7 @@ def played(programs: Path, kafka: kafka_broker.SharedBroker, tmp_path_factory: p
     configs = {"state": {"cleanup_policy": "compact"}, "counts": {"message_timestamp_type": "LogAppendTime"}}
     topics = Topics(*(kafka.topic(name, PARTITIONS, **configs.get(name, {})) for name in Topics._fields))
     frame = generate_flows(7, hosts=120)
-    producer = Producer({"bootstrap.servers": servers, "log_level": 2})
+    producer = Producer({"bootstrap.servers": servers, "log_level": 2, "enable.idempotence": True})
     for line in [*raw_lines(frame), BAD]:
         producer.produce(topics.raw, line.encode())
     assert producer.flush(HANG_S) == 0
@@ -324,7 +324,7 @@ def test_alerts_are_counted_once_though_they_came_twice(played):
 
 def test_labels_name_what_was_scored(played):
     """By receipt and row, or by the event's id, as the verdict has them."""
-    producer = Producer({"bootstrap.servers": played.servers, "log_level": 2})
+    producer = Producer({"bootstrap.servers": played.servers, "log_level": 2, "enable.idempotence": True})
     verdicts = [alert["verdict"] for alert in played.values(played.topics.alerts)][:3]
     for verdict, named in zip(verdicts, ("row", "row", "id"), strict=True):
         event = {"receipt": verdict["receipt"], "row": verdict["row"]} if named == "row" else {"event": verdict["id"]}

@@ -48,7 +48,7 @@ def store(tmp_path):
 
 
 def produce(servers: str, topic: str, *values: object) -> None:
-    producer = Producer({"bootstrap.servers": servers, "log_level": 2})
+    producer = Producer({"bootstrap.servers": servers, "log_level": 2, "enable.idempotence": True})
     for value in values:
         producer.produce(topic, value if isinstance(value, bytes) else json.dumps(value).encode())
     assert producer.flush(60) == 0

@@ -146,7 +146,9 @@ def test_alerts_of_a_kafka_topic_are_delivered_and_the_group_goes_on_where_it_wa
     config = json.loads((folder / "sinks.yaml").read_text(encoding="utf-8"))
     config["source"] = {"servers": kafka.address, "topic": topic, "group": f"{topic}-sinks"}
     (folder / "sinks.yaml").write_text(json.dumps(config), encoding="utf-8")
-    producer = Producer({"bootstrap.servers": kafka.address})
+    producer = Producer(
+        {"bootstrap.servers": kafka.address, "enable.idempotence": True}
+    )  # else a retried batch comes after the next
 
     def produce(numbers):
         for number in numbers:

@@ -121,7 +121,13 @@ class Kafka:
         from confluent_kafka import Producer
 
         producer = Producer(
-            {"bootstrap.servers": self.broker.address, "log_level": 2, "linger.ms": 0, "partitioner": "murmur2"}
+            {
+                "bootstrap.servers": self.broker.address,
+                "log_level": 2,
+                "linger.ms": 0,
+                "partitioner": "murmur2",
+                "enable.idempotence": True,
+            }
         )
         for record in records:
             number = -1 if record.partition is None else record.partition
