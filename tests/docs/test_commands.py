@@ -82,6 +82,14 @@ def test_every_verb_and_option_says_what_it_is(verb):
     assert not silent, f"`{verb.name}` does not say what {silent} are"
 
 
+def test_the_page_names_the_verbs_that_print_no_json():
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    said = re.search(r"Every verb takes\s+`--json`, except these: (.+?)\.\s", page, re.DOTALL)
+    assert said is not None
+    without = {v.name for v in WORDS.values() if v.words and not any("--json" in o.flags for o in v.options)}
+    assert set(re.findall(r"`([^`]+)`", said[1])) == without
+
+
 def test_every_make_target_is_in_the_help():
     helped = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert helped == TARGETS

@@ -34,6 +34,23 @@ def test_every_page_can_be_reached_from_the_readme():
     assert not sorted(name(p) for p in set(PAGES) - reached - {p for p in PAGES if p.name == "CHANGELOG.md"})
 
 
+def test_the_index_of_decisions_has_every_record_with_its_title():
+    folder = ROOT / "docs" / "decisions"
+    index = re.findall(r"^- \[(\d{4})\]\((\S+)\) (.+)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    titles = [(path, path.read_text(encoding="utf-8").partition("\n")[0]) for path in sorted(folder.glob("0*.md"))]
+    assert [(f"# {number} {title}", file) for number, file, title in index] == [(title, path.name) for path, title in titles]
+
+
+def test_the_index_of_decisions_names_the_numbers_that_no_record_has():
+    folder = ROOT / "docs" / "decisions"
+    taken = {path.name[:4] for path in folder.glob("0*.md")}
+    free = [number for n in range(1, int(max(taken))) if (number := f"{n:04}") not in taken]
+    (said,) = re.findall(
+        r"The numbers ([\d, and]+) were never given to a record", (folder / "README.md").read_text(encoding="utf-8")
+    )
+    assert re.findall(r"\d{4}", said) == free
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=name)
 def test_paths_of_code_exist(page):
     paths = re.findall(

@@ -1,9 +1,11 @@
 """The pictures of the rooms: what they show, and that they are not behind the code."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.docs.pages import ROOT
 from tests.docs.rooms.pages import FOLDER, made
 from tests.docs.rooms.picture import WIDTH, svg
 from tests.docs.rooms.room import Part, Room, layers, reduced, rooms
@@ -52,6 +54,20 @@ def test_a_room_names_its_files_its_rooms_and_its_neighbours():
     assert parts["keys"] > 1
     assert "serving.app" in audit.used_by
     assert "serving.scoring" not in audit.uses, "the record of an answer knows nobody who scores"
+
+
+@pytest.mark.parametrize("plane", ["serving", "lifecycle", "operators"])
+def test_the_list_of_rooms_names_every_room_and_every_file_beside_them(plane: str):
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = re.search(rf"^{plane}/ +.+?(?=^\w)", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    folder = ROOT / plane
+    there = {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+    there |= {path.name for path in folder.glob("*.py") if path.name != "__init__.py"}
+    names = [name for name in re.findall(r"\b[a-z_]+(?:/|\.py)", found[0]) if name != f"{plane}/"]
+    assert not sorted(there - set(names)), "the list of rooms in docs/architecture.md lacks these"
+    inner = {f"{path.parent.name}/" for path in folder.rglob("__init__.py")}
+    assert not sorted(set(names) - there - inner), "the list of rooms in docs/architecture.md names these, which are not there"
 
 
 @pytest.mark.heavy

@@ -10,7 +10,7 @@ from tests.docs.site import build, hooks
 
 OPENS = ("For ",)
 """How the first paragraph of a page begins: it says who the page is for and what they will have."""
-INDEXED = [page for page in PAGES if "docs" in page.parts and "decisions" not in page.parts]
+INDEXED = [p for p in PAGES if p.name != "CHANGELOG.md" and "decisions" not in p.parts and name(p) != "README.md"]
 
 
 def config(**extra: str) -> MkDocsConfig:
@@ -116,6 +116,10 @@ def test_a_page_opens_with_who_it_is_for(page: Path):
     assert title.startswith("# ")
     assert not empty
     assert first.startswith(OPENS), f"{name(page)} begins {first!r}; say who it is for and what they will have: For ..."
+
+
+def test_the_readme_is_short():
+    assert len((build.ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 100
 
 
 @pytest.mark.heavy
