@@ -1,7 +1,8 @@
 """The HTTP page of a program that is no server: /metrics, and /healthz and the like, in a thread of its own."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from operators.telemetry.exposition import CONTENT_TYPE
@@ -43,3 +44,14 @@ def serve_page(
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="metrics", daemon=True).start()
     return server, int(server.server_address[1])
+
+
+@contextmanager
+def served_page(host: str, port: int, render: Callable[[], bytes], checks: Mapping[str, HealthCheck]) -> Iterator[int]:
+    """As `serve_page` while the block runs; gives the port, which is free again afterwards."""
+    server, port = serve_page(host, port, render, checks)
+    try:
+        yield port
+    finally:
+        server.shutdown()
+        server.server_close()

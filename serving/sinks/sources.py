@@ -61,9 +61,10 @@ class LinesSource:
         return {self.partition: len(self._waiting)}
 
     def close(self) -> None:
-        """See the port."""
+        """See the port. A second call does nothing."""
         if self._descriptor > 2:
             os.close(self._descriptor)
+            self._descriptor = -1
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
         """Record how far the file was read. Raises SpoolError."""

@@ -4,10 +4,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import msgspec
@@ -29,7 +30,7 @@ from operators.cli.monitoring.label_reader import LabelledAlerts
 from operators.cli.monitoring.monitor_metrics import ModelGauges, MonitorMetrics, gauges_of
 from operators.cli.monitoring.performance_watch import PerformanceWatch
 from operators.telemetry.monitor_names import ALARMS, FAILURES, LOOKS, ROWS
-from operators.telemetry.page import serve_page
+from operators.telemetry.page import served_page
 from serving.audit.keys.keyring import Keyring
 from serving.audit.signed_note import NoteError
 from serving.models.bundle import Bundle
@@ -97,18 +98,16 @@ class MonitorRun:
             )
         with self._files.held():
             self._alarms.path.parent.mkdir(parents=True, exist_ok=True)
-            before = {signum: signal.signal(signum, self._stop) for signum in (signal.SIGTERM, signal.SIGINT)}
-            server = self._serve()
-            try:
-                self._record_acts()
-                self._loop()
-            finally:
-                for signum, handler in before.items():
-                    signal.signal(signum, handler)
-                for watch in self._watches.values():
-                    watch.keep()
-                if server is not None:
-                    server.shutdown()
+            with self._served():
+                before = {signum: signal.signal(signum, self._stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+                try:
+                    self._record_acts()
+                    self._loop()
+                finally:
+                    for signum, handler in before.items():
+                        signal.signal(signum, handler)
+                    for watch in self._watches.values():
+                        watch.keep()
         return self._raised
 
     def _loop(self) -> None:
@@ -232,13 +231,15 @@ class MonitorRun:
         else:
             page().print(plain(f"{alarm.severity.upper()}  {alarm.words}\n       {alarm.advice}"), markup=False, soft_wrap=True)
 
-    def _serve(self) -> Any:
+    @contextmanager
+    def _served(self) -> Iterator[None]:
         if self._options.metrics is None:
-            return None
+            yield
+            return
         checks = {"/healthz": lambda: None if self._is_alive() else "the monitor stands still"}
-        server, port = serve_page(*self._options.metrics, self._metrics.render, checks)
-        errors.print(f"metrics on http://{self._options.metrics[0]}:{port}/metrics", soft_wrap=True)
-        return server
+        with served_page(*self._options.metrics, self._metrics.render, checks) as port:
+            errors.print(f"metrics on http://{self._options.metrics[0]}:{port}/metrics", soft_wrap=True)
+            yield
 
     def _is_alive(self) -> bool:
         return time.monotonic() - self._looked_s < STANDS_STILL_S + 10 * self._options.every_s

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,38 +40,37 @@ def run_sinks(options: SinkRunOptions) -> dict[str, dict[str, int]]:
     folder = options.config.spool_dir
     opened: list[OpenSink] = []
     endpoint = os.environ.get("VEDETTE_OTLP_ENDPOINT")
-    tracer = Tracer(0.0, endpoint, "vedette-sinks") if endpoint else None  # it goes on with traces and begins none
-    for sink in options.sinks:
-        opened.append(open_sink(sink, folder, version, time.monotonic()))
-        opened[-1].delivery.tracer = tracer
-        errors.print(f"{sink.name}: {sink.form_name} to {opened[-1].delivery.transport.label}", markup=False, soft_wrap=True)
-    worker = _worker(options, opened, DeadLetters(folder / "dead", "_topic"))
-    metrics = SinkMetrics(opened, worker)
-    server = None
-    if options.metrics is not None:
-        server, port = metrics.serve(*options.metrics)
-        errors.print(f"metrics on http://{options.metrics[0]}:{port}/metrics", soft_wrap=True)
-    before = {number: signal.signal(number, lambda *_: worker.stopped.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        worker.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if server is not None:
-            server.shutdown()
+    with ExitStack() as ends:  # what is open when a later part cannot be opened; the worker closes its own too
+        tracer = Tracer(0.0, endpoint, "vedette-sinks") if endpoint else None  # it goes on with traces and begins none
         if tracer is not None:
-            tracer.close()
+            ends.callback(tracer.close)
+        for sink in options.sinks:
+            opened.append(open_sink(sink, folder, version, time.monotonic()))
+            ends.callback(opened[-1].spool.close)
+            opened[-1].delivery.tracer = tracer
+            errors.print(
+                f"{sink.name}: {sink.form_name} to {opened[-1].delivery.transport.label}", markup=False, soft_wrap=True
+            )
+        worker = _worker(options, opened, DeadLetters(folder / "dead", "_topic"), ends)
+        metrics = SinkMetrics(opened, worker)
+        if options.metrics is not None:
+            port = ends.enter_context(metrics.served(*options.metrics))
+            errors.print(f"metrics on http://{options.metrics[0]}:{port}/metrics", soft_wrap=True)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            ends.callback(signal.signal, number, signal.signal(number, lambda *_: worker.stopped.set()))
+        worker.run()
     return {sink.name: metrics.totals(sink) for sink in opened}
 
 
-def _worker(options: SinkRunOptions, opened: list[OpenSink], dead: DeadLetters) -> SinkWorker:
+def _worker(options: SinkRunOptions, opened: list[OpenSink], dead: DeadLetters, ends: ExitStack) -> SinkWorker:
     owned = OwnedPartitions()
     if options.from_file is not None:
         lines = _lines(options.from_file, options.config.spool_dir)
+        ends.callback(lines.close)
         owned.now.add(lines.partition)
         return SinkWorker(lines, lines.commit, opened, dead, owned, after=lines.after, is_done=lambda: lines.is_done)
     place = options.config.source
-    source, commit = _kafka(place, owned) if isinstance(place, SinkSource) else _kinesis(place, owned)
+    source, commit = _kafka(place, owned, ends) if isinstance(place, SinkSource) else _kinesis(place, owned)
     return SinkWorker(source, commit, opened, dead, owned)
 
 
@@ -83,7 +83,7 @@ def _lines(name: str, folder: Path) -> LinesSource:
         raise CommandError(f"{name}: cannot be read: {problem.strerror}") from problem
 
 
-def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Commit]:
+def _kafka(source: SinkSource, owned: OwnedPartitions, ends: ExitStack) -> tuple[StreamSource, Commit]:
     try:
         from serving.stream.kafka.cluster import KafkaCluster
         from serving.stream.kafka.idempotent import IdempotentOutputs
@@ -95,8 +95,11 @@ def _kafka(source: SinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Co
     secret = {name: where.value() for name, where in source.secret_options.items()}
     cluster = KafkaCluster(source.servers, {**source.options, **secret}, "vedette-sinks")
     reader = KafkaSource(cluster, [source.topic], source.group, owned)
+    ends.callback(reader.close)
+    outputs = IdempotentOutputs(cluster, reader)
+    ends.callback(outputs.close)
     errors.print(f"alerts are read from kafka://{source.servers}/{source.topic}", markup=False, soft_wrap=True)
-    return reader, IdempotentOutputs(cluster, reader).commit
+    return reader, outputs.commit
 
 
 def _kinesis(source: KinesisSinkSource, owned: OwnedPartitions) -> tuple[StreamSource, Commit]:

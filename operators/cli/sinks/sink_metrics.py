@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from http.server import ThreadingHTTPServer
+from contextlib import AbstractContextManager
 
 from operators.telemetry import sink_names as names
 from operators.telemetry.exposition import MetricsPage, Sample
-from operators.telemetry.page import serve_page
+from operators.telemetry.page import served_page
 from serving.sinks.errors import SpoolError
 from serving.sinks.opening import OpenSink
 from serving.sinks.worker import SinkWorker
@@ -34,14 +34,14 @@ class SinkMetrics:
             "dropped": sink.spool.dropped,
         }
 
-    def serve(self, host: str, port: int) -> tuple[ThreadingHTTPServer, int]:
-        """Serve /metrics, /healthz and /readyz; the server to shut down, and its port. Raises OSError."""
+    def served(self, host: str, port: int) -> AbstractContextManager[int]:
+        """Serve /metrics, /healthz and /readyz while the block runs; gives the port. Raises OSError."""
         worker = self.worker
         checks = {
             "/healthz": lambda: None if worker.is_alive() else "the worker stands still",
             "/readyz": lambda: None if worker.is_ready() else "nothing was read yet, or a spool is full or cannot be written",
         }
-        return serve_page(host, port, self.render, checks)
+        return served_page(host, port, self.render, checks)
 
     def _samples(self) -> Iterator[Sample]:
         yield names.READ, ("alert",), self.worker.read

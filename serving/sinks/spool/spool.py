@@ -62,6 +62,7 @@ class Spool:
         try:
             self._open()
         except OSError as problem:
+            os.close(self._file)  # else nobody could open the spool while this process lives
             raise SpoolError(f"{folder}: the spool cannot be opened: {problem}") from problem
 
     def _open(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from operators.telemetry.exposition import MetricsPage
-from operators.telemetry.page import serve_page
+from operators.telemetry.page import serve_page, served_page
 from serving.telemetry.metric_doc import MetricDoc
 from tests.docs.pages import ROOT
 
@@ -88,3 +88,12 @@ def test_it_counts_where_the_client_is_told_to_keep_its_numbers_in_files(tmp_pat
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'vedette_operator_looks_total{outcome="failed"} 0.0' in done.stdout
+
+
+def test_a_page_that_is_no_longer_served_gives_its_port_back(monkeypatch):
+    made = []
+    monkeypatch.setattr("operators.telemetry.page.serve_page", lambda *words: made.append(serve_page(*words)) or made[-1])
+    with served_page("127.0.0.1", 0, lambda: b"", {}) as port:
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).status == 200
+    ((server, _),) = made
+    assert server.socket.fileno() == -1

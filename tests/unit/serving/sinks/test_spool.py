@@ -222,6 +222,17 @@ def test_one_process_uses_a_spool(folder):
     Spool(folder).close()
 
 
+def test_a_spool_that_could_not_be_opened_can_be_opened_later(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.sinks.spool.spool.begin_segment", full)
+        with pytest.raises(SpoolError, match="No space left"):
+            Spool(folder)
+    Spool(folder).close()
+
+
 def test_dead_letters_say_why_and_stay_within_their_bound(tmp_path):
     dead = DeadLetters(tmp_path, "siem", most_bytes=20_000)
     for number in range(100):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -101,6 +102,14 @@ def test_show_of_a_model_that_was_never_watched_says_what_to_do(store):
 def test_without_a_log_or_with_a_wrong_url_it_says_so(tmp_path, store):
     assert "has no log" in str(monitor(tmp_path / "none", "--once").exception)
     assert "expected a URL" in str(monitor(store, "--once", "--webhook", "soc.example.com").exception)
+
+
+def test_a_port_that_is_taken_is_told_and_changes_no_handler_of_signals(store):
+    before = signal.getsignal(signal.SIGTERM)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = monitor(store, "--once", "--metrics-port", str(taken.getsockname()[1]))
+    assert isinstance(done.exception, OSError)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bundle_without_reference_is_told_as_not_watched(tmp_path):

@@ -1,6 +1,8 @@
 """`vedette sinks`, as it is typed."""
 
 import json
+import signal
+import socket
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +11,7 @@ from operators.cli.main import app
 from operators.cli.sinks.examples import SHOWN
 from tests.fakes.sinks.alerts import an_alert, record
 from tests.fakes.sinks.receivers import WebhookReceiver
+from tests.open_files import open_below
 
 
 def run(*words):
@@ -75,3 +78,18 @@ def test_a_file_is_sent(config, webhook):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["soar"]["sent"] == 1
     assert set(webhook.kept) == {an_alert(1).id}
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_open(tmp_path, config, webhook):
+    (tmp_path / "alerts").write_bytes(record(an_alert("a")) + b"\n")
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("run", "--config", config, "--from-file", tmp_path / "alerts", "--metrics-port", port)
+    assert isinstance(done.exception, OSError)
+    assert open_below(tmp_path) == []
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    done = run("run", "--config", config, "--from-file", tmp_path / "alerts", "--metrics-port", port, "--json")
+    assert done.exit_code == 0, done.output
+    assert len(webhook.kept) == 1
+    socket.create_server(("127.0.0.1", port)).close()
