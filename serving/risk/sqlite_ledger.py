@@ -36,12 +36,16 @@ class SqliteLedger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as problem:
+            raise LedgerDown(f"{path}: cannot be opened: {problem}") from problem
+        try:
             with self._errors():
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as problem:
-            raise LedgerDown(f"{path}: cannot be opened: {problem}") from problem
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, signals: Sequence[RiskSignal], pending: Sequence[PendingCheck], now_us: int) -> list[RiskUpdate]:
         """See the port."""

@@ -135,7 +135,12 @@ class IndexFile:
     def _for_reading(self) -> sqlite3.Connection:
         if self.path.exists():
             connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
-            if connection.execute("PRAGMA user_version").fetchone()[0]:
+            try:
+                layout = connection.execute("PRAGMA user_version").fetchone()[0]
+            except BaseException:
+                connection.close()
+                raise
+            if layout:
                 return connection
             connection.close()
         empty = sqlite3.connect(":memory:", isolation_level=None)

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import uuid
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from serving.risk.redis_ledger import RedisLedger
 from serving.risk.rules_of_risk import RiskRules
 from serving.risk.signal import PendingCheck, RiskSignal, WrongSignal
 from serving.risk.sqlite_ledger import SqliteLedger
+from tests.open_files import open_below
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
@@ -139,16 +141,18 @@ def test_any_text_names_an_entity(open_ledger, entity):
 
 def test_a_file_that_is_no_database_says_so(tmp_path):
     (tmp_path / "risk.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(LedgerDown, match=r"risk\.db"):
+    with pytest.raises(LedgerDown, match=r"risk\.db") as told:
         SqliteLedger(tmp_path / "risk.db", RULES)
+    assert open_below(tmp_path) == [], told  # with its traceback, which keeps what nobody closed
 
 
 def test_a_record_of_another_program_says_so(tmp_path):
-    SqliteLedger(tmp_path / "risk.db", RULES).add([signal()], [], T0)
-    with sqlite3.connect(tmp_path / "risk.db") as connection:
-        connection.execute("UPDATE risk SET record = ?", (b"\xff\x00",))
-    with pytest.raises(LedgerDown, match="no record"):
-        SqliteLedger(tmp_path / "risk.db", RULES).find("h", T0)
+    with closing(SqliteLedger(tmp_path / "risk.db", RULES)) as ledger:
+        ledger.add([signal()], [], T0)
+        with closing(sqlite3.connect(tmp_path / "risk.db")) as connection, connection:
+            connection.execute("UPDATE risk SET record = ?", (b"\xff\x00",))
+        with pytest.raises(LedgerDown, match="no record"):
+            ledger.find("h", T0)
 
 
 def test_a_redis_that_is_away_says_so_and_goes_on_when_it_is_back(request):

@@ -7,6 +7,7 @@ import pytest
 from operators.console.log_index.alert_queries import AlertFilter, AlertQueries
 from operators.console.log_index.index_file import IndexFile, IndexUnavailable
 from operators.console.log_index.index_scope import LogScope
+from tests.open_files import open_below
 
 
 def alerts(file: IndexFile) -> int:
@@ -28,5 +29,6 @@ def test_before_it_is_made_it_is_empty(tmp_path):
 def test_a_damaged_one_is_told(tmp_path):
     file = IndexFile(tmp_path)
     file.path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(IndexUnavailable, match="made again from the logs"):
+    with pytest.raises(IndexUnavailable, match="made again from the logs") as told:
         alerts(file)
+    assert open_below(tmp_path) == [], told  # with its traceback, which keeps what nobody closed
