@@ -28,7 +28,7 @@ from serving.clock import SystemClock
 from serving.errors import ServingError
 from serving.messages import DTYPES, InferAnswer, Tensor
 from serving.models.assembly import assemble, plan_assembly
-from serving.models.bundle import read_bundle
+from serving.models.bundle import Bundle, read_bundle
 from serving.models.manifest import Manifest
 from serving.models.store import BundleStore
 from serving.scoring.triage.outcomes import sources_by_row
@@ -99,6 +99,13 @@ class _BundleScorer:
         bundle = read_bundle(Path(folder))
         self._manifest = bundle.manifest
         self._scratch = tempfile.TemporaryDirectory(prefix="vedette-spark-")
+        try:
+            self._open(bundle, compose, operating_point)
+        except BaseException:
+            self._scratch.cleanup()
+            raise
+
+    def _open(self, bundle: Bundle, compose: ComposeWith, operating_point: str | None) -> None:
         store = Path(self._scratch.name) / "store"
         BundleStore(store).add(bundle)
         revision = RevisionSpec(bundle=bundle.digest, operating_point=operating_point)
@@ -119,8 +126,10 @@ class _BundleScorer:
 
     def close(self) -> None:
         """Release everything."""
-        self._scorer.close()
-        self._scratch.cleanup()
+        try:
+            self._scorer.close()
+        finally:
+            self._scratch.cleanup()
 
     def score(self, frame: Any) -> Any:
         """The verdicts of a frame's rows (a frame), in its order. Raises BatchError for a frame without a column."""

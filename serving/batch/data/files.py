@@ -102,6 +102,10 @@ class BatchFolder:
             except BaseException:
                 with suppress(Exception):
                     stream.discard()
+                with suppress(AttributeError):
+                    stream.closed = (
+                        True  # else the collector closes it, which completes the upload where `discard` does nothing
+                    )
                 raise
             stream.close()
             return

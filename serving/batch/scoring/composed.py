@@ -60,8 +60,10 @@ class ComposedScorer:
 
     def close(self) -> None:
         """Release everything; the prediction log is complete afterwards."""
-        self._wait(self._composition.close())
-        self._stop()
+        try:
+            self._wait(self._composition.close())
+        finally:
+            self._stop()
 
     def ask(self, inputs: tuple[Tensor, ...]) -> InferAnswer:
         """One request. Raises ServingError."""
