@@ -107,6 +107,7 @@ class ConsoleApp:
             self._acting.shutdown(wait=False)
             await self._ends.close()
             await asyncio.to_thread(self._acts.close)
+            await asyncio.to_thread(self.site.close)
 
     # Pages
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from operators.console.sign_in import Links, keep_link_key
 
@@ -150,7 +150,7 @@ class _Child:
                 _log.error("the console has ended with %s; the next visit starts it again", process.wait())
                 select.select([self._stopped], [], [], _AGAIN_S)
                 return
-            process.stdin.close()
+            _close(process.stdin)
             try:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
@@ -158,6 +158,13 @@ class _Child:
                 process.wait()
         finally:
             os.close(ended)
+            _close(process.stdin)
+
+
+def _close(pipe: IO[bytes]) -> None:
+    """What could not be written to a process that has ended is given up."""
+    with contextlib.suppress(BrokenPipeError):
+        pipe.close()
 
 
 def main() -> None:

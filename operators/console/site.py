@@ -4,13 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from operators.control.port import Control
 
 
 def _utc() -> datetime:
     return datetime.now(UTC)
+
+
+@runtime_checkable
+class KeptOpen(Protocol):
+    """What a page keeps that has to be closed, e.g. a connection."""
+
+    def close(self) -> None:
+        """Let go of it. Pages may still be under way."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,12 @@ class Site:
     def now(self) -> datetime:
         """The time, UTC."""
         return self.clock()
+
+    def close(self) -> None:
+        """Close what pages keep: the console has ended."""
+        for kept in list(self.kept.values()):
+            if isinstance(kept, KeptOpen):
+                kept.close()
 
     def url(self, path: str) -> str:
         """The address of a path of the console. Raises ValueError for anything that could lead elsewhere."""

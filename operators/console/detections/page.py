@@ -44,6 +44,10 @@ class DetectionRoom:
     explainer: AlertExplainer
     ahead: CodesAhead
 
+    def close(self) -> None:
+        """See KeptOpen."""
+        self.risks.close()
+
 
 def room_of(site: Site) -> DetectionRoom:
     """The room of a site, made at the first use. Raises PageProblem where no store is shown."""

@@ -37,7 +37,7 @@ class EntityRisks:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
         self._ledger: RiskLedger | None = None
-        self._using = threading.Lock()
+        self._using, self._is_closed = threading.Lock(), False
 
     def of(self, entities: Iterable[str]) -> RisksFound:
         """The risk of each entity that the ledger knows, now."""
@@ -48,12 +48,21 @@ class EntityRisks:
         now_us = time.time_ns() // 1000
         try:
             with self._using:
+                if self._is_closed:
+                    return RisksFound({})
                 if self._ledger is None:
                     self._ledger = open_ledger(self._settings.store_dir, url)
                 found = {entity: self._ledger.find(entity, now_us) for entity in wanted}
         except (LedgerDown, RiskRulesError) as problem:
             return RisksFound({}, f"Risks cannot be read now: {problem}")
         return RisksFound({entity: risk for entity, risk in found.items() if risk is not None})
+
+    def close(self) -> None:
+        """Let go of the ledger; nothing is found any more."""
+        with self._using:
+            self._is_closed = True
+            if self._ledger is not None:
+                self._ledger.close()
 
     def over_time(self, risk: Risk, since_us: int, until_us: int, points: int = 60) -> list[RiskPoint]:
         """What the signals that the ledger has say of each moment: those that were said by then, weighed by their age then."""

@@ -3,11 +3,14 @@
 import os
 import re
 import signal
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from operators.console import beside
 from operators.console.beside import console_beside, open_port
 from tests.waiting import until
 
@@ -58,3 +61,18 @@ def test_with_an_access_policy_there_is_no_link_and_no_key(tmp_path):
     with console_beside(tmp_path, port=0, access=tmp_path / "access.yaml") as console:
         assert console.link is None
     assert not (tmp_path / "console").exists()
+
+
+def test_a_process_that_ends_by_itself_leaves_no_pipe(tmp_path, monkeypatch):
+    made = []
+
+    def ended(command, **options):
+        made.append(popen(["false"], **options))
+        return made[-1]
+
+    popen = beside.subprocess.Popen
+    monkeypatch.setattr(beside.subprocess, "Popen", ended)
+    monkeypatch.setattr(beside, "_AGAIN_S", 0.0)
+    with console_beside(tmp_path, port=0) as console, socket.create_connection(("127.0.0.1", urlsplit(console.address).port)):
+        until(lambda: len(made) > 2, "it is started again")
+    assert [process.stdin.closed for process in made] == [True] * len(made)

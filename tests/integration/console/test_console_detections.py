@@ -17,6 +17,7 @@ from serving.risk.rules_of_risk import read_rules
 from serving.risk.signal import RiskSignal
 from serving.risk.sqlite_ledger import FILE, SqliteLedger
 from tests.fakes.console.served import served_console
+from tests.open_files import open_below
 from tests.unit.lifecycle.governance.archive.logs import LogWorld
 from tests.unit.operators.console.log_index.worlds import alert, read_whole
 
@@ -88,6 +89,15 @@ def test_older_pages_give_the_rest_once(ana):
         older = re.search(r'id="older" rel="next" href="([^"]+)"', page.text)
         path = unescape(older[1]) if older else None
     assert found == [f"r-{n:x}" for n in range(119, -1, -1)]
+
+
+def test_a_console_that_ends_closes_the_ledger_of_risks(world, console):
+    ledger = str(world.store.resolve() / FILE)
+    before = open_below(world.store).count(ledger)  # that of the console of the other tests
+    with served_console(world.store) as other, other.client(other.session("ana")) as client:
+        assert client.get("/detections/entity?name=10.0.0.9").status_code == 200
+        assert open_below(world.store).count(ledger) > before
+    assert open_below(world.store).count(ledger) == before
 
 
 def test_what_others_wrote_is_text_and_never_markup(ana):
