@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 LAYOUT: Final = 1
 """The layout that this version writes and reads."""

@@ -20,7 +20,7 @@ import msgspec
 from lifecycle.governance.acts import Act, ActsLog
 from serving.audit.note_files import cut_torn_line
 from serving.audit.segment_files import open_file, read_entries
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 ALARM_ACT: Final = "monitor.alarm"
 ACTOR: Final = "monitor"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 from serving.store_layout import StoreLayoutError, replace_file
 
 CHAINED: Final = ("audit", "governance", "labels", "archive")

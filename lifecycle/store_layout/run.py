@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from lifecycle.store_layout.migration import MIGRATIONS, Migration
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 from serving.replica.siblings import living
 from serving.store_layout import FILE, JOURNAL, StoreLayout, StoreLayoutError, read_layout, replace_file
 

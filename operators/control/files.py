@@ -5,7 +5,7 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 from serving.replica.whole_files import write_whole
 
 __all__ = ["held", "is_held", "remove", "write_whole"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.audit.segment_files import note_line, open_file
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 _BLOCK: Final = 64 * 1024
 

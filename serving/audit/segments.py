@@ -21,7 +21,7 @@ from serving.audit.note_files import append_note
 from serving.audit.segment_files import SegmentFiles, newest_checkpoint, open_file, read_leaves, segments_in
 from serving.audit.signed_note import NoteError, Signer, signers_of, unsigned
 from serving.audit.witnesses import WITNESS_EVERY_US, newest_of_others
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import stat
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 
 def write_whole(path: Path, body: str | bytes, *, new_mode: int | None = None, keeps_owner: bool = False) -> os.stat_result:

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 SUFFIX: Final = ".parquet"
 

@@ -18,7 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lifecycle.governance.registry.errors import Damaged, RegistryError, Unreachable
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 _DRAFT: Final = ".draft-"
 _DRAFT_AGE_S: Final = 3600.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serving.audit.anchors.note_tree import NoteTree
 from serving.audit.anchors.port import AnchorError
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 
 class FolderAnchor(NoteTree):

@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12

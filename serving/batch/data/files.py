@@ -14,7 +14,7 @@ from typing import IO, Final
 import fsspec
 
 from serving.batch.errors import BatchInputError
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 
 _HASHED: Final = 1 << 20
 _PART: Final = ".part"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 from serving.sinks.errors import SpoolError
 from serving.sinks.spool.segments import make_durable
 from serving.sinks.text import clean, encode_json, rfc3339

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from serving.folder_sync import sync_folder
+from serving.files.folder_sync import sync_folder
 from serving.sinks.errors import SpoolError
 from serving.sinks.spool.frames import MAGIC, SpoolFrame, frames, is_torn
 
