@@ -12,7 +12,7 @@ from operators.api.types import GROUP, ModelService, ModelServiceStatus
 from operators.rollout.facts import Desired
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus
-from serving.read_back import read_back
+from serving.files.read_back import read_back
 
 WrittenResource = Mapping[str, Any]
 CHANGED_BY: Final = f"{GROUP}/changed-by"

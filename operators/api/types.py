@@ -14,8 +14,8 @@ from operators.ports import ServiceRef
 from operators.rollout.spec import UNMIRRORED_STEPS, Analysis, ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import RolloutStatus
 from operators.values import RuleBroken, Value
+from serving.files.read_back import without_unknown_fields
 from serving.models.manifest import SCENARIOS
-from serving.read_back import without_unknown_fields
 
 GROUP: Final = "vedette.dev"
 VERSION: Final = "v1alpha1"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from operators.ports import BackendError
 from operators.rollout.spec import Revision
-from serving.read_back import read_back
+from serving.files.read_back import read_back
 from serving.spec import ModelSpec
 from serving.yaml_depth import read_yaml
 

@@ -18,7 +18,7 @@ from operators.ports import Load
 from operators.rollout.advance import Advance
 from operators.rollout.status import Target
 from operators.values import Value
-from serving.read_back import read_back_json
+from serving.files.read_back import read_back_json
 
 WRITE_EVERY: Final = timedelta(seconds=5)
 """A decision that changes nothing is kept this often."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from serving.read_back import read_back_json
+from serving.files.read_back import read_back_json
 from serving.spec import RevisionSpec
 
 _log = logging.getLogger("vedette.loading")

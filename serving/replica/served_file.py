@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from serving.files.read_back import read_back_json
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
 from serving.replica.whole_files import write_whole
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec

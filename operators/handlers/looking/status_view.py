@@ -11,7 +11,7 @@ from operators.api.types import Condition, ModelServiceStatus
 from operators.rollout.evidence import Observation
 from operators.rollout.status import Phase, RolloutStatus
 from operators.rollout.status_bounds import clip
-from serving.read_back import read_back
+from serving.files.read_back import read_back
 
 State = Literal["True", "False", "Unknown"]
 TRUE: Final[State] = "True"

@@ -19,7 +19,7 @@ from operators.rollout.judging.ratio_mismatch import finding, follow
 from operators.rollout.judging.segment_streams import only_wanted, segments_told, without_segments
 from operators.rollout.spec import Analysis, GateName
 from operators.rollout.status import Assessment, GateView, Verdict
-from serving.read_back import read_back
+from serving.files.read_back import read_back
 
 _LARGEST = 1e300
 _PROBLEM_CHARS = 1500

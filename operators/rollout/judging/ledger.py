@@ -18,7 +18,7 @@ from operators.rollout.evidence import Observation, ReplicaEvidence, Tally
 from operators.rollout.judging.ratio_mismatch import ObservedSplit
 from operators.rollout.judging.replica_sample import SeenReplicas, place, with_bits
 from operators.values import Value
-from serving.read_back import read_back
+from serving.files.read_back import read_back
 
 REMEMBER = timedelta(hours=24)
 """How long a vanished replica's mark is kept, in case it comes back."""

@@ -12,7 +12,7 @@ from operators.api.service_intent import status_of
 from operators.handlers.looking.status_view import LookFindings, as_json, service_status, unserved_status
 from operators.rollout.judging.ledger import Ledger
 from operators.rollout.status import Assessment, FinishedRollout, GateView, HistoryEntry, RolloutStatus
-from serving import read_back
+from serving.files import read_back
 from tests.fakes.operator.rollouts import A, B, at, under_way
 
 NEWER = {"fromTheFuture": {"any": ["thing"]}}
