@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from serving.bounded_files import read_bounded
-from serving.option_files import SECRET
+from serving.files.option_files import SECRET
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource

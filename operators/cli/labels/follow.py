@@ -115,7 +115,7 @@ def _words(counts: "FollowCounts") -> str:
 
 def _chosen(options: Sequence[str], files: Sequence[str]) -> dict[str, str]:
     """Properties of librdkafka. Other people on the machine can read arguments, so those hold no secret. Raises CommandError."""
-    from serving.option_files import SECRET, OptionFileError, with_option_files
+    from serving.files.option_files import SECRET, OptionFileError, with_option_files
 
     plain = dict(_option("--option", text, "NAME=VALUE, e.g. security.protocol=SSL") for text in options)
     secret = dict(_option("--option-file", text, "NAME=FILE, e.g. sasl.password=/run/password") for text in files)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from serving.audit.anchors.folder import FolderAnchor
 from serving.audit.anchors.port import Anchor, AnchorUrlError, without_secrets
-from serving.option_files import OptionFileError, with_option_files
+from serving.files.option_files import OptionFileError, with_option_files
 
 _S3: Final = ("s3", "s3a")
 _OF_FILE: Final = "file:"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from serving.option_files import OptionFileError, with_option_files
+from serving.files.option_files import OptionFileError, with_option_files
 from serving.stream.ports import StreamError
 
 log = logging.getLogger("vedette.stream")

@@ -16,9 +16,9 @@ from serving.audit.anchors.port import AnchorError
 from serving.audit.anchors.urls import open_anchor
 from serving.audit.checkpoint import Checkpoint
 from serving.audit.signed_note import Signer
+from serving.files.option_files import with_option_files
 from serving.launch.stream import StreamProcess
 from serving.models.store import BundleStore
-from serving.option_files import with_option_files
 from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.sinks.worker import OwnedPartitions

@@ -6,7 +6,7 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 
-from serving.option_files import SECRET, OptionFileError, with_option_files
+from serving.files.option_files import SECRET, OptionFileError, with_option_files
 
 
 def test_a_property_is_the_text_of_its_file_without_the_last_line_break(tmp_path):
