@@ -32,7 +32,7 @@ from operators.control.port import DamagedState, Edit, NoSuchService, Record, Se
 from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
 from operators.values import words
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 from serving.files.read_back import read_back_json
 from serving.replica.file_lock import exclusive_lock
 from serving.store_layout import say_layout

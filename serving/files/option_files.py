@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 
 SECRET: Final = frozenset(
     {

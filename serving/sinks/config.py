@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 from serving.files.option_files import SECRET
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName

@@ -13,7 +13,7 @@ from lifecycle.governance.approvals.standing import GovernanceView, makers, stan
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.segment_files import newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, SigningKeyError
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 
 Stamp = tuple[tuple[str, int, int], ...]
 

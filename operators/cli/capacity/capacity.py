@@ -108,7 +108,7 @@ def read_inputs(figures: Path | None, assumptions: Path | None) -> "tuple[PlanFi
     """The measured figures and the assumptions, of files or by default. Raises CapacityError, OSError."""
     from operators.capacity.assumptions import default_assumptions, parse_assumptions
     from operators.capacity.figures import REFERENCE, parse_figures
-    from serving.bounded_files import read_bounded
+    from serving.files.bounded_files import read_bounded
 
     place = figures or REFERENCE
     measured = parse_figures(read_bounded(place, _MOST_BYTES), str(place))
@@ -119,7 +119,7 @@ def read_inputs(figures: Path | None, assumptions: Path | None) -> "tuple[PlanFi
 
 
 def _profile(path: Path) -> list[float]:
-    from serving.bounded_files import read_bounded
+    from serving.files.bounded_files import read_bounded
 
     words = read_bounded(path, _MOST_BYTES).decode("utf-8", "replace").replace(",", " ").split()
     try:

@@ -24,7 +24,7 @@ from lifecycle.training.operating_points.promise import promise, promise_in_full
 from operators.control.port import ControlError
 from operators.control.rollout_facts import rollout_facts
 from serving.audit.signed_note import NoteError
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 from serving.models.bundle import MANIFEST, MANIFEST_LIMIT_BYTES
 from serving.models.errors import ModelError, UntrustedBundle
 from serving.models.manifest import Manifest

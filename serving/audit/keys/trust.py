@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from serving.audit.segment_files import IrregularFile, decode_note, note_lines
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of, whole_number
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 
 KIND: Final = "vedette-audit-key"
 """First line of a note by which a key vouches for its successor."""

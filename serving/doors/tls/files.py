@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from serving.bounded_files import read_bounded
 from serving.doors.tls.x509 import expires_at
+from serving.files.bounded_files import read_bounded
 
 ClientCertificates = Literal["off", "optional", "required"]
 """Whether clients are asked for a certificate: not at all, or they may show one, or they must."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 from serving.models.errors import ModelError, UntrustedBundle
 from serving.models.signing.keys import PublicKey
 from serving.models.signing.statement import SignatureEnvelope, files_in, read_envelope

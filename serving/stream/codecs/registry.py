@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import orjson
 
-from serving.bounded_files import read_bounded
+from serving.files.bounded_files import read_bounded
 from serving.stream.codecs.codec import SchemasUnreachable, Undecodable, shown, undecodable
 from serving.stream.codecs.framing import SchemaRef
 from serving.tls_trust import client_trust

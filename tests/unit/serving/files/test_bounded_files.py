@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from serving.bounded_files import read_bounded
 from serving.doors.tls.files import TlsFilesAway, _content
+from serving.files.bounded_files import read_bounded
 from serving.risk.rules_of_risk import FILE, RiskRulesError, read_rules
 from serving.sinks.config import SinkConfigError, read_config
 
