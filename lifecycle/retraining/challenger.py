@@ -31,9 +31,9 @@ from lifecycle.retraining.signals import Champion
 from lifecycle.training.export import TOLERANCE
 from lifecycle.training.fit import Encoding, Fitted, fitted_as_text, fitted_from_text
 from lifecycle.training.train import Continuation, Prepared, Progress, Trained, fit_rows, train, write_bundle
+from serving.files.whole_files import write_whole
 from serving.models.bundle import Bundle
 from serving.models.manifest import Lineage, Manifest
-from serving.replica.whole_files import write_whole
 
 _CHECKED_ROWS: Final = 2000
 _KEPT: Final = 5

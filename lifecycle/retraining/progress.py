@@ -13,8 +13,8 @@ from typing import Final, Literal, Self
 import msgspec
 
 from lifecycle.retraining.errors import DamagedProgress, RetrainingError
-from serving.replica.file_lock import exclusive_lock
-from serving.replica.whole_files import write_whole
+from serving.files.file_lock import exclusive_lock
+from serving.files.whole_files import write_whole
 
 Strategy = Literal["on_demand", "scheduled", "active", "incremental"]
 TrainingOutcome = Literal["rolled_out", "not_passed", "failed"]

@@ -45,7 +45,7 @@ def write_files(document: "Document", markdown: Path | None, html: Path | None) 
 def write_report(path: Path, text: str) -> None:
     """Write a report for others to read: whole or not at all, unless the path is no file (a pipe, `/dev/stdout`). Text that is not UTF-8,
     as in a name of a file, is spelt out."""
-    from serving.replica.whole_files import write_whole
+    from serving.files.whole_files import write_whole
 
     body = text.encode("utf-8", "backslashreplace").decode()
     if path.exists() and not path.is_file():

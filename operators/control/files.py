@@ -1,4 +1,4 @@
-"""Durable removal of files, and a lock that ends with its holder. serving.replica.whole_files writes."""
+"""Durable removal of files, and a lock that ends with its holder. serving.files.whole_files writes."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serving.files.folder_sync import sync_folder
-from serving.replica.whole_files import write_whole
+from serving.files.whole_files import write_whole
 
 __all__ = ["held", "is_held", "remove", "write_whole"]
 

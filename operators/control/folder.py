@@ -33,8 +33,8 @@ from operators.rollout.spec import RolloutSpec
 from operators.rollout.status import RolloutStatus, VerbRequest
 from operators.values import words
 from serving.files.bounded_files import read_bounded
+from serving.files.file_lock import exclusive_lock
 from serving.files.read_back import read_back_json
-from serving.replica.file_lock import exclusive_lock
 from serving.store_layout import say_layout
 from serving.yaml_depth import read_yaml
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from serving.files.file_lock import exclusive_lock
 from serving.files.read_back import read_back_json
+from serving.files.whole_files import write_whole
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.replica.file_lock import exclusive_lock
-from serving.replica.whole_files import write_whole
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.store_layout import say_layout
 

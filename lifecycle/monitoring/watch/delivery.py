@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from lifecycle.monitoring.alarm import Alarm, AlarmLog
-from serving.replica.whole_files import write_whole
+from serving.files.whole_files import write_whole
 
 MOST_AT_ONCE: Final = 50
 """Alarms of one delivery; the others wait for the next, so that a slow receiver holds up no look for long."""

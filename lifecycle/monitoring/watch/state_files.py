@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lifecycle.monitoring.watch.model_state import ModelState, StateError, decode_state, encode_state
-from serving.replica.whole_files import write_whole
+from serving.files.whole_files import write_whole
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,126}[A-Za-z0-9])?")
 

@@ -11,7 +11,7 @@ from lifecycle.pipeline.content.digests import ContentDigest
 from lifecycle.pipeline.declaration.stages import Command
 from lifecycle.pipeline.declaration.yaml12 import dump_yaml, load_yaml
 from lifecycle.pipeline.errors import PipelineFileError
-from serving.replica.whole_files import write_whole
+from serving.files.whole_files import write_whole
 
 SCHEMA: Final = "2.0"
 _DEFAULT_PARAMS: Final = "params.yaml"

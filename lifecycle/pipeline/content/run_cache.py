@@ -14,7 +14,7 @@ from lifecycle.pipeline.content.lock_file import LockEntry, entry_of
 from lifecycle.pipeline.declaration.stages import OutputSpec, StageSpec
 from lifecycle.pipeline.declaration.yaml12 import dump_yaml, load_yaml
 from lifecycle.pipeline.errors import PipelineFileError
-from serving.replica.whole_files import write_whole
+from serving.files.whole_files import write_whole
 
 
 def remembers(stage: StageSpec) -> bool:

@@ -144,8 +144,8 @@ def _change(path: Path, change: "Callable[[list[ApiKeyEntry]], list[ApiKeyEntry]
     """Replace the file in one step: owner, group and mode stay, and only its owner may read a new one. Raises CommandError,
     AccessPolicyError."""
     from serving.access.authentication.api_keys import keys_text, read_keys
-    from serving.replica.file_lock import exclusive_lock
-    from serving.replica.whole_files import write_whole
+    from serving.files.file_lock import exclusive_lock
+    from serving.files.whole_files import write_whole
 
     try:
         with exclusive_lock(path.with_name(f".{path.name}.lock")):

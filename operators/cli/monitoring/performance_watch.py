@@ -15,8 +15,8 @@ from lifecycle.performance.baseline import Baseline, baseline_of
 from lifecycle.performance.labelled_rows import RowsWithLabels
 from lifecycle.performance.reading import PerformanceReader
 from lifecycle.performance.watching import FallSettings, WatchedPerformance, alarm_of, begin, is_due, look
+from serving.files.whole_files import write_whole
 from serving.models.manifest import Manifest
-from serving.replica.whole_files import write_whole
 
 FOLDER: Final = "performance"
 """Beside the states of the monitor, in STORE/monitoring."""

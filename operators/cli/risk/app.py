@@ -200,7 +200,7 @@ def fit(
 def _write(path: Path, rules: dict[str, object]) -> None:
     import yaml
 
-    from serving.replica.whole_files import write_whole
+    from serving.files.whole_files import write_whole
 
     write_whole(path, yaml.safe_dump(json.loads(json.dumps(rules)), sort_keys=False))
 

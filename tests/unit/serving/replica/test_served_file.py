@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from serving.models.errors import ModelError
-from serving.replica import served_file, whole_files
+from serving.replica import served_file
 from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 
@@ -152,10 +152,3 @@ def test_what_a_newer_release_wrote_is_served_without_what_is_not_known_of_it(tm
     assert ServedFile(tmp_path).read() == spec("a", operating_point="siem_alerting")
     assert "also_newer" in caplog.text
     assert "models.revision.of_a_newer_release" in caplog.text
-
-
-def test_a_file_that_cannot_be_replaced_leaves_no_draft(tmp_path):
-    (tmp_path / "served.json").mkdir()
-    with pytest.raises(OSError, match=r"served\.json"):
-        whole_files.write_whole(tmp_path / "served.json", "{}")
-    assert [p.name for p in tmp_path.iterdir()] == ["served.json"]
