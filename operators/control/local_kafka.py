@@ -109,7 +109,7 @@ class LocalKafka:
 
     def format(self) -> None:
         """Choose its ports and make its folder of data. Raises LocalKafkaError."""
-        self._port, controller = _free_ports(2)
+        self._port, controller = self.ports()
         usual = _PROPERTIES.format(port=self._port, controller=controller, folder=self._folder)
         more = "".join(f"{name}={value}\n" for name, value in self._properties.items())
         self._config.write_text(usual + more, encoding="utf-8")
@@ -123,6 +123,11 @@ class LocalKafka:
         if made.returncode:
             raise LocalKafkaError(f"Kafka cannot format its folder: {made.stderr.decode(errors='replace').strip()[-400:]}")
         self.address = f"127.0.0.1:{self._port}"
+
+    def ports(self) -> tuple[int, int]:
+        """For clients and for its controller; chosen once."""
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            return one.getsockname()[1], other.getsockname()[1]
 
     def start(self) -> None:
         """Begin to start, on the data that are there."""
@@ -187,11 +192,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -12,7 +12,7 @@ import httpx
 
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.operator_world import MERGE, OperatorProcess
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 Json = dict[str, Any]

@@ -9,8 +9,8 @@ import pytest
 from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.fakes.operator.operator_world import API, MERGE, ROOT, World
-from tests.fakes.redis_server import free_port
-from tests.waiting import until
+from tests.ports import free_port
+from tests.waiting import HANG_S, until
 
 PLURALS = ("modelservices", "rolloutpolicies")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -19,7 +19,7 @@ OURS = [yaml.safe_load(p.read_text()) for p in sorted((ROOT / "manifests/crds").
 
 def page(port: int, path: str) -> tuple[int, str]:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=HANG_S)
     except httpx.TransportError:
         return 0, ""
     return answer.status_code, answer.text
@@ -45,7 +45,7 @@ def test_a_leader_with_fifty_services_ends_and_lets_go_of_the_lease(world, names
     process = operators.start(world.api.kubeconfig(), REST_INTERVAL_S="0.05", **told)
     until(lambda: all(world.status(namespace, f"m{i}") for i in (0, 25, 49)), "the services are looked at")
     assert leads(world, namespace)
-    assert process.stop(number, 20) == 0, "it did not end by itself"
+    assert process.stop(number, HANG_S) == 0, "it did not end by itself"
     assert "did not end within" not in operators.log.read_text()
     assert leads(world, namespace) == "", "another may lead at once"
 
@@ -85,7 +85,7 @@ def test_started_before_its_crds_it_waits_for_them_and_follows_when_they_are_rep
             add_definitions(world)
             until(lambda: is_ready(port), "both kinds are listed")
             world.service(namespace, "ids")
-            world.until(namespace, "ids", is_healthy("1"), 60)
+            world.until(namespace, "ids", is_healthy("1"))
             remove_definitions(world)
     finally:
         add_definitions(world)

@@ -12,7 +12,7 @@ from operators.api.types import FINALIZER, REQUESTS_ANNOTATION
 from operators.rollout.status import VerbRequest
 from tests.fakes.operator.operator_world import MERGE, QUICK, World, digest
 from tests.fakes.operator.serving_pods import Group
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 KILLS = 3

@@ -19,7 +19,7 @@ from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy, weights
 from tests.fakes.certificates import write_certificate
 from tests.fakes.operator.operator_world import MERGE, QUICK, ROOT, World, digest
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 POLICY = {"apiVersion": "vedette.dev/v1alpha1", "kind": "RolloutPolicy", "metadata": {"name": "careful"}}

@@ -10,7 +10,7 @@ from tests import quick_yaml as yaml
 from tests.cluster.test_operator_rollouts import is_healthy
 from tests.cluster.test_operator_under_rbac import give_rights, manifests
 from tests.fakes.operator.operator_world import API, MERGE, QUICK, World
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"

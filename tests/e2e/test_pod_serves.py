@@ -19,6 +19,7 @@ from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from tests.e2e.running.processes import ROOT
 from tests.e2e.running.vedette import environment
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("a pod as KServe starts it")]
@@ -36,7 +37,7 @@ def test_the_runtime_serves_what_the_inference_service_says(tmp_path: Path):
     assert python == "python"
     given = {e["name"]: e["value"] for e in container["env"]} | {told["name"]: told["value"]}
     assert given["VEDETTE_BUNDLE_DIR"] == "/mnt/models"
-    port = _free_port()
+    port = free_port()
     given |= {"VEDETTE_BUNDLE_DIR": str(bundle.folder), "VEDETTE_STORE_DIR": str(tmp_path / "store"), "HOME": str(tmp_path)}
     given |= {"VEDETTE_HTTP_PORT": str(port), "VEDETTE_GRPC_PORT": "0", "VEDETTE_TRACE_RATIO": "0"}
     with (tmp_path / "log").open("wb") as log:
@@ -71,12 +72,3 @@ def _until_ready(pod: subprocess.Popen[bytes], port: int, log: Path) -> None:
             return False
 
     until(is_ready, lambda: f"not ready in time:\n{log.read_text()[-3000:]}", every_s=0.3)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from tests.e2e.running.processes import free_ports, running, wait_until_answering
+from tests.e2e.running.processes import running, wait_until_answering
 from tests.e2e.running.vedette import verb
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

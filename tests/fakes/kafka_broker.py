@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from operators.control.local_kafka import LocalKafka
 from tests import run_servers
+from tests.ports import free_port
 from tests.waiting import until
 
 IN_A_HURRY: Final = {
@@ -73,6 +74,10 @@ class KafkaBroker(LocalKafka, SharedBroker):
         super().__init__(*(options or LIGHT), properties=own, jars=libs())
         self.format()
         self.start()
+
+    def ports(self) -> tuple[int, int]:
+        """They stay its own while it is down."""
+        return free_port(), free_port()
 
     def wait(self) -> Self:
         """Until it answers."""

@@ -1,6 +1,5 @@
 """A real MLflow server on loopback, from an environment of its own (requirements/peers/mlflow.txt)."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import pytest
 
 from loadtests.bench.errors import BenchError
 from loadtests.bench.peers import ROOT, VENVS, environment
+from tests.ports import free_port
 from tests.waiting import until
 
 
@@ -28,9 +28,7 @@ def programs() -> Path:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """Its address. It keeps everything in the folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     kept = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.sqlite", "--artifacts-destination", str(folder / "artifacts")]
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     quiet = {

@@ -6,16 +6,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
+
+from tests.ports import free_port
+from tests.waiting import until
 
 PROGRAM = shutil.which("redis-server")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
 
 STARTED: list["RedisServer"] = []
 """All of this process, for who has to end them whatever happens."""
@@ -42,14 +37,12 @@ class RedisServer:
         self._process = subprocess.Popen(
             self.command(), cwd=self._folder.name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.01)
-        raise RuntimeError("redis-server did not start")
+        until(self._listens, "redis-server did not start")
+
+    def _listens(self) -> bool:
+        assert self._process.poll() is None, f"redis-server ended with {self._process.returncode}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def pause(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)

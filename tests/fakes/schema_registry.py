@@ -7,7 +7,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import until
 
 _INSTALL: Final = Path(__file__).parents[1] / "install_apicurio.sh"
@@ -159,8 +159,7 @@ def apicurio() -> str:
         pytest.skip("no Apicurio Registry: `make services` gets it (needs Maven, Java 17 and the network)")
     if shutil.which("java") is None:
         pytest.skip("java is not installed; Apicurio Registry needs 17 or newer: `make services` installs it")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     own = Path(tempfile.mkdtemp(prefix="vedette-apicurio-"))
     options = ["-Xmx384m", "-XX:TieredStopAtLevel=1", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}"]
     (jar,) = folder.glob("*-runner.jar")

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from operators.labs.simple_model import build_simple
-from tests.e2e.test_pod_serves import _free_port
 from tests.fakes.apiserver import ApiServer
 from tests.images import bases
 from tests.images.builder import Builder, Faithful, Image
 from tests.images.conftest import BUSYBOX, Build
 from tests.images.container import Process, command_line, run
 from tests.images.rooms import NOT_FOR, ROOMS
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.soak
@@ -57,7 +57,7 @@ def test_everything_is_compiled_and_belongs_to_root(name: str, whole: Build):
 
 def test_serving_answers(whole: Build, scratch: Path, tmp_path: Path):
     bundle = build_simple(tmp_path / "models")
-    image, port = whole("serving"), _free_port()
+    image, port = whole("serving"), free_port()
     env = {
         "VEDETTE_BUNDLE_DIR": "/mnt/models",
         "VEDETTE_HTTP_PORT": str(port),
@@ -76,14 +76,14 @@ def test_serving_answers(whole: Build, scratch: Path, tmp_path: Path):
 
 
 def test_a_stream_worker_lives_while_its_broker_is_away(whole: Build, scratch: Path):
-    image, port = whole("serving"), _free_port()
+    image, port = whole("serving"), free_port()
     env = {"VEDETTE_STREAM_HTTP_PORT": str(port), "VEDETTE_HOST": "127.0.0.1", "VEDETTE_STREAM_SERVERS": "127.0.0.1:1"}
     with _started(image, ["python", "-m", "serving.launch.stream"], env, scratch / "stream") as log:
         _until_answers(port, "/v2/health/live", log)
 
 
 def test_the_operator_is_healthy_beside_an_api_server(whole: Build, scratch: Path):
-    image, port = whole("operator"), _free_port()
+    image, port = whole("operator"), free_port()
     with ApiServer() as server:
         kubeconfig = Path(server.kubeconfig())
         files = image.files.over(_mount_point(scratch / "with-kube", "kube"))
@@ -100,7 +100,7 @@ def test_the_operator_is_healthy_beside_an_api_server(whole: Build, scratch: Pat
 
 
 def test_the_monitor_is_healthy(whole: Build, scratch: Path):
-    image, port = whole("lifecycle"), _free_port()
+    image, port = whole("lifecycle"), free_port()
     command = [*image.config.command, "--metrics-port", str(port)]
     with _started(image, command, {}, scratch / "monitor") as log:
         _until_answers(port, "/healthz", log)

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port, free_ports
 from tests.waiting import HANG_S
 
 START_S = 600.0
@@ -49,7 +49,7 @@ class RayNode:
 @contextmanager
 def ray_node(folder: Path, environment: Mapping[str, str]) -> Iterator[RayNode]:
     """Start a head node that also holds replicas; stop it whatever happens. folder: short, Ray keeps sockets there."""
-    gcs, dashboard, agent, metrics = _free_ports(4)
+    gcs, dashboard, agent, metrics = free_ports(4)
     node = RayNode(dashboard, agent, secrets.token_hex(24))
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": node.token, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
     command = [
@@ -62,7 +62,7 @@ def ray_node(folder: Path, environment: Mapping[str, str]) -> Iterator[RayNode]:
     ]
     command += [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--metrics-export-port={metrics}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
-    command += ["--ray-client-server-port=" + str(_free_ports(1)[0]), "--object-store-memory=100000000"]
+    command += ["--ray-client-server-port=" + str(free_port()), "--object-store-memory=100000000"]
     with (folder / "ray.log").open("wb") as log:
 
         def started() -> subprocess.Popen[bytes]:
@@ -102,14 +102,3 @@ def wait_for(claim: Any, what: str) -> None:
                 return
         assert time.monotonic() < deadline, f"{what} was not there within {START_S:.0f} s"
         time.sleep(0.25)
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for s in held:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()

@@ -11,7 +11,8 @@ import pytest
 from operators.labs.simple_model import build_simple
 from serving.models.store import BundleStore
 from tests import quick_yaml as yaml
-from tests.manifests.ray_node import _free_ports, ray_node, wait_for
+from tests.manifests.ray_node import ray_node, wait_for
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("a Ray node as KubeRay has it")]
 
@@ -31,7 +32,7 @@ def test_deploys_answers_and_is_changed_in_place(rendered, folder):
     (service,) = (d for d in documents if d["kind"] == "RayService")
     (settings,) = (d["data"] for d in documents if d["kind"] == "ConfigMap")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
-    http, grpc = _free_ports(2)
+    http, grpc = free_ports(2)
     here = {"VEDETTE_HOST": "127.0.0.1", "VEDETTE_HTTP_PORT": str(http), "VEDETTE_GRPC_PORT": str(grpc)}
     digest = BundleStore(folder / "store").add(build_simple(folder / "draft"))
 

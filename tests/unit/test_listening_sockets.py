@@ -1,10 +1,14 @@
-"""How the tests see where a process listens: /proc changes while it is read."""
+"""How the tests see where a process listens: /proc changes while it is read. Ports that are given to servers of the tests."""
 
+import itertools
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
+from tests import ports
 from tests.e2e import sockets
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -52,3 +56,31 @@ def test_a_listening_socket_of_this_process_is_found():
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
         assert sockets.listening([os.getpid()])[f"{host}:{port}"] == os.getpid()
+
+
+def test_a_port_for_later_is_none_that_the_kernel_chooses():
+    first, last = map(int, ports.KERNELS.read_text().split())
+    given = ports.free_ports(3 * ports.BLOCK)
+    assert not any(first <= port <= last for port in given)
+    assert len(set(given[: ports.BLOCK])) == ports.BLOCK, "none comes back before all others were given"
+
+
+def test_a_port_that_is_taken_is_not_given():
+    taken = [socket.create_server(("127.0.0.1", ports.free_port())) for _ in range(ports.BLOCK + 20)]
+    try:
+        assert not {ports.free_port() for _ in range(ports.BLOCK)} & {server.getsockname()[1] for server in taken}
+    finally:
+        for server in taken:
+            server.close()
+
+
+def test_no_other_process_gets_our_ports():
+    program = f"from tests import ports; print(*ports.free_ports({ports.BLOCK}))"
+    others = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert not {int(port) for port in others} & set(ports.free_ports(ports.BLOCK))
+
+
+def test_where_the_kernel_has_all_ports_it_is_asked(monkeypatch, tmp_path):
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr(ports, "KERNELS", tmp_path / "range")
+    assert len(set(itertools.islice(ports._round_and_round(), 20))) > 1

@@ -12,7 +12,8 @@ from typing import Any, Final, Self
 from tests.cluster.kubelet.control_groups import ControlGroups
 from tests.cluster.kubelet.images import ROOT
 from tests.cluster.kubelet.networking import bridge
-from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, free_ports, guard, unavailable
+from tests.fakes.apiserver.real import GIVEN, RealApiServer, assets, guard, unavailable
+from tests.ports import free_port
 from tests.waiting import until
 
 Json = dict[str, Any]
@@ -96,7 +97,7 @@ class Cluster(RealApiServer):
     def start(self) -> Self:
         super().start()
         try:
-            (port,) = free_ports(1)
+            port = free_port()
             options = [f"--kubeconfig={self.kubeconfig(name='scheduler')}", "--leader-elect=false"]
             self._run(SCHEDULER, [*options, "--bind-address=127.0.0.1", f"--secure-port={port}"])
             self._second_guard = guard([self._started[-1].pid])

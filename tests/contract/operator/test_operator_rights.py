@@ -19,6 +19,7 @@ from operators.handlers.main import operate
 from operators.handlers.settings import OperatorSettings
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.resources import policy, service
+from tests.ports import free_port
 from tests.waiting import until, until_so
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,7 +72,7 @@ async def _at_work(api_server: Handle, http: httpx.Client, overlay: str) -> Asyn
     home = HOMES[overlay]
     made = http.post(f"/api/v1/namespaces/{home}/serviceaccounts/vedette-operator/token", json={"spec": {}})
     assert made.status_code == 201, made.text
-    port = _free_port()
+    port = free_port()
     settings = OperatorSettings(
         kubeconfig=api_server.kubeconfig(made.json()["status"]["token"], f"operator-of-{home}", home),
         namespaces="" if overlay == "operator" else home,
@@ -154,15 +155,6 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
     return False
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 async def _eventually(holds: Callable[[], bool], what: str, metrics: Callable[[], str]) -> None:

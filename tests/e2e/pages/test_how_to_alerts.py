@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running.how_to import Reader, played
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -17,8 +18,7 @@ PAGE = "send-alerts-to-a-siem.md"
 def test_send_alerts_to_a_siem(tmp_path: Path):
     reader = Reader(tmp_path)
     reader.makes_files(PAGE)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for name in ("sinks.yaml", "receiver.py"):  # tests never use a page's ports
         path = tmp_path / name
         path.write_text(path.read_text(encoding="utf-8").replace("9099", str(port)), encoding="utf-8")

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from operators.observability.alerts.prometheus_rule import rule_file
-from tests.fakes.redis_server import free_port
 from tests.manifests.conftest import MANIFESTS
+from tests.ports import free_port
 from tests.waiting import until
 
 PROMETHEUS, ALERTMANAGER = shutil.which("prometheus"), shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")

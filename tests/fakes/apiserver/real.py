@@ -8,7 +8,6 @@ without one those laws are skipped. KUBECONFIG is never read: it names the user'
 import base64
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests import quick_yaml as yaml
 from tests.fakes.apiserver.certificates import issue
 from tests.fakes.apiserver.handle import Handle
+from tests.ports import free_ports
 
 START_S = 120.0
 _GUARD = """
@@ -73,16 +73,6 @@ def unavailable() -> str:
     if named := os.environ.get(ASSETS):
         return f"no real API server: {ASSETS} is {named}, which has no {' and no '.join(_missing(Path(named)))}"
     return "no real API server: `make cluster-tools` builds one (needs Go, 5 to 10 minutes, once)"
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def guard(pids: Sequence[int]) -> "subprocess.Popen[bytes]":

@@ -22,7 +22,7 @@ from tests.fakes.apiserver.certificates import issue
 from tests.fakes.operator.kuberay import PORT, KubeRay
 from tests.fakes.operator.operator_desk import POLICY, Desk
 from tests.fakes.operator.operator_world import ROOT
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 
 Json = dict[str, Any]
 DEFINITIONS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions")

@@ -4,11 +4,11 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
 
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
+from tests.waiting import HANG_S, until
 
 PROGRAM = shutil.which("prometheus")
 
@@ -29,16 +29,19 @@ class PrometheusServer:
         self._process = subprocess.Popen(
             [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
-                time.sleep(0.1)
-        self.stop()
-        raise RuntimeError("prometheus did not start")
+        try:
+            until(self._is_ready, "prometheus did not start", every_s=0.1)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, f"prometheus ended with {self._process.returncode}"
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=HANG_S) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def stop(self) -> None:
         if self._process.poll() is None:

@@ -16,7 +16,8 @@ import pytest
 import redis
 
 from tests import run_servers
-from tests.fakes.redis_server import PROGRAM, STARTED, RedisServer, free_port
+from tests.fakes.redis_server import PROGRAM, STARTED, RedisServer
+from tests.ports import free_port
 from tests.waiting import until
 
 MASTERS = 3

@@ -15,8 +15,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from serving.doors.http.server import bind
 from tests.fakes.certificates import write_certificate
+from tests.ports import free_ports
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPONENT = ROOT / "manifests/components/envoy"
@@ -81,10 +82,7 @@ def write_tokens(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
 @contextmanager
 def front(envoy: Path, folder: Path, http_port: int, grpc_port: int, changes: Mapping[str, str]) -> Iterator[Front]:
     """Start, wait until it passes readiness on, stop by SIGTERM. changes: of the component's text, for limits a test can reach."""
-    ports = []
-    for sock in [bind("127.0.0.1", 0) for _ in range(2)]:
-        ports.append(int(sock.getsockname()[1]))
-        sock.close()
+    ports = free_ports(2)
     key, certificate = ec.generate_private_key(ec.SECP256R1()), folder / "tls/tls.crt"
     certificate.parent.mkdir(parents=True)
     write_certificate(certificate.parent)
@@ -103,7 +101,7 @@ def front(envoy: Path, folder: Path, http_port: int, grpc_port: int, changes: Ma
             yield Front(ports[0], ports[1], certificate, key, folder)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(HANG_S)
 
 
 def _wait(process: subprocess.Popen, ports: list[int], log: Path) -> None:

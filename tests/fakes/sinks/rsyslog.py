@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.waiting import until
 
 PROGRAM = shutil.which("rsyslogd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
@@ -39,8 +40,7 @@ class Rsyslog:
 
     def __init__(self, folder: Path, certificates: Path | None = None, *, asks: bool = False) -> None:
         self.folder, self._certificates, self._asks = folder, certificates, asks
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._running: subprocess.Popen[bytes] | None = None
         self.start()
 

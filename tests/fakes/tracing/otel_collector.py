@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from tests.fakes.redis_server import free_port
 from tests.fakes.tracing.collected import CollectedSpan, spans_of
+from tests.ports import free_port
 from tests.waiting import until
 
 _INSTALL: Final = Path(__file__).parents[2] / "install_otelcol.sh"

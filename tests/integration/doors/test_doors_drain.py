@@ -11,9 +11,9 @@ import grpc
 import pytest
 
 from serving.doors.http import server
-from serving.doors.http.server import bind
 from tests.fakes.serving.doors import simple_request
 from tests.integration.doors.test_listener import get, listener
+from tests.ports import free_ports
 from tests.waiting import HANG_S, ends, until, until_so
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="replicas share ports as Linux lets them")
@@ -103,14 +103,6 @@ async def test_replicas_are_taken_away_and_nobody_notices():
         await asyncio.to_thread(replica.stop)
     assert not clients.failed
     assert min(clients.answered[kind] for kind in ("kept", "new", "grpc")) > 100
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [bind("127.0.0.1", 0) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def test_an_old_connection_ends_with_an_answer_that_says_so(monkeypatch):

@@ -9,7 +9,8 @@ from serving.features.stores import redis_wire
 from serving.features.stores.redis import RedisStore
 from serving.features.stores.redis_wire import STALLED_S, Address
 from serving.ports import ReadOutcome
-from tests.fakes.redis_server import RedisServer, free_port
+from tests.fakes.redis_server import RedisServer
+from tests.ports import free_port
 from tests.waiting import HANG_S, until_so
 
 pytestmark = pytest.mark.integration

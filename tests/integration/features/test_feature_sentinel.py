@@ -7,7 +7,8 @@ from serving.features.stores.redis import RedisCommand, RedisStore
 from serving.features.stores.sentinels import Sentinels
 from serving.ports import ReadOutcome
 from tests.fakes.redis_many.redis_cluster import HURRIED_MS, SentinelServers, client_of
-from tests.fakes.redis_server import PROGRAM, free_port
+from tests.fakes.redis_server import PROGRAM
+from tests.ports import free_port
 from tests.waiting import HANG_S, until_so
 
 pytestmark = [

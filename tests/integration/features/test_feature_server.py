@@ -10,7 +10,7 @@ import uvicorn
 from serving.features.opening import open_features
 from serving.settings import ServingSettings
 from tests.contract.serving.feast_world import NOW_US, FeastWorld, columns
-from tests.fakes.redis_server import free_port
+from tests.ports import free_port
 from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,8 @@ from serving.features.stores.redis import RedisCommand, RedisStore
 from serving.ports import ReadOutcome
 from tests.fakes.certificates import write_certificate
 from tests.fakes.redis_many.redis_cluster import PATIENT_MS, RedisClusterServers, SentinelServer, TlsRedisServer
-from tests.fakes.redis_server import PROGRAM, free_port
+from tests.fakes.redis_server import PROGRAM
+from tests.ports import free_port
 from tests.waiting import HANG_S, until_so
 
 pytestmark = [

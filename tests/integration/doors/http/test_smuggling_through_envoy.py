@@ -9,9 +9,9 @@ import pytest
 
 from loadtests.bench.benchmarks.grpc_doors import envoy
 from loadtests.bench.process import Running
-from serving.doors.http.server import bind
 from tests.fakes.serving.envoy_front import program
 from tests.integration.doors.http.test_http1_torture import CASES, LAST
+from tests.ports import free_port
 from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.skipif(program() is None, reason="Envoy is not installed; it comes with the extra `envoy`")
@@ -43,8 +43,7 @@ HIDDEN = {
 
 @pytest.fixture(scope="module")
 def envoy_port(echo_server, tmp_path_factory):
-    with bind("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = envoy(Running("echo", 0, echo_server.port, 0)).command
     log = tmp_path_factory.mktemp("envoy") / "log"
     with log.open("wb") as output:

@@ -24,6 +24,7 @@ from serving.doors.tls import handshakes as handshake_limits
 from serving.doors.tls.files import TlsError, TlsFiles
 from tests.fakes.serving.authority import Authority, Issued
 from tests.fakes.serving.doors import Doors, open_doors, simple_message, simple_request
+from tests.ports import free_port
 from tests.waiting import HANG_S, until
 
 CA = Authority()
@@ -191,8 +192,7 @@ def test_who_is_refused_where_a_certificate_is_required(tmp_path, shown, reason)
 
 
 def test_probes_need_no_certificate_and_see_nothing_else(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with tls_doors(tmp_path / "pod", "required", probe_port=port) as doors:
         found = {}
         for at in (port, doors.own_port):
