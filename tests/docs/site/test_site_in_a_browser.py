@@ -3,7 +3,6 @@
 import functools
 import http.server
 import importlib.resources
-import shutil
 import threading
 from collections.abc import Iterator
 
@@ -39,13 +38,20 @@ def address() -> Iterator[str]:
 def browser() -> Iterator:
     from playwright.sync_api import sync_playwright
 
-    program = shutil.which("chromium")
-    if program is None:
+    from tests.e2e.console.chromium import PROGRAM, launched
+
+    if not PROGRAM.exists():
         pytest.skip("chromium is not installed; `make services` installs it")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        running = launched(playwright)
         yield running
         running.close()
+
+
+def page_of(browser, **options):
+    from tests.e2e.console.chromium import patient
+
+    return patient(browser.new_context(**options)).new_page()
 
 
 def axe() -> str:
@@ -55,7 +61,7 @@ def axe() -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_ask_nobody_else_and_can_be_read_by_everybody(address: str, browser, scheme: str):
-    page, asked = browser.new_page(color_scheme=scheme), []
+    page, asked = page_of(browser, color_scheme=scheme), []
     page.on("request", lambda request: asked.append(request.url))
     found = {}
     for path in PAGES:
@@ -65,11 +71,11 @@ def test_pages_ask_nobody_else_and_can_be_read_by_everybody(address: str, browse
         found |= {f"{path}: {one['id']}": one["nodes"][0]["html"] for one in result["violations"]}
     assert found == {}
     assert [url for url in asked if not url.startswith(address)] == []
-    page.close()
+    page.context.close()
 
 
 def test_the_search_finds_a_page_without_another_host(address: str, browser):
-    page, asked = browser.new_page(), []
+    page, asked = page_of(browser), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{address}/index.html")
     page.get_by_role("textbox", name="Search").first.click()
@@ -78,4 +84,4 @@ def test_the_search_finds_a_page_without_another_host(address: str, browser):
     first = page.locator(".md-search-result__link").first
     assert "tutorials/first-canary.html" in (first.get_attribute("href") or "")
     assert [url for url in asked if not url.startswith(address)] == []
-    page.close()
+    page.context.close()

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from tests.waiting import HANG_S
 
 PROGRAM: Final = Path("/usr/bin/chromium")
 ARGUMENTS: Final = (
@@ -18,6 +20,18 @@ ARGUMENTS: Final = (
 WIDE: Final = 1280
 NARROW: Final = 400
 _T = TypeVar("_T")
+
+
+def launched(playwright: Playwright) -> Browser:
+    """The system's Chromium. Expectations wait for as long as a busy machine may need."""
+    expect.set_options(timeout=HANG_S * 1000)
+    return playwright.chromium.launch(executable_path=PROGRAM, args=ARGUMENTS, timeout=HANG_S * 1000)
+
+
+def patient(context: BrowserContext) -> BrowserContext:
+    """The same for its pages: what they load, and what is done on them."""
+    context.set_default_timeout(HANG_S * 1000)
+    return context
 
 
 class Chromium:
@@ -37,7 +51,7 @@ class Chromium:
     def start(self) -> None:
         """Start it; once."""
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=PROGRAM, args=ARGUMENTS)
+        self._browser = launched(self._playwright)
 
     def stop(self) -> None:
         """End it."""
@@ -55,12 +69,14 @@ class Chromium:
         """A page of a person of their own: no cookie is shared with another."""
         assert threading.current_thread().name.startswith("chromium"), "use the browser within a test of this folder"
         assert self._browser is not None
-        context = self._browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=colours,
-            reduced_motion="reduce",
-            locale="en-GB",
-            timezone_id="UTC",
+        context = patient(
+            self._browser.new_context(
+                viewport={"width": width, "height": 900},
+                color_scheme=colours,
+                reduced_motion="reduce",
+                locale="en-GB",
+                timezone_id="UTC",
+            )
         )
         self._contexts.append(context)
         context.add_cookies(list(cookies))

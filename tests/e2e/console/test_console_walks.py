@@ -17,10 +17,9 @@ from tests import quick_yaml as yaml
 from tests.e2e.console.chromium import Chromium
 from tests.e2e.console.world import ABORTED, APPROVERS, GUARDED, PROMOTED, ConsoleWorld
 from tests.fakes.console.served import ServedConsole, served_console
-from tests.waiting import HANG_S, until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("the console in a browser")]
-expect.set_options(timeout=HANG_S * 1000)
 
 
 def signed_in(chromium: Chromium, console: ServedConsole) -> Page:

@@ -1,7 +1,5 @@
 """The tutorials, followed to the letter; each shows what its commands print, and they must print that."""
 
-import shutil
-
 import pytest
 
 from tests.e2e.running.how_to import Reader
@@ -28,8 +26,10 @@ def test_first_drift(reader: Reader):
 
 
 def test_first_alert(reader: Reader):
+    from tests.e2e.console.chromium import PROGRAM
+
     page = "first-alert.md"
-    if shutil.which("chromium") is None:
+    if not PROGRAM.exists():
         pytest.skip("chromium is not installed; `make services` installs it")
     assert len(reader.follows(page, then={"vedette console --link": labels_in_the_console})) == 3
 
@@ -38,9 +38,11 @@ def labels_in_the_console(said: str) -> None:
     """Sections 3 to 5 of the page: sign in, choose Detections, read the newest alert, say that it is an attack."""
     from playwright.sync_api import expect, sync_playwright
 
+    from tests.e2e.console.chromium import launched, patient
+
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page()
+        browser = launched(playwright)
+        page = patient(browser.new_context()).new_page()
         page.goto(said.rsplit(maxsplit=1)[-1])
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="Detections").first.click()
