@@ -45,6 +45,13 @@ async def until_so(holds: Callable[[], Any], what: str | Callable[[], object] = 
         await asyncio.sleep(every_s)
 
 
+def pass_time(seconds: float) -> None:
+    """Put the clock of the running loop on: what was to end within this time ends now, and all that came before has had its time."""
+    loop = asyncio.get_running_loop()
+    so_far = loop.time
+    loop.time = lambda: so_far() + seconds  # type: ignore[method-assign]
+
+
 def ends(work: Callable[[], object]) -> None:
     """Run what could wait for ever in a thread of its own; it must end."""
     thread = threading.Thread(target=work, daemon=True)

@@ -9,7 +9,7 @@ from serving.audit.durability.modes import AuditMode, AuditModes
 from serving.audit.record import NotRecorded
 from serving.errors import DeadlineExceeded, Internal
 from tests.unit.serving.scoring.variants import World, host, request, spec, threat, variant
-from tests.waiting import until_so
+from tests.waiting import HANG_S, pass_time, until_so
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,11 @@ async def test_without_a_record_there_is_no_answer(world, bundles):
 async def test_a_deadline_that_passes_while_the_record_waits_is_said_and_withdraws_it(world, bundles):
     await world.service.apply(spec(bundles[0]))
     world.audit.is_holding = True
-    asked = replace(request("a"), deadline_s=0.05)
+    asking = asyncio.create_task(world.service.infer(replace(request("a"), deadline_s=HANG_S)))
+    await until_so(lambda: world.audit.held == 1)
+    pass_time(HANG_S)
     with pytest.raises(DeadlineExceeded, match="record was not on the disk"):
-        await world.service.infer(asked)
+        await asking
     world.audit.release()
     assert world.audit.records == []
     assert (counted(world, "ok"), counted(world, "refused")) == (0, 1)

@@ -12,7 +12,7 @@ import pytest
 
 from serving.errors import Overloaded
 from serving.resilience.bulkhead import Bulkheads
-from tests.waiting import until_so
+from tests.waiting import HANG_S, pass_time, until_so
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def gate():
     event.set()
 
 
-def run(bulkhead, work, within_s=5.0, expected_s=0.0, **given):
+def run(bulkhead, work, within_s=HANG_S, expected_s=0.0, **given):
     return asyncio.ensure_future(bulkhead.run(work, within_s=within_s, expected_s=expected_s, **given))
 
 
@@ -40,7 +40,7 @@ async def begun(bulkhead, count):
 async def test_a_model_that_hangs_leaves_the_others_alone(bulkheads, gate):
     stuck = [run(bulkheads.of("slow"), gate.wait) for _ in range(3)]
     await begun(bulkheads.of("slow"), 3)
-    assert await run(bulkheads.of("quick"), lambda: "done", 1.0) == "done"
+    assert await run(bulkheads.of("quick"), lambda: "done") == "done"
     gate.set()
     assert await asyncio.gather(*stuck) == [True] * 3
 
@@ -66,7 +66,7 @@ async def test_a_run_that_could_not_end_in_time_is_refused_before_it_waits(bulkh
 
 
 async def test_a_run_alone_is_always_tried(bulkheads):
-    assert await run(bulkheads.of("m"), lambda: 1, within_s=1.0, expected_s=99.0) == 1
+    assert await run(bulkheads.of("m"), lambda: 1, expected_s=2 * HANG_S) == 1
 
 
 async def test_what_nobody_waits_for_any_more_is_not_run(bulkheads, gate):
@@ -85,16 +85,22 @@ async def test_what_nobody_waits_for_any_more_is_not_run(bulkheads, gate):
 
 @pytest.mark.parametrize("how", ["time", "client"])
 async def test_a_run_under_way_is_told_to_stop_when_its_time_is_over_or_its_client_gone(bulkheads, gate, how):
-    stopped = []
+    started, stopped = threading.Event(), []
+
+    def work():
+        started.set()
+        gate.wait()
 
     def stop():
         stopped.append(how)
         gate.set()
 
-    running = run(bulkheads.of("slow"), gate.wait, within_s=0.05 if how == "time" else 60.0, stop=stop)
-    await begun(bulkheads.of("slow"), 1)
+    running = run(bulkheads.of("slow"), work, within_s=HANG_S, stop=stop)
+    await until_so(started.is_set)  # what waits for its thread is not stopped
     if how == "client":
         running.cancel()
+    else:
+        pass_time(HANG_S)
     with pytest.raises(TimeoutError if how == "time" else asyncio.CancelledError):
         await running
     assert stopped == [how]

@@ -12,7 +12,7 @@ from serving.spec import RevisionSpec
 from serving.telemetry.evidence import EDGES, score_bin
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.unit.serving.scoring.variants import World, host, request, spec, tensors, threat, variant
-from tests.waiting import HANG_S, until_so
+from tests.waiting import HANG_S, pass_time, until_so
 
 pytestmark = pytest.mark.heavy
 
@@ -155,28 +155,32 @@ async def test_a_full_queue_drops_copies_and_says_so(tmp_path, bundles):
 async def test_a_copy_that_waited_too_long_is_dropped(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
     await world.service.infer(request("a"))
-    world.clock.advance(1.5)
+    world.clock.advance(HANG_S + 1)
     await world.mirror.drained()
     assert world.metrics._mirrored == {("threat", "candidate", "dropped"): 1}
 
 
 async def test_a_candidate_that_hangs_delays_nobody(tmp_path, bundles):
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as executor:
         world = filled(World(tmp_path, executor=executor), bundles)
-        world.mirror._deadline_s = 0.2
         await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
 
         class Hanging:
             def run(self, tensors, outputs=None, stop=None):
-                gate.wait(10)
+                begun.set()
+                gate.wait(HANG_S)
                 return {}
 
         object.__setattr__(world.variants.others[0].revision, "model", Hanging())
         for i in range(20):
-            await asyncio.wait_for(world.service.infer(request(host(i))), 0.1)
+            await world.service.infer(request(host(i)))
             await asyncio.sleep(0)
-        await asyncio.wait_for(world.mirror.drained(), 5)
+        await until_so(begun.is_set)
+        assert not world.metrics._mirrored, "all were answered while it hung"
+        world.mirror._deadline_s = 0.01  # of the others, which wait for the thread
+        pass_time(HANG_S)
+        await world.mirror.drained()
         gate.set()
     mirrored = world.metrics._mirrored
     assert mirrored[("threat", "candidate", "failed")] == 1, "the one that ran"

@@ -1,5 +1,6 @@
 """A variant that fails, hangs or is slow: stable answers, and the evidence says whose fault it was."""
 
+import asyncio
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 from serving.errors import BadRequest, Internal
 from serving.resilience.bulkhead import Bulkheads
 from tests.unit.serving.scoring.variants import host, request, spec, variant
+from tests.waiting import HANG_S, pass_time, until_so
 
 pytestmark = pytest.mark.heavy
 
@@ -34,16 +36,20 @@ async def test_a_variant_that_fails_is_answered_for_by_stable_and_blamed(world, 
 
 async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_as_slow(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
-    served, released = world.variants.others[0].revision, threading.Event()
+    served, begun, released = world.variants.others[0].revision, threading.Event(), threading.Event()
 
     class Hanging:
         def run(self, tensors, outputs=None, stop=None):
-            released.wait(10)
+            begun.set()
+            released.wait(HANG_S)
 
     object.__setattr__(served, "model", Hanging())
     object.__setattr__(served, "run_us", 1e6)
     bulkheads = world.scorer._protection.bulkheads = Bulkheads(threads=1, queue=1)
-    answer = await world.service.infer(replace(request("a"), deadline_s=0.2))
+    asking = asyncio.create_task(world.service.infer(replace(request("a"), deadline_s=2 * HANG_S)))
+    await until_so(begun.is_set)
+    pass_time(HANG_S)  # more than its share
+    answer = await asking
     released.set()
     bulkheads.close()
     assert (answer.parameters["variant"], answer.parameters["fallback_from"]) == ("stable", "candidate")

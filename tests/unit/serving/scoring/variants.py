@@ -24,6 +24,7 @@ from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.clock import ManualClock
 from tests.fakes.serving.audit import MemoryAudit
+from tests.waiting import HANG_S
 
 POINT = {"threshold": 0.8, "investigate": 0.5, "requirement": "by hand"}
 
@@ -126,7 +127,7 @@ class World:
             executor=executor,
             max_copies=queue,
             max_rows=20_000,
-            deadline_s=1.0,
+            deadline_s=HANG_S,
             feature_timeout_s=0.05,
             segments=segments,
         )
@@ -135,7 +136,7 @@ class World:
             audit=self.audit,
             clock=self.clock,
             metrics=self.metrics,
-            limits=ScorerLimits(1.0, 0.05, 20_000),
+            limits=ScorerLimits(HANG_S, 0.05, 20_000),
             identity="r",
             mirror=self.mirror,
             protection=protection,
