@@ -1,7 +1,6 @@
 """Laws of the watch of what ModelServices are served by, on both API servers: what somebody else makes, changes or deletes is told,
 statuses and our own writes are not, and whatever is in the way stops nothing."""
 
-import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from operators.handlers.watching.work_queue import Backoff
 from tests.contract.api_server.api_server_kind import MERGE, eventually, uninstall
 from tests.fakes.apiserver import Handle
 from tests.fakes.operator.serving_pods import FOREIGN_CRDS, open_crd, ray_service
+from tests.waiting import until_so
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SOON = Backoff(0.02, 0.02, 0.0, random.Random(1))
@@ -62,9 +62,7 @@ async def watched(
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.01)
+    await until_so(holds)
 
 
 async def began(caplog: pytest.LogCaptureFixture, kind: Kind, namespace: str) -> None:

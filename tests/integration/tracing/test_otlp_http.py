@@ -10,6 +10,7 @@ import pytest
 
 from serving.telemetry.tracing.otlp_http import OtlpHttp
 from tests.fakes.certificates import write_certificate
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.integration
 OK = (200, {})
@@ -71,7 +72,7 @@ def far():
         one.close()
 
 
-def sender(far, timeout_s=10.0, **environ):
+def sender(far, timeout_s=HANG_S, **environ):
     return OtlpHttp(far.url, timeout_s, environ)
 
 
@@ -135,6 +136,7 @@ def test_a_long_answer_costs_its_connection_only(far):
     collector = far((200, {"content-length": "1000000"}))
     one = sender(collector, timeout_s=0.2)
     assert one.send(b"first") in (True, False)
+    one._timeout_s = HANG_S  # the collector answers this one, however busy the machine is
     assert one.send(b"second")
     one.disconnect()
 
@@ -181,7 +183,7 @@ def test_tls_with_the_files_of_the_variables(far, tmp_path):
     own = {"CLIENT_CERTIFICATE": str(tmp_path / "tls.crt"), "CLIENT_KEY": str(tmp_path / "tls.key")}
     named = {f"OTEL_EXPORTER_OTLP_TRACES_{name}": value for name, value in own.items()}
     for environ, is_taken in (({}, False), (named, False), (ca, False), (ca | named, True)):
-        one = sender(collector, timeout_s=0.5 if not is_taken else 10.0, **environ)
+        one = sender(collector, timeout_s=0.5 if not is_taken else HANG_S, **environ)
         assert one.send(b"spans") is is_taken, environ
         one.disconnect()
     missing = sender(collector, timeout_s=0.1, **(ca | {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "gone.crt")}))
@@ -193,7 +195,7 @@ def test_a_proxy_of_the_environment(far, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", f"http://me:pass%20word@127.0.0.1:{proxy.port}")
-    one = OtlpHttp("http://collector.example:4318", 10.0, {})
+    one = OtlpHttp("http://collector.example:4318", HANG_S, {})
     assert one.send(b"spans")
     one.disconnect()
     ((path, headers, _),) = proxy.requests
