@@ -1,5 +1,6 @@
 """The console beside `vedette up`: a port that is open, a process that comes with the first visit, again if it died, and ends with us."""
 
+import contextlib
 import os
 import re
 import signal
@@ -12,22 +13,30 @@ import pytest
 
 from operators.console import beside
 from operators.console.beside import console_beside, open_port
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 
 def children() -> set[int]:
     """Processes of this one that run a console."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and b"operators.console.beside" in command.read_bytes():
-                found.add(int(pid))
+        with contextlib.suppress(OSError):  # a thread that ends meanwhile has none
+            for pid in (task / "children").read_text().split():
+                if b"operators.console.beside" in _command(pid):
+                    found.add(int(pid))
     return found
 
 
+def _command(pid: str) -> bytes:
+    """Nothing of a process that has ended meanwhile: it is none of those that run."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def signed_in(link: str, address: str) -> int:
-    return httpx.post(link, headers={"origin": address}, timeout=60).status_code
+    return httpx.post(link, headers={"origin": address}, timeout=HANG_S).status_code
 
 
 @pytest.fixture
