@@ -18,6 +18,7 @@ from serving.doors.oip.tensors import to_raw
 from serving.messages import DTYPES
 from tests import laws
 from tests.integration.doors.test_doors_conform import doors  # noqa: F401 - a fixture
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.integration
 
@@ -78,7 +79,7 @@ def questions(draw):
 
 @pytest.fixture(scope="module")
 def web(doors):  # noqa: F811
-    connection = http.client.HTTPConnection(doors[0].removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(doors[0].removeprefix("http://"), timeout=HANG_S)
     yield connection
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().read() == b'{"live":true,"ready":true}'
@@ -152,7 +153,7 @@ def test_grpc_questions(channel, question):
         setattr(message.parameters[key], field, value)
     call = channel.unary_unary(f"/{stubs.SERVICE}/ModelInfer", None, stubs.ModelInferResponse.FromString)
     try:
-        call(message.SerializeToString(), timeout=20)
+        call(message.SerializeToString(), timeout=HANG_S)
     except grpc.RpcError as refusal:
         refused = refusal
     else:

@@ -22,7 +22,7 @@ from serving.audit.reader import read_records
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.integration
 
@@ -54,7 +54,7 @@ def ask(connection: http.client.HTTPConnection) -> dict:
 
 
 def dropped(port: int) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_S) as page:
         lines = page.read().decode().splitlines()
     counted = [line for line in lines if line.startswith("vedette_audit_records_total{") and 'outcome="dropped"' in line]
     return sum(float(line.rsplit(" ", 1)[1]) for line in counted)
@@ -102,7 +102,7 @@ def test_poison_harms_nobody_who_asks_rightly(tmp_path):
         for thread in storms:
             thread.start()
         try:
-            connection, answered = http.client.HTTPConnection("127.0.0.1", port, timeout=10), 0
+            connection, answered = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S), 0
 
             def is_stormy():
                 nonlocal answered
@@ -114,7 +114,7 @@ def test_poison_harms_nobody_who_asks_rightly(tmp_path):
         finally:
             is_over.set()
             for thread in storms:
-                thread.join(10)
+                thread.join(HANG_S)
     print(f"\n{answered} right answers amid {dict(sorted(statuses.items()))}")
     assert not [status for status in statuses if status >= 500 and status not in DECLARED], statuses
 
@@ -122,7 +122,7 @@ def test_poison_harms_nobody_who_asks_rightly(tmp_path):
 def test_a_prediction_log_whose_folder_is_taken_away_costs_records_that_are_counted_and_no_answer(tmp_path):
     with replica(tmp_path / "store", audit_segment_bytes=20_000) as port:
         audit = tmp_path / "store" / "audit"
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
         ask(connection)
         while audit.is_dir():  # the writer makes it anew, if it is faster
             shutil.rmtree(audit, ignore_errors=True)
@@ -147,7 +147,7 @@ def test_a_full_disk_under_the_prediction_log_costs_records_that_are_counted_and
     store.mkdir()
     (store / "audit").symlink_to(small_disk)
     with replica(store) as port:
-        connection, receipts = http.client.HTTPConnection("127.0.0.1", port, timeout=10), []
+        connection, receipts = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S), []
 
         def is_full():
             for _ in range(50):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.contract.api_server.api_server_kind import MERGE, definition, eventually, install, new_group, refused, uninstall
 from tests.fakes.apiserver import Handle
+from tests.waiting import HANG_S
 
 Json = dict[str, Any]
 
@@ -33,7 +34,7 @@ class Watch:
         self.events: list[Json] = []
         self.ended = threading.Event()
         self._http, self._path, self._socket = http, path, None
-        self._query = {"watch": "1", "timeoutSeconds": "20"} | query
+        self._query = {"watch": "1", "timeoutSeconds": f"{HANG_S:.0f}"} | query
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -54,7 +55,7 @@ class Watch:
         if self._socket is not None:
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        self._thread.join(10)
+        self._thread.join(HANG_S)
 
     def told(self, *, bookmarks: bool = False) -> list[tuple[str, str]]:
         """(type, name) of what was told so far."""
@@ -183,7 +184,7 @@ def test_one_object_can_be_watched_by_name(api_server, http, maps):
 
 def test_a_watch_ends_at_its_timeout(api_server, http, maps):
     with watching(api_server, maps, timeoutSeconds="1") as watch:
-        assert watch.ended.wait(10)
+        assert watch.ended.wait(HANG_S)
 
 
 def test_a_watch_that_asks_for_a_list_is_told_when_it_had_all(api_server, http, maps):
@@ -206,7 +207,7 @@ def test_a_version_from_before_the_kind_was_known_is_gone(api_server, http, name
         status = watch.events[0]["object"]
         assert (status["kind"], status["code"], status["reason"]) == ("Status", 410, "Expired")
         assert "too old resource version" in status["message"]
-        assert watch.ended.wait(10)
+        assert watch.ended.wait(HANG_S)
     uninstall(http, body)
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.contract.api_server.api_server_kind import MERGE, eventually, refused
 from tests.fakes.apiserver.certificates import issue
+from tests.waiting import HANG_S
 
 Json = dict[str, Any]
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
@@ -35,7 +36,7 @@ class Hook:
         self.judge: Callable[[Json], Json] = lambda _: {"allowed": True}
         self._ready = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(HANG_S)
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()

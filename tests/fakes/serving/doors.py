@@ -14,6 +14,7 @@ from serving.doors.grpc import stubs
 from serving.doors.http.door import RiskAnswers
 from serving.doors.listener import DoorBackend, Listener
 from tests.fakes.serving.inference import FakeInference
+from tests.waiting import HANG_S
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -50,7 +51,7 @@ class Doors:
         return values[(name, *labels)]
 
     def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=HANG_S)
 
     def http(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         connection = self.connection()
@@ -62,10 +63,10 @@ class Doors:
         finally:
             connection.close()
 
-    def call(self, method: str, request: bytes, answer: str | None = None, **options: Any) -> Any:
+    def call(self, method: str, request: bytes, answer: str | None = None, *, timeout_s: float = HANG_S, **options: Any) -> Any:
         """One unary call; raises grpc.RpcError."""
         parse = stubs.message(answer or f"{method}Response").FromString
-        return self.channel.unary_unary(f"/{stubs.SERVICE}/{method}", None, parse)(request, timeout=10, **options)
+        return self.channel.unary_unary(f"/{stubs.SERVICE}/{method}", None, parse)(request, timeout=timeout_s, **options)
 
 
 @contextmanager

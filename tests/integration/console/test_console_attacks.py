@@ -16,6 +16,7 @@ from operators.console.roles import ConsoleRole
 from operators.control.folder import ControlFolder
 from tests.fakes.console.served import ServedConsole
 from tests.integration.console.conftest import HOSTILE
+from tests.waiting import HANG_S
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 POSTS = [route for page in PAGES for route in page.routes if route.method == "POST"]
@@ -32,7 +33,7 @@ def pause(client: httpx.Client, csrf: str, **changed: str) -> httpx.Response:
 def raw(console: ServedConsole, text: str) -> str:
     """The status line of the answer to a request that no client would send."""
     host, port = urlsplit(console.address).hostname, urlsplit(console.address).port
-    with socket.create_connection((host, port), timeout=20) as connection:
+    with socket.create_connection((host, port), timeout=HANG_S) as connection:
         connection.sendall(text.encode())
         return connection.recv(65536).decode(errors="replace").partition("\r\n")[0]
 
@@ -255,7 +256,7 @@ def test_slow_client_a_head_that_does_not_come_ends_the_connection(console, monk
 def test_slow_client_a_second_head_that_does_not_come_ends_the_connection(console, monkeypatch):
     monkeypatch.setattr(server, "HEAD_WITHIN_S", 0.1)
     where = urlsplit(console.address)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+    with socket.create_connection((where.hostname, where.port), timeout=HANG_S) as connection:
         connection.sendall(f"GET /healthz HTTP/1.1\r\nhost: {where.netloc}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /hea")

@@ -75,7 +75,7 @@ class Clients:
             live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
             while not self.is_over:
                 try:
-                    await live(b"", timeout=10)
+                    await live(b"", timeout=HANG_S)
                     self.answered["grpc"] += 1
                 except grpc.aio.AioRpcError as problem:
                     self.failed["grpc", f"{problem.code().name} {problem.details()}"] += 1
@@ -110,7 +110,7 @@ def test_an_old_connection_ends_with_an_answer_that_says_so(monkeypatch):
     opened = listener()
     port = opened.start(30).http
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
 
     def said():
         connection.request("GET", "/v2/health/live")
@@ -128,7 +128,7 @@ def test_an_idle_connection_does_not_hold_the_closing_up():
     opened = listener()
     port = opened.start(30).http
 
-    idle = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    idle = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     idle.request("GET", "/v2/health/live")
     idle.getresponse().read()
     ends(lambda: opened.stop(10 * HANG_S))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from serving.doors.grpc import stubs
 from tests import laws
 from tests.fakes.serving.doors import Doors, open_doors, simple_message, simple_request
+from tests.waiting import HANG_S
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", laws.count(160)))
 tried = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -201,7 +202,7 @@ def test_any_path_method_and_headers(doors, method, parts, query, headers, body)
     )
 )
 def test_bytes_that_may_be_no_http(doors, pieces):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as wire:
         try:
             wire.sendall(b"".join(pieces))
             wire.shutdown(socket.SHUT_WR)
@@ -256,7 +257,7 @@ def test_messages_that_do_not_fit(doors, datatype, shape, numbers, texts, raws, 
 
 def test_a_thousand_requests_on_one_connection_leave_no_trace(doors):
     """Requests good and bad, back to back: the door holds no more than before."""
-    connection = http.client.HTTPConnection("127.0.0.1", doors.http_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.http_port, timeout=HANG_S)
     good = json.dumps(simple_request()).encode()
     for number in range(min(1000, 10 * EXAMPLES)):
         connection.request("POST", "/v2/models/simple/infer", good[: len(good) - number % 7])

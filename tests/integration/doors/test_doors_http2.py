@@ -15,7 +15,7 @@ import pytest
 
 from serving.doors.grpc import stubs
 from tests.fakes.serving.doors import MAX_BODY_BYTES, Doors, open_doors, simple_message
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 INFER = f"/{stubs.SERVICE}/ModelInfer"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -84,7 +84,7 @@ def said(port: int, head: list[bytes], body: bytes) -> bytes:
         b"\0" + b"".join(bytes([len(text)]) + text for text in pair) for pair in zip(head[::2], head[1::2], strict=True)
     )
     request = frame(1, 4, block) + frame(0, 1, body)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as sock:
         sock.sendall(PREFACE + request)
         answer = b""
         while b"grpc-status" not in answer:
@@ -109,7 +109,7 @@ def test_a_hundred_calls_at_once_on_one_connection(doors: Doors):
     call = doors.channel.unary_unary(INFER, None, stubs.ModelInferResponse.FromString)
     asked = simple_message("slow").SerializeToString()
     doors.service.seen.clear()
-    under_way = [call.future(asked, timeout=20) for _ in range(100)]
+    under_way = [call.future(asked, timeout=HANG_S) for _ in range(100)]
     until(lambda: len(doors.service.seen) == 100)
     assert doors.call("ServerLive", b"").live, "others are answered meanwhile"
     doors.listener._thread.loop.call_soon_threadsafe(doors.service.release.set)
@@ -138,6 +138,6 @@ def test_calls_without_a_pause_while_the_door_closes_are_answered_or_not_begun()
         doors.listener.stop(5)
         is_over.set()
         for thread in asking:
-            thread.join(15)
+            thread.join(HANG_S)
     lost = {said for said in outcomes if said != "OK" and "onnection refused" not in said}
     assert not lost

@@ -16,11 +16,11 @@ from serving.doors.listener import DoorBackend, HttpListener, Listener
 from serving.errors import Overloaded, Unavailable
 from tests.fakes.serving.doors import MAX_BODY_BYTES, simple_message, simple_request
 from tests.fakes.serving.inference import FakeInference
-from tests.waiting import ends, until
+from tests.waiting import HANG_S, ends, until
 
 
 def get(port: int, path: str = "/v2/health/live") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     connection.request("GET", path)
     status = connection.getresponse().status
     connection.close()
@@ -28,7 +28,7 @@ def get(port: int, path: str = "/v2/health/live") -> int:
 
 
 def post(port: int, model: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     connection.request("POST", f"/v2/models/{model}/infer", json.dumps(simple_request()))
     response = connection.getresponse()
     return response.status, response.read()
@@ -64,7 +64,7 @@ def test_everything_behind_the_doors_is_built_on_their_thread():
     async def where() -> str:
         return threading.current_thread().name
 
-    assert opened.submit(where()).result(5) == events[0] == "doors"
+    assert opened.submit(where()).result(HANG_S) == events[0] == "doors"
     opened.stop(1)
     assert events == ["doors", "shutdown"]
     assert doors_threads() == []
@@ -126,8 +126,8 @@ def test_requests_under_way_are_finished_and_new_ones_turned_away():
 
     until(is_refused, "the listener went on accepting")
     loop.call_soon_threadsafe(service.release.set)
-    asking.join(10)
-    stopping.join(10)
+    asking.join(HANG_S)
+    stopping.join(HANG_S)
     assert answers[0][0] == 200
 
 
@@ -140,7 +140,7 @@ def test_what_does_not_finish_within_the_grace_is_asked_to_come_back():
     asking.start()
     until(lambda: service.seen)
     ends(lambda: opened.stop(0.2))
-    asking.join(10)
+    asking.join(HANG_S)
     assert outcome[0][0] == 503
     assert b"shutting down" in outcome[0][1]
     assert doors_threads() == []
@@ -161,8 +161,8 @@ def test_a_connection_that_stays_silent_is_closed(monkeypatch):
     opened = listener()
     port = opened.start(30).http
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=5) as silent,
-        socket.create_connection(("127.0.0.1", port), timeout=5) as half,
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as silent,
+        socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as half,
     ):
         half.sendall(b"GET /v2 HT")
         assert silent.recv(10) == b""
@@ -184,7 +184,7 @@ def test_only_inferences_are_refused_early(path, status):
     service, told = FakeInference(), []
     opened = listener(service, admit=lambda: Overloaded("full"), on_refused=lambda *refused: told.append(refused[:3]))
     port = opened.start(30).http
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     for _ in range(2):
         connection.request("POST", path, json.dumps(simple_request()) if status == 429 else "", {"traceparent": "any"})
         response = connection.getresponse()
@@ -204,9 +204,9 @@ def test_only_inferences_are_refused_early_over_grpc():
     opened = listener(service, grpc_port=0, **refusing)
     with grpc.insecure_channel(f"127.0.0.1:{opened.start(30).grpc}") as channel:
         with pytest.raises(grpc.RpcError) as refusal:
-            channel.unary_unary(f"/{SERVICE}/ModelInfer")(simple_message().SerializeToString(), timeout=10)
+            channel.unary_unary(f"/{SERVICE}/ModelInfer")(simple_message().SerializeToString(), timeout=HANG_S)
         assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
-        channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=10)
+        channel.unary_unary(f"/{SERVICE}/ServerLive")(b"", timeout=HANG_S)
     assert not service.seen
     assert told == [("grpc", f"/{SERVICE}/ModelInfer".encode(), None)]
     opened.stop(1)

@@ -18,7 +18,7 @@ from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from tests.fakes.probes import cold_probes
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 ASK = {"inputs": [{"name": n, "shape": [1, 16], "datatype": "INT32", "data": list(range(16))} for n in ("INPUT0", "INPUT1")]}
 
@@ -52,13 +52,13 @@ def host(store):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=HANG_S) as answer:
         return json.loads(answer.read())
 
 
 def ask(base, model="simple"):
     request = urllib.request.Request(f"{base}/v2/models/{model}/infer", json.dumps(ASK).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=HANG_S) as answer:
         return json.loads(answer.read())
 
 
@@ -114,7 +114,7 @@ def test_a_replica_that_leaves_is_not_ready_and_still_answers_new_connections(ho
         get(f"{base}/v2/health/ready")
     assert get(f"{base}/v2/health/live")["live"] is True
     request = urllib.request.Request(f"{base}/v2/models/simple/infer", json.dumps(ASK).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=HANG_S) as answer:
         assert answer.headers["connection"] == "close", "the client's next connection may go elsewhere"
         assert json.loads(answer.read())["outputs"]
 
@@ -194,7 +194,7 @@ def test_a_broken_bundle_leaves_the_others_served_and_the_replica_ready(store, t
             get(f"{base}/v2/models/broken/ready")
         assert refused.value.code == 503
         index = urllib.request.Request(f"{base}/v2/repository/index", b"{}")
-        with urllib.request.urlopen(index, timeout=10) as answer:
+        with urllib.request.urlopen(index, timeout=HANG_S) as answer:
             entries = {e["name"]: e for e in json.loads(answer.read())}
         assert "the file was changed" in entries["broken"]["reason"]
     finally:

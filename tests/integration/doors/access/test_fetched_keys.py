@@ -10,6 +10,7 @@ from serving.access.authentication import key_sets
 from serving.access.authentication.key_sets import fetch_keys
 from serving.access.policy import TokenIssuer
 from tests.fakes.serving.guarded.token_issuer import AUDIENCE, key_set, open_key_server
+from tests.waiting import HANG_S
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_in_time(monkeypatch, be
         with pytest.raises(TimeoutError, match="did not answer within"):
             fetch_keys(issuer(f"http://127.0.0.1:{listening.getsockname()[1]}/keys"))
         stop.set()
-        thread.join(10)
+        thread.join(HANG_S)
 
 
 def test_a_server_that_speaks_no_http(monkeypatch):
@@ -88,7 +89,7 @@ def test_a_server_that_speaks_no_http(monkeypatch):
         thread.start()
         with pytest.raises(ValueError, match="as HTTP"):
             fetch_keys(issuer(f"http://127.0.0.1:{listening.getsockname()[1]}/keys"))
-        thread.join(10)
+        thread.join(HANG_S)
 
 
 def test_discovery_believes_only_a_document_of_the_issuer(server):

@@ -19,6 +19,7 @@ from tests.fakes.serving.doors import open_doors, simple_message, simple_request
 from tests.fakes.serving.guarded.gate_world import POLICY, FakeWorld
 from tests.fakes.serving.guarded.token_issuer import token
 from tests.fakes.serving.inference import MODELS
+from tests.waiting import HANG_S
 
 INFER = "/v2/models/{}/infer"
 
@@ -140,7 +141,7 @@ def test_health_of_the_server_is_open_and_that_of_a_model_is_for_those_who_may_k
     def asked(call, name, headers):
         try:
             answer = call(
-                health_pb2.HealthCheckRequest(service=name).SerializeToString(), timeout=10, metadata=list(headers.items())
+                health_pb2.HealthCheckRequest(service=name).SerializeToString(), timeout=HANG_S, metadata=list(headers.items())
             )
             return next(iter(answer)).status if call is watch else answer.status
         except grpc.RpcError as problem:
@@ -160,9 +161,9 @@ def test_reflection_is_for_those_who_may_read_metadata(doors, world):
         reflection_pb2.ServerReflectionResponse.FromString,
     )
     asked = [reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()]
-    assert next(stream(iter(asked), timeout=10, metadata=list(as_(world, "soar").items()))).list_services_response.service
+    assert next(stream(iter(asked), timeout=HANG_S, metadata=list(as_(world, "soar").items()))).list_services_response.service
     with pytest.raises(grpc.RpcError) as refused:
-        next(stream(iter(asked), timeout=10))
+        next(stream(iter(asked), timeout=HANG_S))
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -233,7 +234,7 @@ def test_a_policy_that_changes_counts_for_connections_that_are_open():
             response = connection.getresponse()
             response.read()
             statuses.append(response.status)
-            opened.listener.submit(close()).result(10)
+            opened.listener.submit(close()).result(HANG_S)
         connection.close()
     assert statuses == [200, 401], "the issuer has left the policy"
 
@@ -326,7 +327,10 @@ def test_nobody_waits_for_the_body_of_a_request_that_shows_nothing():
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "GET", "OPTIONS"])
 def test_no_method_has_the_body_of_a_stranger_kept(method):
     world = FakeWorld(policy=POLICY[: POLICY.index("certificates:")])
-    with open_doors(gate=world.gate) as opened, socket.create_connection(("127.0.0.1", opened.http_port), timeout=10) as plain:
+    with (
+        open_doors(gate=world.gate) as opened,
+        socket.create_connection(("127.0.0.1", opened.http_port), timeout=HANG_S) as plain,
+    ):
         plain.sendall(b"%b /v2/models HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" % method.encode() + b"x" * 99_999)
         other = opened.http("GET", "/v2/health/live", None, {"content-length": "0"})
         assert other.status == 200, "a length of nothing is no body"
@@ -336,18 +340,18 @@ def test_no_method_has_the_body_of_a_stranger_kept(method):
 
 
 def _asks_without_a_body(doors):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as plain:
         head = b"POST /v2/models/simple/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n"
         plain.sendall(head)
         assert plain.recv(4096).startswith(b"HTTP/1.1 401")
     never = threading.Event()
 
     def messages():
-        never.wait(30)
+        never.wait(HANG_S)
         yield b""
 
     call = doors.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
     with pytest.raises(grpc.RpcError) as refused:
-        call(messages(), timeout=10)
+        call(messages(), timeout=HANG_S)
     never.set()
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

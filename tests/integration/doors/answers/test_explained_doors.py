@@ -14,6 +14,7 @@ from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
 from serving.settings import ServingSettings
 from tests.unit.serving.scoring.variants import threat
+from tests.waiting import HANG_S
 
 LEVELS = np.array([[2.0], [-2.0]], np.float32)
 ASKED = {"explain": "shap"}
@@ -32,7 +33,7 @@ def ports(tmp_path_factory):
 
 
 def post(ports, path, body, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", ports.http, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", ports.http, timeout=HANG_S)
     try:
         connection.request("POST", path, body if isinstance(body, bytes) else json.dumps(body), headers or {})
         answer = connection.getresponse()
@@ -91,7 +92,7 @@ def call(ports, asked):
         infer = channel.unary_unary(
             f"/{stubs.SERVICE}/ModelInfer", stubs.ModelInferRequest.SerializeToString, stubs.ModelInferResponse.FromString
         )
-        return infer(asked, timeout=20)
+        return infer(asked, timeout=HANG_S)
 
 
 def grpc_typed(ports):

@@ -22,7 +22,7 @@ from serving.settings import ServingSettings
 from serving.spec import RevisionSpec, TriageSwitch
 from tests.unit.serving.scoring.triage.test_triage import with_triage
 from tests.unit.serving.scoring.variants import spec
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 LEVELS = np.array([[-3.0], [2.0], [-1.0]], np.float32)
 PATH = "/v2/models/threat/infer"
@@ -47,7 +47,7 @@ class Served:
         return found
 
     def triaged_rows(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}/metrics", timeout=HANG_S) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return {s.labels["outcome"]: s.value for f in families for s in f.samples if s.name == "vedette_triage_rows_total"}
 
@@ -64,7 +64,7 @@ def tensor(levels, **more):
 
 
 def post(served, body, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", served.ports.http, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", served.ports.http, timeout=HANG_S)
     try:
         connection.request("POST", PATH, body, headers or {})
         answer = connection.getresponse()
@@ -105,7 +105,7 @@ def call(served, asked):
         infer = channel.unary_unary(
             f"/{stubs.SERVICE}/ModelInfer", stubs.ModelInferRequest.SerializeToString, stubs.ModelInferResponse.FromString
         )
-        answer = infer(asked, timeout=20)
+        answer = infer(asked, timeout=HANG_S)
     parameters = {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in answer.parameters.items()}
     return parameters, answer
 

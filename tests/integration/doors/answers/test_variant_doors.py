@@ -21,7 +21,7 @@ from serving.replica.host import ReplicaHost
 from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.unit.serving.scoring.variants import host, spec, threat, variant
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 ENTITIES = 10_000
 BATCH = 250
@@ -56,7 +56,7 @@ class Client:
     """The same rows by every door and encoding; each answers the variants of the rows."""
 
     def __init__(self, ports, datatype="BYTES"):
-        self.http = http.client.HTTPConnection("127.0.0.1", ports.http, timeout=20)
+        self.http = http.client.HTTPConnection("127.0.0.1", ports.http, timeout=HANG_S)
         self.channel = grpc.insecure_channel(f"127.0.0.1:{ports.grpc}")
         self.infer = self.channel.unary_unary(
             f"/{stubs.SERVICE}/ModelInfer", stubs.ModelInferRequest.SerializeToString, stubs.ModelInferResponse.FromString
@@ -117,12 +117,12 @@ class Client:
         field = "bytes_contents" if self.datatype == "BYTES" else "int64_contents"
         getattr(message.inputs[0].contents, field).extend([k.encode() for k in keys] if self.datatype == "BYTES" else keys)
         message.inputs[1].contents.fp32_contents.extend([1.0] * len(keys))
-        return [v.decode() for v in self.infer(message, timeout=20).outputs[0].contents.bytes_contents]
+        return [v.decode() for v in self.infer(message, timeout=HANG_S).outputs[0].contents.bytes_contents]
 
     def grpc_raw(self, keys):
         message = self._message(keys)
         message.raw_input_contents.extend(to_raw(array, datatype) for _, datatype, array in self.arrays(keys))
-        raw, found = self.infer(message, timeout=20).raw_output_contents[0], []
+        raw, found = self.infer(message, timeout=HANG_S).raw_output_contents[0], []
         while raw:
             size = int.from_bytes(raw[:4], "little")
             found.append(raw[4 : 4 + size].decode())
@@ -226,13 +226,13 @@ class Load:
     def stop(self):
         self.is_over.set()
         for done in self._done:
-            done.result(30)
+            done.result(HANG_S)
         self._pool.shutdown()
 
 
 def loaded(base):
     """(replica, variant, version) of everything loaded, from one page of the shared port."""
-    with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{base}/metrics", timeout=HANG_S) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     labels = [s.labels for f in families if f.name == "vedette_model_info" for s in f.samples]
     return {(found["replica"], found["variant"], found["version"]) for found in labels}

@@ -179,7 +179,7 @@ def test_while_it_ends_every_answer_says_so():
         status, head, _ = client.send(get()).answer()
         assert (status, "connection: close" in head) == (200, True)
         assert client.is_closed()
-        stopping.join(5)
+        stopping.join(HANG_S)
 
 
 def test_the_processes_file_limit_bounds_the_connections(monkeypatch):

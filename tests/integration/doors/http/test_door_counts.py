@@ -13,7 +13,7 @@ from serving.doors.listener import DoorBackend, Listener
 from serving.errors import Overloaded
 from tests.fakes.serving.doors import Doors, simple_message, simple_request
 from tests.fakes.serving.inference import FakeInference
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 INFER = "/v2/models/simple/infer"
 CONNECTIONS = 8
@@ -47,9 +47,9 @@ def doors():
 
 
 def raw(port: int, text: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as sock:
         sock.sendall(text)
-        sock.settimeout(10)
+        sock.settimeout(HANG_S)
         try:
             return sock.recv(65536)
         except ConnectionResetError:
@@ -121,7 +121,7 @@ def test_an_answer_counts_nowhere(doors):
 
 def call(doors, method: str, body: bytes) -> None:
     with pytest.raises(grpc.RpcError):
-        doors.channel.unary_unary(method)(body, timeout=10)
+        doors.channel.unary_unary(method)(body, timeout=HANG_S)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_bytes_that_are_no_http2(doors, text):
 def test_open_connections_and_those_beyond_the_limit(doors):
     counts = doors.counts.http
     assert counts.most == CONNECTIONS
-    held = [socket.create_connection(("127.0.0.1", doors.http_port), timeout=10) for _ in range(CONNECTIONS)]
+    held = [socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) for _ in range(CONNECTIONS)]
     try:
         until(lambda: counts.open == CONNECTIONS, lambda: f"{counts.open} are open")
         counted(doors, "http", "connections", lambda: raw(doors.http_port, b""))
@@ -166,7 +166,7 @@ def test_open_connections_and_those_beyond_the_limit(doors):
 
 def test_a_body_that_is_on_its_way_is_seen(doors):
     counts = doors.counts.http
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as sock:
         sock.sendall(b"POST /v2/models/simple/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n" + b"x" * 600)
         until(lambda: counts.unfinished_bytes() == 600, lambda: f"{counts.unfinished_bytes()} bytes")
     until(lambda: counts.unfinished_bytes() == 0, lambda: f"{counts.unfinished_bytes()} bytes")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.serving.doors import MAX_BODY_BYTES, Doors, open_doors, simple_request
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 INFER = "/v2/models/simple/infer"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -205,7 +205,7 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_arrives(doors):
 
 
 def test_a_client_that_asks_before_it_sends_too_much_is_refused_at_once(doors):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as wire:
         wire.sendall(
             b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\nexpect: 100-continue\r\n\r\n" % INFER.encode()
         )
@@ -224,7 +224,7 @@ def test_a_client_that_asks_before_it_sends_too_much_is_refused_at_once(doors):
     ],
 )
 def test_what_is_not_http_is_refused_in_the_protocols_words(doors, wire_bytes):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as wire:
         wire.sendall(wire_bytes)
         head, _, body = wire.recv(4000).partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405"))
@@ -232,7 +232,7 @@ def test_what_is_not_http_is_refused_in_the_protocols_words(doors, wire_bytes):
 
 
 def test_a_client_that_leaves_mid_body_is_not_worth_a_word(doors, caplog):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as wire:
         wire.sendall(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf" % INFER.encode())
         until(lambda: doors.listener._http.connections == 1)
     until(lambda: not doors.listener._http.connections)
@@ -303,7 +303,7 @@ def test_statistics_of_one_model_and_of_all(doors):
 
 
 def test_a_head_without_end_is_refused(doors):
-    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", doors.http_port), timeout=HANG_S) as wire:
         wire.sendall(b"GET /v2 HTTP/1.1\r\nx: ")
         answer = b""
         for _ in range(100):

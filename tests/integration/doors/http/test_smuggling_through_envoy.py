@@ -55,7 +55,7 @@ def envoy_port(echo_server, tmp_path_factory):
             yield port
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(HANG_S)
 
 
 def _accepts(port):

@@ -186,7 +186,7 @@ def test_who_is_refused_where_a_certificate_is_required(tmp_path, shown, reason)
             pytest.raises(grpc.RpcError),
             grpc.secure_channel(f"127.0.0.1:{doors.grpc_port}", grpc.ssl_channel_credentials(CA.pem)) as channel,
         ):
-            channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
+            channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=HANG_S)
         assert failed(doors, "no_certificate", "grpc") >= 1
         assert doors.call("ServerLive", b"").live
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from operators.console.detections.codes_ahead import MOST_WAITING, CodesAhead
+from tests.waiting import HANG_S
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ def test_each_is_explained_once_and_those_with_codes_or_rules_are_not():
     rows = [Row("a"), Row("b", codes=("X",)), Row("c", rules="r"), Row("d")]
     for _ in range(2):
         ahead.ask(rows)
-        assert ahead.wait(10)
+        assert ahead.wait(HANG_S)
     assert seen == ["a", "d"]
 
 
@@ -33,9 +34,9 @@ def test_one_that_fails_does_not_keep_the_others_waiting():
 
     ahead = CodesAhead(explain, pause_s=0)
     ahead.ask([Row("a"), Row("b")])
-    assert ahead.wait(10)
+    assert ahead.wait(HANG_S)
     ahead.ask([Row("c")])
-    assert ahead.wait(10)
+    assert ahead.wait(HANG_S)
     assert seen == ["a", "b", "c"]
 
 
@@ -44,5 +45,5 @@ def test_no_more_wait_than_a_page_may_ask_for():
     seen = []
     ahead = CodesAhead(lambda row: seen.append(row.event), pause_s=0)
     ahead.ask([Row(str(n)) for n in range(1000)])
-    assert ahead.wait(10)
+    assert ahead.wait(HANG_S)
     assert len(seen) == MOST_WAITING

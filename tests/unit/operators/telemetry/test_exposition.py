@@ -13,6 +13,7 @@ from operators.telemetry.exposition import MetricsPage
 from operators.telemetry.page import serve_page, served_page
 from serving.telemetry.metric_doc import MetricDoc
 from tests.docs.pages import ROOT
+from tests.waiting import HANG_S
 
 COUNTED = MetricDoc("vedette_a_total", "counter", ("what",), "A.")
 PLAIN = MetricDoc("vedette_b_total", "counter", (), "B.")
@@ -70,7 +71,7 @@ def url():
 )
 def test_the_page(url, path, status, text):
     try:
-        with urllib.request.urlopen(url + path, timeout=5) as answer:
+        with urllib.request.urlopen(url + path, timeout=HANG_S) as answer:
             found = answer.status, answer.read().decode()
     except urllib.error.HTTPError as problem:
         found = problem.code, problem.read().decode()

@@ -8,6 +8,7 @@ import pytest
 
 from serving.features.near.near_cache import NearCache
 from serving.features.stores.sqlite import LOOK_S, SqliteQuery, SqliteStore, ViewTable
+from tests.waiting import HANG_S
 
 QUERY = SqliteQuery(
     (ViewTable('"t"', {"f": 0}),), 1, 'SELECT 0, entity_key, feature_name, value, event_ts FROM "t" WHERE entity_key = ?1'
@@ -39,7 +40,7 @@ class WaitingKeys(list):
     def __iter__(self):
         if threading.current_thread() is not threading.main_thread():
             self.is_reading.set()
-            self.went = self.may_go.wait(5)
+            self.went = self.may_go.wait(HANG_S)
         return super().__iter__()
 
 

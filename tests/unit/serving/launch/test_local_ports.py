@@ -7,6 +7,7 @@ import pytest
 from serving.doors.http.server import bind
 from serving.launch.local import with_ports
 from serving.settings import ServingSettings
+from tests.waiting import HANG_S
 
 
 @pytest.mark.parametrize("given", [
@@ -22,7 +23,7 @@ def test_port_zero_is_a_port_that_replicas_may_listen_on_and_nobody_else(given):
             with bind(chosen.host, port, reuse_port=True) as replica:
                 replica.listen()
                 replica.setblocking(True)
-                with socket.create_connection((chosen.host, port), timeout=10) as client:
+                with socket.create_connection((chosen.host, port), timeout=HANG_S) as client:
                     accepted, address = replica.accept()
                     accepted.close()
                     assert address == client.getsockname(), "connections come to the replica, none to the reservation"

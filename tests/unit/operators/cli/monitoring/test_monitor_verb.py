@@ -28,7 +28,7 @@ from serving.settings import ServingSettings
 from serving.sinks.forms.standard_webhooks import verify
 from tests.fakes.monitoring.stream import MODEL, START_US, answered, append_to_log, values
 from tests.unit.serving.scoring.variants import POINT, graph
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.heavy
 
@@ -194,7 +194,7 @@ def test_a_webhook_is_signed_where_a_secret_is_named_and_waits_for_the_secret(st
 
 def get(url):
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=HANG_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as problem:
         return problem.code, problem.read().decode()
