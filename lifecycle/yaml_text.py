@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from serving import safe_yaml
+
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -21,5 +23,5 @@ class _OnceLoader(yaml.SafeLoader):
 
 
 def read_yaml(text: str) -> Any:
-    """The document of a text. Raises yaml.YAMLError; ValueError for a date that there is not; RecursionError."""
-    return yaml.load(text, Loader=_OnceLoader)  # noqa: S506  # nosec B506  # a safe loader
+    """The document of a text. Raises yaml.YAMLError whatever is wrong with it."""
+    return safe_yaml.read_yaml(text, _OnceLoader)

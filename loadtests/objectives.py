@@ -10,6 +10,8 @@ from typing import Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
+from serving.safe_yaml import read_yaml
+
 DEFAULT: Final = "default"
 KINDS: Final = ("http", "grpc", "kafka")
 OF_MODELS: Final = ("http", "grpc")
@@ -60,7 +62,7 @@ class ObjectivesError(ValueError):
 def parse_objectives(text: str, where: str) -> Objectives:
     """The objectives in a file's text. where: the file, for messages. Raises ObjectivesError."""
     try:
-        found = TypeAdapter(dict[str, dict[str, Objective]]).validate_python(yaml.safe_load(text))
+        found = TypeAdapter(dict[str, dict[str, Objective]]).validate_python(read_yaml(text))
     except yaml.YAMLError as problem:
         raise ObjectivesError(f"{where}: is not YAML: {problem}") from problem
     except ValidationError as problem:

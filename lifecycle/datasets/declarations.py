@@ -31,7 +31,7 @@ def read_detector(name_or_path: str) -> Detector:
         raise DetectorError(
             f"{path}: cannot be read ({problem.strerror}); give a detector's name or the path of its .yaml"
         ) from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise DetectorError(f"{path}: is not YAML: {' '.join(str(problem).split())}") from problem
     return parse_detector(body, where=str(path))
 

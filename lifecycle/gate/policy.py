@@ -81,6 +81,6 @@ def read_policy(path: Path) -> GatePolicy:
     """The policy of a file. Raises EvaluationError, OSError."""
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise EvaluationError(f"{path}: is not YAML ({problem})") from problem
     return parse_policy(document, str(path))

@@ -275,7 +275,7 @@ def parse_policy(text: str, *, where: str) -> RetrainingPolicy:
     """Parse the text of a policy file. where: what messages call it. Raises PolicyError."""
     try:
         body = read_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: a date that there is not
+    except yaml.YAMLError as problem:
         raise PolicyError(f"{where}: is not YAML: {problem}") from problem
     if not isinstance(body, dict):
         raise PolicyError(f"{where}: is not a policy; `vedette retrain policy` prints a complete one")

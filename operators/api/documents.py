@@ -5,11 +5,13 @@ Pure. operators.api.read interprets the documents."""
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 import yaml
 
 from operators.api.schema_check import Finding, Path
+from serving.safe_yaml import check_bounds, placing, yaml_errors
 
 MAX_CHARS: Final = 4_000_000
 """More than an API server would take in one request (3 MiB)."""
@@ -73,24 +75,26 @@ def documents(text: str) -> Iterator[YamlDocument]:
     """Every document of a text that is not empty. Raises NotYaml."""
     if len(text) > MAX_CHARS:
         raise NotYaml(f"has {len(text)} characters; an API server takes 3 MiB: split the file", 1)
-    loader = _Loader(text)
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                break
-            lines: dict[Path, int] = {}
-            slips = tuple(_walk(node, (), lines, frozenset()))
-            value = loader.construct_document(node)
-            if value is not None:
-                yield YamlDocument(value, lines, slips)
+        with yaml_errors():
+            yield from _documents(text)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         raise NotYaml(f"is not YAML: {problem.problem or problem.context}", mark.line + 1 if mark else 1) from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except yaml.YAMLError as problem:
         raise NotYaml(f"is not YAML: {problem}", 1) from problem
-    finally:
-        loader.dispose()
+
+
+def _documents(text: str) -> Iterator[YamlDocument]:
+    check_bounds(text, most_repeated=inf)  # _walk has a lower bound, and counts before anything is merged
+    loader = placing(_Loader)(text)
+    while loader.check_node():
+        node = loader.get_node()
+        lines: dict[Path, int] = {}
+        slips = tuple(_walk(node, (), lines, frozenset()))
+        value = loader.construct_document(node)
+        if value is not None:
+            yield YamlDocument(value, lines, slips)
 
 
 def _walk(node: yaml.Node, path: Path, lines: dict[Path, int], above: frozenset[int]) -> Iterator[Finding]:

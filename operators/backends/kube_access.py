@@ -27,6 +27,8 @@ _MALFORMED: Final = (
     TypeError,
     ValueError,
     AttributeError,
+    ArithmeticError,
+    RecursionError,
 )
 """What the loader raises for files that are missing, unreadable or not a kubeconfig."""
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from operators.ports import BackendError
 from operators.rollout.spec import Revision
 from serving.files.read_back import read_back
+from serving.safe_yaml import read_yaml
 from serving.spec import ModelSpec
-from serving.yaml_depth import read_yaml
 
 APPLICATION: Final = "vedette"
 _NEW: Final[Mapping[str, Any]] = {

@@ -8,6 +8,7 @@ import msgspec
 import yaml
 
 from operators.capacity.errors import CapacityError
+from serving.safe_yaml import read_yaml
 
 DEFAULTS: Final = Path(__file__).with_name("assumptions.yaml")
 
@@ -73,7 +74,7 @@ class CapacityAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 def parse_assumptions(text: str, where: str) -> CapacityAssumptions:
     """The assumptions of a file. Raises CapacityError, which names the file and the field."""
     try:
-        return msgspec.convert(yaml.safe_load(text), CapacityAssumptions)
+        return msgspec.convert(read_yaml(text), CapacityAssumptions)
     except (yaml.YAMLError, msgspec.ValidationError, ValueError, OverflowError, RecursionError) as problem:
         words = " ".join(str(problem).split())
         raise CapacityError(f"{where}: {words}; copy and change the defaults in docs/reference/capacity.md") from problem

@@ -15,13 +15,15 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
     """The mapping that a file holds. expected: what the verb wants there, for the message. Raises CommandError."""
     import yaml
 
+    from serving.safe_yaml import read_yaml
+
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise CommandError(f"{path}: {reason(problem)}; expected {expected}") from problem
     except UnicodeDecodeError as problem:
         raise CommandError(f"{path}: is not UTF-8 text; expected {expected}") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not
+    except yaml.YAMLError as problem:
         raise CommandError(f"{path}: cannot be read as YAML or JSON: {' '.join(str(problem).split())}") from problem
     if not isinstance(document, dict):
         raise CommandError(f"{path}: holds no fields; expected {expected}")

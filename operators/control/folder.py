@@ -35,8 +35,8 @@ from operators.values import words
 from serving.files.bounded_files import read_bounded
 from serving.files.file_lock import exclusive_lock
 from serving.files.read_back import read_back_json
+from serving.safe_yaml import read_yaml
 from serving.store_layout import say_layout
-from serving.yaml_depth import read_yaml
 
 if TYPE_CHECKING:
     from operators.backends.exposition import ReplicaPage
@@ -300,7 +300,7 @@ def _read_yaml(path: Path) -> ServiceDocument | None:
         document = deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8; RecursionError: of the copy
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise DamagedState(f"{path}: is not YAML: {problem}") from problem
     if not isinstance(document, dict):
         raise DamagedState(f"{path}: holds no document; see docs/reference for a complete one")

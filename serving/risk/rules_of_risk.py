@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.risk.signal import KINDS, Kind
-from serving.yaml_depth import read_yaml
+from serving.safe_yaml import read_yaml
 
 FILE: Final = "risk.yaml"
 MOST_BYTES: Final = 64 * 1024

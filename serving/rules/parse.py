@@ -58,6 +58,7 @@ from serving.rules import tree
 from serving.rules.correlation.parse import CorrelationError, parse_correlation
 from serving.rules.correlation.resolve import CorrelationDocument, CorrelationSet, resolve
 from serving.rules.patterns import check_pattern, compile_pattern, escape
+from serving.safe_yaml import read_documents
 
 MAX_RULE_BYTES: Final = 256 * 1024
 MAX_LEAVES: Final = 20_000
@@ -150,7 +151,7 @@ def _documents(path: str, content: str | bytes, unsupported: list[tree.Unsupport
         if len(body) > MAX_RULE_BYTES:
             raise _NotSupported(f"the file is larger than {MAX_RULE_BYTES} bytes")
         text = _decoded(body)
-        documents = list(yaml.load_all(text, SigmaYAMLLoader))  # pySigma's is a safe loader that refuses repeated keys
+        documents = read_documents(text, SigmaYAMLLoader)  # pySigma's is a safe loader that refuses repeated keys
         for document in documents:
             check_alias_expansion(document)
             if document is not None and not isinstance(document, dict):

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import yaml
 
-from serving.yaml_depth import check_depth
+from serving.safe_yaml import check_bounds, placing, yaml_errors
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of a mapping file."""
@@ -195,17 +195,13 @@ def _lines_of_csv(text: str, where: str) -> Sequence[Line]:
 
 def _lines_of_yaml(text: str, where: str) -> Sequence[Line]:
     try:
-        check_depth(text)
+        with yaml_errors():
+            check_bounds(text)
+            loader = placing(_AsWritten)(text)
+            node: Any = loader.get_single_node()
+            content: Any = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as problem:
-        raise SegmentMapError(f"{where}: is not YAML of a mapping: {problem}") from problem
-    loader = _AsWritten(text)
-    try:
-        node: Any = loader.get_single_node()
-        content: Any = None if node is None else loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise SegmentMapError(f"{where}: is not YAML: {problem}") from problem
-    finally:
-        loader.dispose()
     if not isinstance(content, dict) or not all(isinstance(values, dict) for values in content.values()):
         raise SegmentMapError(f"{where}: is not a mapping of entities; write e.g. `10.1.0.0/16: {{unit: finance}}`")
     for mapping in (node, *[values for _, values in node.value]):

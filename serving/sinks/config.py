@@ -20,11 +20,11 @@ from pydantic import (
 
 from serving.files.bounded_files import read_bounded
 from serving.files.option_files import SECRET
+from serving.safe_yaml import read_yaml
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource
 from serving.stream.contract import Level
-from serving.yaml_depth import read_yaml
 
 MOST_SINKS = 32
 _MIB = 1024 * 1024

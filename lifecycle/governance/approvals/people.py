@@ -109,7 +109,7 @@ def read_people(text: str, where: str, check_step: Callable[[Mapping[str, Any]],
     where: the file, for messages. check_step: raises ValueError for an approval step that is not valid."""
     try:
         document = read_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: of a date that there is not, e.g. 2026-99-99
+    except yaml.YAMLError as problem:
         raise PeopleFileError(f"{where}: is not YAML: {problem}") from problem
     try:
         file = _PeopleFile.model_validate(document or {})

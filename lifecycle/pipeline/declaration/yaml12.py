@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from lifecycle.pipeline.errors import PipelineFileError
+from serving.safe_yaml import read_yaml
 
 _BOOL: Final = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _FLOAT: Final = re.compile(
@@ -66,8 +67,8 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 def load_yaml(text: str, where: str) -> Any:
     """The value of one document. Raises PipelineFileError."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        return read_yaml(text, _Loader)
+    except yaml.YAMLError as problem:
         raise PipelineFileError(f"{where}: is not YAML: {' '.join(str(problem).split())}") from problem
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.ports import RuleUse
 from serving.rules.errors import RuleError
+from serving.safe_yaml import read_yaml
 
 FOLDER: Final = "rules/"
 THRESHOLDS: Final = "rules.yaml"
@@ -60,8 +61,8 @@ class RulesFile(_Part):
 def parse_rules_file(content: bytes) -> RulesFile:
     """Parse a rules.yaml without compiling its expressions. Raises RuleError."""
     try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that there is not
+        document = read_yaml(content)
+    except yaml.YAMLError as problem:
         raise RuleError(f"{FOLDER}{THRESHOLDS}: is not YAML: {' '.join(str(problem).split())}") from problem
     try:
         return RulesFile.model_validate(document or {})

@@ -5,6 +5,7 @@ import pytest
 from operators.control.folder import ControlFolder
 from operators.control.port import DamagedState
 from tests.fakes.operator.control_place import Place, document, revision
+from tests.wrong_yaml import TEXTS
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,7 @@ from tests.fakes.operator.control_place import Place, document, revision
         pytest.param(b"a: 2026-99-99", id="a date that there is not"),
         pytest.param(b"a: \xff", id="no UTF-8"),
         pytest.param(b"[\n" * 100_000, id="nested without end"),
+        *[pytest.param(text.encode(), id=name) for name, text in TEXTS.items()],
     ],
 )
 def test_a_document_that_is_none_is_named(place: Place, body: bytes):
