@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from serving.models.errors import RunError
 from serving.ports import Cache, CacheDown, Clock
 from serving.resilience.breaker import Guard
+from serving.telemetry.counts import KnownModels
 
 Outputs = dict[str, NDArray[Any]]
 LookupOutcome = Literal["hit", "miss", "joined", "negative", "skipped"]
@@ -35,9 +36,17 @@ class Predictions:
         self._in_flight: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._row_s: dict[str, float] = {}
         self.requests: Counter[tuple[str, LookupOutcome]] = Counter()
-        """By model and outcome; never goes back."""
+        """By model and outcome. The count of a model that is loaded never goes back."""
+        self._known = KnownModels()
         self.saved_s: dict[str, float] = {}
         """By model: what runs that were not made would have taken, less the look-ups in their place."""
+
+    def keep(self, models: Collection[str]) -> None:
+        """Forget what is counted of models that are long gone. models: those that are loaded."""
+        known = self._known.keep(models)
+        self.requests = Counter({key: n for key, n in self.requests.items() if key[0] in known})
+        self.saved_s = {model: s for model, s in self.saved_s.items() if model in known}
+        self._row_s = {model: s for model, s in self._row_s.items() if model in known}
 
     def is_worthwhile(self, run_s: float) -> bool:
         """Whether a run that takes this long is looked up first."""

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from serving.scoring.row_group import RULES, RowGroup
 from serving.scoring.triage.outcomes import ENDED
 from serving.scoring.variant_runner import runtime_feed, tensors_of
 from serving.telemetry import names
+from serving.telemetry.counts import KnownModels
 from serving.telemetry.metric_doc import MetricDoc
 
 METHODS: Final = ("shap", "rules", "counterfactual")
@@ -46,6 +47,7 @@ class ExplanationThread:
         self._bulkhead = Bulkhead("explanations", threads=1, queue=queue, on_refused=self._count_refused)
         self._counts = Counter[tuple[str, str, str]]()
         self._seconds: dict[tuple[str, ...], float] = {}
+        self._known = KnownModels()
 
     async def explain(self, groups: Sequence[RowGroup], method: str, left_s: float) -> Tensor:
         """The output for the rows of these groups. left_s: what the request has left. Raises BadRequest, Overloaded, DeadlineExceeded."""
@@ -65,6 +67,12 @@ class ExplanationThread:
             self._counts[model, method, outcome] += 1
             self._seconds[model, method] = self._seconds.get((model, method), 0.0) + took_s
         return found
+
+    def keep(self, models: Collection[str]) -> None:
+        """Forget what is counted of models that are long gone. models: those that are loaded."""
+        known = self._known.keep(models)
+        self._counts = Counter({key: n for key, n in self._counts.items() if key[0] in known})
+        self._seconds = {key: s for key, s in self._seconds.items() if key[0] in known}
 
     def metrics(self) -> Iterator[tuple[MetricDoc, Mapping[tuple[str, ...], float]]]:
         """A telemetry.metrics.Source."""

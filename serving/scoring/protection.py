@@ -75,6 +75,8 @@ class Protection:
         self.breakers.keep("model:", [f"model:{name}" for name in names_])
         if self.bulkheads is not None:
             self.bulkheads.keep(names_)
+        if self.predictions is not None:
+            self.predictions.keep({key[0] for key in kept})
 
     def degraded(self) -> tuple[str, ...]:
         """The open breakers and what happens instead, a line each."""

@@ -152,7 +152,9 @@ class Scorer:
 
     def keep(self, revisions: Iterable[LoadedRevision]) -> None:
         """Release the breakers and threads of every other variant."""
-        self._protection.keep([(s.name, s.version, s.variant, s.digest) for s in revisions])
+        kept = [(s.name, s.version, s.variant, s.digest) for s in revisions]
+        self._protection.keep(kept)
+        self._explanations.keep({name for name, _, _, _ in kept})
 
     def _accept(
         self, variants: VariantSet, request: InferRequest, trace: RequestTrace | None

@@ -5,7 +5,7 @@ numbers. Metric names are in serving.telemetry.names, the Prometheus side in ser
 
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
 AnswerOutcome = Literal["ok", "client_error", "refused", "failed"]
@@ -16,6 +16,12 @@ VERDICTS: Final = ("benign", "investigate", "alert", "unknown")
 
 LATENCY_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 AGE_BUCKETS_S: Final = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 86400.0)
+
+
+GONE: Final = 16
+"""How many revisions and versions of a model keep their series after they are no longer loaded, the last ones. A series must outlive
+the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound.
+Of models that are no longer loaded at all, as many keep theirs."""
 
 
 ExemplarTrace = tuple[str, float, float]
@@ -53,6 +59,19 @@ class Histogram:
             running += count
             out.append((bound, float(running)))
         return out
+
+
+class KnownModels:
+    """The models whose counts are told: those that are loaded, and the last GONE that were."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def keep(self, loaded: Collection[str]) -> Collection[str]:
+        """Their names, now that these are loaded."""
+        gone = [name for name in self._names if name not in loaded]
+        self._names = dict.fromkeys([*gone[-GONE:], *loaded])
+        return self._names.keys()
 
 
 class ModelMetrics:

@@ -20,7 +20,7 @@ from prometheus_client.samples import Exemplar
 from serving.errors import Internal, ServingError
 from serving.segments.mapping import SegmentMap
 from serving.telemetry import names
-from serving.telemetry.counts import VERDICTS, AnswerOutcome, ExemplarTrace, Histogram, ModelMetrics
+from serving.telemetry.counts import GONE, VERDICTS, AnswerOutcome, ExemplarTrace, Histogram, ModelMetrics
 from serving.telemetry.evidence import ROUTES, EntitySampling, VariantEvidence
 from serving.telemetry.loop_lag import LoopLag
 from serving.telemetry.metric_doc import MetricDoc
@@ -40,11 +40,6 @@ def outcome_of(error: ServingError) -> AnswerOutcome:
 
 MetricSource = Callable[[], Iterable[tuple[MetricDoc, Mapping[tuple[str, ...], float | Histogram]]]]
 """Gives further counters, gauges and histograms, each with its current values by labels. Called in a thread."""
-GONE: Final = 16
-"""How many revisions and versions of a model keep their series after they are no longer loaded, the last ones. A series must outlive
-the scrape after its last count, and a revision that is loaded again must continue its counts; but series must not grow without bound.
-Of models that are no longer loaded at all, as many keep theirs."""
-
 RULES_TOLD: Final = 200
 """Rules of a model that have a series of their own; the others share OTHER_RULES."""
 OTHER_RULES: Final = "_other"

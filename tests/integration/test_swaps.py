@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench.benchmarks.memory import day, fill
-from serving.telemetry.metrics import GONE
+from serving.telemetry.counts import GONE
 from tests.laws import share
 
 pytestmark = pytest.mark.integration

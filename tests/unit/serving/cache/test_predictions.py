@@ -11,6 +11,7 @@ from serving.cache.predictions import Predictions
 from serving.models.errors import RunError
 from serving.ports import CacheDown
 from serving.resilience.breaker import BreakerLimits, Guard
+from serving.telemetry.counts import GONE
 from tests.fakes.clock import ManualClock
 
 OUTPUTS = {"risk": np.array([[0.25], [0.75]], np.float32), "label": np.array(["a", "b"], dtype=object)}
@@ -199,3 +200,20 @@ async def test_a_kept_value_that_lacks_an_output_is_a_miss(world):
     found, outcome = await world.ask()
     assert (outcome, world.model.runs) == ("miss", 2)
     assert equal(found, OUTPUTS)
+
+
+async def test_counts_of_models_long_gone_are_forgotten_and_those_of_one_that_is_loaded_are_not(world):
+    for number in range(3 * GONE):
+        model = f"m{number:03}"
+        for _ in range(2):
+            await world.predictions.outputs(model, model.encode(), 2, 1.0, world.model.run)
+        world.predictions.count_skipped("stays")
+        world.predictions.keep({model, "stays"})
+    last = {f"m{number:03}" for number in range(2 * GONE - 1, 3 * GONE)}
+    counts = world.predictions.requests
+    assert {model for model, _ in counts} == {"stays", *last}, "the one that is loaded, and the last that were"
+    assert (counts["stays", "skipped"], counts["m047", "hit"]) == (3 * GONE, 1)
+    assert set(world.predictions.saved_s) == last
+    world.predictions.keep({"m031"})
+    await world.predictions.outputs("m031", b"m031", 2, 1.0, world.model.run)
+    assert world.predictions.requests["m031", "hit"] == 2, "a model that is loaded again goes on counting"

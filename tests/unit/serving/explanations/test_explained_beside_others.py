@@ -16,6 +16,7 @@ from serving.errors import Unavailable
 from serving.explanations.explainer import Explainer
 from serving.scoring.explained import ExplanationThread
 from serving.scoring.protection import unprotected
+from serving.telemetry.counts import GONE
 from tests.unit.serving.scoring.variants import World, host, request, spec, threat, variant
 from tests.waiting import until_so
 
@@ -101,6 +102,24 @@ async def test_a_client_that_goes_away_leaves_no_task_no_record_and_a_free_threa
     found = {metric.name: values for metric, values in thread.metrics()}["vedette_explanations_total"]
     assert found == {("threat", "shap", "abandoned"): 2.0, ("threat", "shap", "ok"): 1.0}
     thread.close()
+
+
+async def test_counts_of_models_long_gone_are_forgotten(served):
+    thread = served.scorer._explanations
+    await served.service.infer(asking(1))
+    for number in range(3 * GONE):
+        thread._counts[f"m{number:03}", "shap", "ok"] += 1
+        thread._seconds[f"m{number:03}", "shap"] = 0.1
+        thread.keep({"threat", f"m{number:03}"})
+    last = {f"m{number:03}" for number in range(2 * GONE - 1, 3 * GONE)}
+    for series in ("vedette_explanations_total", "vedette_explanation_seconds_total"):
+        values = {metric.name: values for metric, values in thread.metrics()}[series]
+        assert {model for model, *_ in values} == {"threat", *last}, "the one that is loaded, and the last that were"
+    served.scorer.keep([])
+    for number in range(GONE):
+        thread.keep({f"n{number}"})
+        served.scorer.keep([])
+    assert not thread._counts, "what is loaded is told by the scorer, at each swap"
 
 
 async def test_a_bundle_whose_files_are_gone_answers_and_says_why_it_explains_nothing(served):

@@ -14,6 +14,7 @@ from serving.resilience.breaker import Breakers
 from serving.resilience.bulkhead import Bulkheads
 from serving.scoring.protection import Protection
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
+from serving.telemetry.counts import GONE
 from tests.unit.serving.scoring.variants import World, host, request, threat
 
 pytestmark = pytest.mark.heavy
@@ -225,3 +226,15 @@ async def test_each_variant_has_predictions_of_its_own(world):
     for variant in ("stable", "candidate", "stable", "candidate"):
         await world.service.infer(request("a", variant=variant))
     assert (stable.runs, candidate.runs) == (1, 1)
+
+
+async def test_counts_of_the_cache_are_kept_as_the_models_are(world):
+    cached(world)
+    play(world, "stable")
+    await world.service.infer(request("a", variant="stable"))
+    counts = world.protection.predictions
+    world.protection.keep([("threat", "1", "stable", "r")])
+    assert {model for model, _ in counts.requests} == {"threat"}
+    for number in range(GONE + 1):
+        world.protection.keep([(f"m{number}", "1", "stable", "r")])
+    assert not counts.requests

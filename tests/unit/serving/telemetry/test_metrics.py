@@ -25,8 +25,9 @@ from serving.scoring.explained import ExplanationThread
 from serving.scoring.mirror import Mirror
 from serving.scoring.protection import unprotected
 from serving.stream.counts import StreamCounts
+from serving.telemetry.counts import GONE
 from serving.telemetry.evidence import OTHER
-from serving.telemetry.metrics import CONTENT_TYPE, GONE, AuditCounts, ServingMetrics, outcome_of
+from serving.telemetry.metrics import CONTENT_TYPE, AuditCounts, ServingMetrics, outcome_of
 from serving.telemetry.names import METRICS
 from serving.telemetry.tracing.tracer import Tracer
 from tests.counting import calls_in
