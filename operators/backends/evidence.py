@@ -74,6 +74,9 @@ _SEGMENTS: Final = {
     (EVIDENCE_SEGMENT_ROWS.name, "mirror"): "mirrored_segment_rows",
     (EVIDENCE_SEGMENT_ALERTS.name, "mirror"): "mirrored_segment_alerts",
 }
+ScrapedSample = tuple[Series, float]
+_Place = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Of a counter: replica, name, labels of its own."""
 _MOST: Final = 2.0**53
 """A counter beyond it no longer grows by one."""
 
@@ -114,24 +117,19 @@ class Scrape:
         )
 
 
-def read_samples(model: str, samples: Iterable[tuple[Series, float]], at: datetime, *, problem: str | None = None) -> Scrape:
-    """Fold samples of any number of replicas.
+def read_samples(model: str, pages: Iterable[Iterable[ScrapedSample]], at: datetime, *, problem: str | None = None) -> Scrape:
+    """Fold the samples of pages, of any number of replicas.
 
-    Samples of other models are left out, also from the replicas' sums of load where they name their model. A series that comes
-    twice (two pages that both speak for one replica) counts once, at its larger value: counters only grow.
+    Samples of other models are left out, also from the replicas' sums of load where they name their model. What two pages tell of one
+    replica counts once, at its larger value: counters only grow. Pairs are summed over stable's revisions (`against`) before, page by
+    page: a replica counts those with revisions long gone together, so two pages may have the same pairs under two names.
     A sample without the label `replica` belongs to a replica called `only`. A replica with a sample that cannot be counted is
     left out, and `problem` says so: never raises."""
-    largest: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+    largest: dict[_Place, float] = {}
     damaged: dict[str, str] = {}
-    for (name, labels), value in samples:
-        if name in SERIES and labels.get("model", model) == model:
-            replica = labels.get("replica", "only")
-            own = tuple((n, labels[n]) for n in SERIES[name] if n in labels and n != "model")
-            if not 0 <= value <= _MOST:
-                damaged[replica] = f"{name} is {value:g}, expected a finite number, 0 or more"
-            else:
-                place = replica, name, own
-                largest[place] = max(value, largest.get(place, 0.0))
+    for page in pages:
+        for place, value in _of_page(model, page, damaged).items():
+            largest[place] = max(value, largest.get(place, 0.0))
     drafts: defaultdict[str, _Draft] = defaultdict(_Draft)
     replicas: dict[str, ReplicaEvidence] = {}
     for (replica, name, own), value in largest.items():
@@ -149,6 +147,27 @@ def read_samples(model: str, samples: Iterable[tuple[Series, float]], at: dateti
     problems = [*([problem] if problem else ()), *(f"replica {name}: {why}" for name, why in sorted(damaged.items())[:3])]
     traffic = {name: drafts[name].traffic() for name in replicas}
     return Scrape(at, tuple(replicas.values()), traffic, "; ".join(problems) or None)
+
+
+def _of_page(model: str, page: Iterable[ScrapedSample], damaged: dict[str, str]) -> Mapping[_Place, float]:
+    """What one page tells of a model, pairs summed over stable's revisions. damaged: gets the replicas that it damages, and how."""
+    found: dict[_Place, float] = {}
+    pairs: dict[_Place, float] = {}
+    for (name, labels), value in page:
+        if name not in SERIES or labels.get("model", model) != model:
+            continue
+        replica = labels.get("replica", "only")
+        own = tuple((n, labels[n]) for n in SERIES[name] if n in labels and n != "model")
+        if not 0 <= value <= _MOST:
+            damaged[replica] = f"{name} is {value:g}, expected a finite number, 0 or more"
+            continue
+        kept = pairs if name == EVIDENCE_PAIRS.name else found
+        place = replica, name, own
+        kept[place] = max(value, kept.get(place, 0.0))
+    for (replica, name, own), value in pairs.items():
+        place = replica, name, tuple((n, label) for n, label in own if n != "against")
+        found[place] = found.get(place, 0.0) + value
+    return found
 
 
 class _Draft:
@@ -217,8 +236,7 @@ class _Draft:
         elif name == EVIDENCE_ENTITIES.name:
             tally["entities"] = count
         elif name == EVIDENCE_PAIRS.name:
-            pairs, both = tally.setdefault("pairs", {}), f"{labels['reference']}>{labels['candidate']}"
-            pairs[both] = pairs.get(both, 0) + count  # whichever revision was stable then
+            tally.setdefault("pairs", {})[f"{labels['reference']}>{labels['candidate']}"] = count
         elif name == EVIDENCE_SCORE_BINS.name:
             tally.setdefault("scores", {})[labels["le"]] = count
         elif name in (EVIDENCE_SEGMENT_ROWS.name, EVIDENCE_SEGMENT_ALERTS.name):

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,8 @@ class MetricsPages:
         self._forget(at)
         problems = [p for p in pages if isinstance(p, _Silence)]
         problem = "; ".join(p.why for p in problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
-        samples = chain.from_iterable(p for p in pages if not isinstance(p, _Silence))
-        found = read_samples(model, samples, at, problem=problem or None)
+        told = [p for p in pages if not isinstance(p, _Silence)]
+        found = read_samples(model, told, at, problem=problem or None)
         silent = tuple(a for a, page in zip(addresses, pages, strict=True) if isinstance(page, _Silence))
         return replace(found, silent=silent) if found.problem == problem else found
 

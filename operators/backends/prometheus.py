@@ -5,15 +5,14 @@ operators.backends.evidence interprets the counters. Counters are taken raw, nev
 them itself, by replica, so that restarts and missed scrapes lose nothing."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
-from operators.backends.evidence import SERIES, Scrape, read_samples
-from operators.backends.exposition import Series
+from operators.backends.evidence import SERIES, Scrape, ScrapedSample, read_samples
 from operators.ports import ServiceRef
 from serving.access.client_credentials import read_secret
 from serving.telemetry.names import START
@@ -73,7 +72,8 @@ class PrometheusEvidence:
         fresh = {replica: at for replica, at in scraped.items() if asked - at <= self._max_age}
         if not fresh:
             return Scrape(asked, problem=self._none(service, scraped, asked))
-        return read_samples(service.model, _fresh(vector, fresh), min(fresh.values()), problem=_late(scraped, fresh, asked))
+        pages = _pages(_fresh(vector, fresh))
+        return read_samples(service.model, pages, min(fresh.values()), problem=_late(scraped, fresh, asked))
 
     def _where(self, service: ServiceRef) -> list[str]:
         filled = self._matchers.replace("{namespace}", _quoted(service.namespace)).replace("{name}", _quoted(service.name))
@@ -139,7 +139,17 @@ def _late(scraped: Mapping[str, datetime], fresh: Mapping[str, datetime], asked:
     return f"replica {late[0]} was last scraped {age_s:.0f} s ago" + (f", and {len(late) - 1} more" if len(late) > 1 else "")
 
 
-def _fresh(vector: list[Mapping[str, Any]], fresh: Mapping[str, datetime]) -> Iterator[tuple[Series, float]]:
+def _pages(samples: Iterable[ScrapedSample]) -> Iterable[list[ScrapedSample]]:
+    """The samples of each target that was scraped: they have its labels (`instance`, `pod`) beside their own."""
+    pages: dict[frozenset[tuple[str, str]], list[ScrapedSample]] = {}
+    for (name, labels), value in samples:
+        own = ("__name__", "replica", *SERIES.get(name, ()))
+        target = frozenset((label, of) for label, of in labels.items() if label not in own)
+        pages.setdefault(target, []).append(((name, labels), value))
+    return pages.values()
+
+
+def _fresh(vector: list[Mapping[str, Any]], fresh: Mapping[str, datetime]) -> Iterator[ScrapedSample]:
     for found in vector:
         metric: Mapping[str, str] = found["metric"]
         if metric.get("replica", "only") in fresh:

@@ -185,7 +185,7 @@ DAMAGED = [
 @pytest.mark.parametrize(("line", "said"), DAMAGED)
 def test_a_sample_that_cannot_be_counted_leaves_its_replica_out_and_says_so(line, said):
     read = PageReader().read
-    scrape = read_samples("ids", [s for text in (page("r1"), page("r2") + line + "\n") for s in read(text)], datetime.now(UTC))
+    scrape = read_samples("ids", [read(text) for text in (page("r1"), page("r2") + line + "\n")], datetime.now(UTC))
     assert [r.replica for r in scrape.replicas] == ["r1"]
     assert set(scrape.traffic) == {"r1"}
     assert "replica r2" in (scrape.problem or "")

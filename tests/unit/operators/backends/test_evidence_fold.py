@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def scrape(*pages: str, model: str = "ids", at: datetime = NOW) -> Scrape:
-    return read_samples(model, ((series(t), v) for p in pages for t, v in samples(p)), at)
+    return read_samples(model, [[(series(t), v) for t, v in samples(p)] for p in pages], at)
 
 
 def test_every_counter_reaches_its_place():
@@ -42,6 +42,20 @@ def test_a_revision_met_under_two_names_keeps_two_tallies_of_pairs():
     tallies = scrape(text).replicas[0].tallies
     assert tallies[f"candidate@{CANDIDATE}"].pairs == {"benign>benign": 690, "benign>alert": 30}
     assert tallies[f"former@{CANDIDATE}"].pairs == {"alert>benign": 5}
+
+
+def test_pairs_that_a_replica_counts_together_between_two_of_its_pages_count_once():
+    """The pairs with stable's revisions that are long gone become one series (`_other`) while the replica is read under two addresses."""
+
+    def told(**against: int) -> str:
+        named = f'replica="r1",model="ids",variant="candidate",revision="{CANDIDATE}",reference="benign",candidate="alert"'
+        lines = [f'vedette_evidence_pairs_total{{{named},against="{a}"}} {n}' for a, n in against.items()]
+        return "\n".join([*lines, ""])
+
+    before, after = told(_other=2, gone=5, there=3), told(_other=7, there=4)
+    for pages in ((before, after), (after, before), (after, after), (after,)):
+        assert scrape(*pages).replicas[0].tallies[f"candidate@{CANDIDATE}"].pairs == {"benign>alert": 11}
+    assert scrape(before).replicas[0].tallies[f"candidate@{CANDIDATE}"].pairs == {"benign>alert": 10}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def page(*, answered=0, taken_s=0.0, late_s=0.0, looks=0, gauge=0, replica="r1")
 def between(before: str, after: str, seconds: float = 10.0):
     meter = LoadMeter()
     for at, text in ((START, before), (START + timedelta(seconds=seconds), after)):
-        scrape = read_samples("ids", ((series(t), v) for t, v in samples(text)), at)
+        scrape = read_samples("ids", [[(series(t), v) for t, v in samples(text)]], at)
         load = meter.measure("s", scrape, ready_replicas=1, wanted_replicas=1)
     return load
 

@@ -112,7 +112,7 @@ async def test_the_control_plane_reads_what_was_counted(tmp_path, bundles):
     await world.service.infer(request("10.1.0.1", "alice", level=[2.0, 4.0]))
     await world.mirror.drained()
     scrape = read_samples(
-        "threat", ((series(name), value) for name, value in samples(world.metrics.render().decode())), datetime.now(UTC)
+        "threat", [[(series(name), value) for name, value in samples(world.metrics.render().decode())]], datetime.now(UTC)
     )
     assert scrape.problem is None
     tallies = scrape.replicas[0].tallies
