@@ -44,7 +44,7 @@ def acts(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"governed acts in {folder}", title_justify="left", header_style="bold")
+    table = Table(title=Text(plain(f"governed acts in {folder}"), "table.title"), title_justify="left", header_style="bold")
     for name in ("when", "who", "action", "subject", "outcome", "why"):
         table.add_column(name, no_wrap=name == "when", overflow="fold")
     for one in found:

@@ -33,3 +33,13 @@ def test_what_others_wrote_means_nothing_to_the_terminal(store):
 def test_a_time_of_no_calendar_is_shown_as_it_stands_and_the_rest_too(store):
     assert f"time_us {2**60}" in asks(store).stdout
     assert [one["actor"] for one in json.loads(asks(store, "--json").stdout)] == [HOSTILE, "eve"]
+
+
+@pytest.mark.parametrize("name", ["[red]x", "x[/y]", ":bug:", "[link=http:a]b"])
+def test_the_folder_in_the_title_is_text_as_it_is(tmp_path, monkeypatch, name):
+    """A tag in its name was left out, and an end tag of nothing ended the verb with a trace."""
+    monkeypatch.chdir(tmp_path)
+    ActsLog(tmp_path / name / "governance", signer=lambda: None, now_us=lambda: 1).record(
+        Act(time_us=1, actor="eve", action="rollout.abort", subject="modelservice/default/flows", reason="x")
+    )
+    assert f"governed acts in {name}/governance" in " ".join(asks(name).stdout.split())
