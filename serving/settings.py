@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -24,7 +24,23 @@ def _audit_word(value: object) -> object:
 Audit = Annotated[Literal["strict", "async", "off"], BeforeValidator(_audit_word)]
 
 
-class ServingSettings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings out of the environment alone. Nobody has a file of them, and a source for one takes as long as the environment does."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """See BaseSettings."""
+        return init_settings, env_settings
+
+
+class ServingSettings(EnvironmentSettings):
     """Settings of the data plane."""
 
     model_config = SettingsConfigDict(

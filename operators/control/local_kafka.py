@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from serving.settings import EnvironmentSettings
 
 START_S: Final = 90.0
 _STOP_S: Final = 20.0
@@ -44,7 +46,7 @@ class LocalKafkaError(Exception):
     """There is no broker on this machine; the message says why, and the way out."""
 
 
-class LocalKafkaSettings(BaseSettings):
+class LocalKafkaSettings(EnvironmentSettings):
     """Where Kafka's jars are: VEDETTE_KAFKA_LIBS; and the user's cache folder."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")

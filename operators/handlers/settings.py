@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from serving.settings import EnvironmentSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(EnvironmentSettings):
     """Settings of the operator."""
 
     model_config = SettingsConfigDict(

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from serving.settings import EnvironmentSettings
 
 _log = logging.getLogger(__name__)
 MOST_BYTES: Final = 64 * 1024
 
 
-class DoorCredentials(BaseSettings):
+class DoorCredentials(EnvironmentSettings):
     """Credentials of a client of the doors. The first of token, token_file, api_key, api_key_file that is set counts."""
 
     model_config = SettingsConfigDict(env_prefix="VEDETTE_", frozen=True, use_attribute_docstrings=True, extra="ignore")
