@@ -21,6 +21,7 @@ from lifecycle.labels.errors import LabelConflict, LabelsLost
 from lifecycle.labels.label import Label
 from serving.audit.segment_files import open_to_read, segments_with_records
 from serving.audit.signed_note import NoteError, Signer
+from serving.store_layout import say_layout
 
 LabelOutcome = Literal["given", "repeated", "corrected"]
 """given: the first word on its event. repeated: its id is known with the same word. corrected: there was an earlier word on its event."""
@@ -122,6 +123,7 @@ class LabelLog:
     def _writing(self) -> Iterator[None]:
         with self._using:
             try:
+                say_layout(self.folder.parent)  # it may be the first write to the store
                 with self._log.locked():
                     yield
             except OSError as problem:

@@ -39,6 +39,9 @@ GROUP = typer.main.get_command(app)  # made once: it takes a tenth of a second
 VERBS = [words for words in verbs(GROUP) if words != ("store", "migrate")]
 
 
+LABEL = ("label", "give", "e-1", "--verdict", "attack", "--unseen", "--model", "flows")
+
+
 def invoke(*words):
     return CliRunner().invoke(GROUP, [str(word) for word in words])
 
@@ -133,6 +136,7 @@ def test_what_is_called_usable_as_it_is_needs_no_step():
         pytest.param(lambda store: ensure_key(store), id="a key"),
         pytest.param(lambda store: ServedFile(store).write(ServingSpec(models=())), id="what is served"),
         pytest.param(lambda store: invoke("risk", "top", "--store-dir", store), id="the ledger of risks"),
+        pytest.param(lambda store: invoke(*LABEL, "--store-dir", store), id="a label"),
     ],
 )
 def test_the_first_write_says_the_layout(write, tmp_path, monkeypatch):
