@@ -9,6 +9,7 @@ this module imports it when a store is opened, not before.
     |- NoConfiguration  the folder that was given holds no feature_store.yaml
     |- WrongAddress     VEDETTE_REDIS_URL is none, or one that Feast cannot write
     |- UnknownService   no feature service of that name
+    |- WrongDefault     the tag `default` of a feature is not JSON
     `- BadRows          rows that do not fit their view: a column is missing or a time has no meaning"""
 
 import contextlib
@@ -55,6 +56,10 @@ class NoConfiguration(StoreError):
 
 class UnknownService(StoreError):
     """No feature service of that name is registered."""
+
+
+class WrongDefault(StoreError):
+    """The tag `default` of a registered field cannot be read."""
 
 
 class BadRows(StoreError):
@@ -163,7 +168,7 @@ class FeastStore:
         frame = entities.reset_index(drop=True).assign(**{EVENT: as_utc(entities[EVENT], f"service {service}").to_numpy()})
         with quiet():
             joined = self.feast.get_historical_features(frame, definition, full_feature_names=True).to_df()
-        for name, default, dtype in _columns(definition, self._defaults(definition)):
+        for name, default, dtype in _columns(definition, defaults_of(definition)):
             column = joined[name]
             frame[name] = (column if default is None else column.fillna(default)).astype(dtype)
         return frame
@@ -224,15 +229,6 @@ class FeastStore:
         with quiet():
             return self.feast.get_feature_view(name)
 
-    def _defaults(self, service: "FeatureService") -> dict[str, Any]:
-        """`view__feature` -> default, from the tags of the registered fields."""
-        defaults: dict[str, Any] = {}
-        for projection in service.feature_view_projections:
-            for feature in projection.features:
-                tag = feature.tags.get("default")
-                defaults[f"{projection.name_to_use()}__{feature.name}"] = None if tag is None else yaml.safe_load(tag)
-        return defaults
-
     def _write_configuration(self) -> None:
         text = resources.files("feature_repo").joinpath(CONFIGURATION).read_text(encoding="utf-8")
         if self._redis_url is not None:
@@ -241,6 +237,21 @@ class FeastStore:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.touch(mode=0o600)  # may hold a password
             path.write_text(text, encoding="utf-8")
+
+
+def defaults_of(service: "FeatureService") -> dict[str, Any]:
+    """`view__feature` -> default, from the tags of the registered fields: JSON, as replicas read them. Raises WrongDefault."""
+    defaults: dict[str, Any] = {}
+    for projection in service.feature_view_projections:
+        for feature in projection.features:
+            name, tag = f"{projection.name_to_use()}__{feature.name}", feature.tags.get("default", "null")
+            try:
+                defaults[name] = json.loads(tag)
+            except (ValueError, RecursionError) as problem:
+                raise WrongDefault(
+                    f"feature {name}: its tag default is {tag!r:.60}, expected JSON: a number, true, false or a quoted text ({problem})"
+                ) from problem
+    return defaults
 
 
 def with_redis(configuration: str, redis_url: str) -> str:

@@ -314,8 +314,8 @@ def _default(tags: Mapping[str, str], name: str) -> Any:
         return None
     try:
         default = json.loads(tags["default"])
-    except json.JSONDecodeError as error:
-        raise RegistryError(f"feature {name!r}: its tag default is {tags['default']!r}, expected JSON ({error})") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits; nested without end
+        raise RegistryError(f"feature {name!r}: its tag default is {tags['default']!r:.60}, expected JSON ({error})") from error
     if not isinstance(default, (float, int, bool, str)):
         raise RegistryError(f"feature {name!r}: its tag default is {tags['default']}, expected a number, true, false or a text")
     return default
