@@ -1,7 +1,7 @@
-"""What the control plane asks of a place that serves: make this true; what is seen there, evidence and load; take it down.
+"""The port of a backend: apply a target, observe evidence and load, remove the service.
 
-`local`, `ray` and `kserve` implement it, tests.fakes has one that keeps state, and one contract suite holds them all to it. What the
-operator asks besides is operators.handlers.looking.backends.ClusterBackend's. Decisions are made elsewhere (operators.rollout,
+`local`, `ray` and `kserve` implement it, tests.fakes has a fake that keeps state, and one contract suite tests them all. The further calls
+of the operator are in operators.handlers.looking.backends.ClusterBackend. Decisions are made elsewhere (operators.rollout,
 operators.autoscaling)."""
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whether newer rows are like those of training. A major change fails; a minor one is said."""
+"""Whether newer rows are like those of training. A major change fails the gate. A minor change is reported."""
 
 from typing import Any
 

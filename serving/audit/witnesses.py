@@ -1,9 +1,9 @@
-"""What checkpoints say of other logs, so that removing or rolling back one of them contradicts another.
+"""Checkpoints name the newest checkpoints of other logs, so that removing or rolling back one log contradicts another.
 
-The first and the final checkpoint of a segment speak of all; between, at intervals, one speaks of those that went on. Of a folder with
-many logs, as each life of a replica leaves one, those with the newest checkpoints are spoken of: the others were, in their time.
-Nobody is told of a checkpoint that no known key signed: whoever may write to the folder could put one there, take it away again, and so
-have a signed checkpoint speak of a log that never was."""
+The first and the final checkpoint of a segment name all other logs. At intervals, one between them names the logs that have grown. Each
+start of a replica leaves a log, so a folder may hold many. Only the logs with the newest checkpoints are named. Earlier checkpoints
+named the others. Checkpoints signed by unknown keys are not named. Otherwise anybody with write access could forge a missing log: add a
+log, wait until a signed checkpoint names it, and remove it."""
 
 import logging
 import os

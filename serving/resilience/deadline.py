@@ -24,9 +24,9 @@ def too_late(model: str, allowed_s: float, run_s: float) -> DeadlineExceeded | N
 
 
 def read_slice_s(left_s: float, most_s: float, run_s: float) -> float:
-    """How long the features' read may take: most_s, or what is left beside the model's run and the answer; 0: do not read.
+    """How long the read of features may take: most_s, or the time that remains after the model's run and the answer; 0: do not read.
 
-    run_s: what the model is expected to take for these rows; half of what is left is kept for it at most."""
+    run_s: expected time of the model for these rows. At most half of the remaining time is reserved for the model."""
     slice_s = left_s - min(run_s, left_s / 2) - ANSWER_S
     if slice_s >= most_s:
         return most_s

@@ -355,8 +355,8 @@ def _exemplar(of: ExemplarTrace) -> Exemplar:
 
 
 def _without_old(kept: Mapping[_K, _V], loaded: Collection[tuple[str, ...]]) -> dict[_K, _V]:
-    """What is loaded; of each model the last GONE that were; and of models of which nothing is loaded, the last GONE. Oldest first.
-    Keys begin with model and two more names."""
+    """Keeps loaded series, the last GONE unloaded ones of each model, and the last GONE unloaded models. Oldest first. Keys begin
+    with model and two more names."""
     there = {key[0] for key in loaded}
     gone: dict[str, dict[tuple[str, ...], None]] = {}
     models_gone = 0

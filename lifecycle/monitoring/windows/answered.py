@@ -1,5 +1,5 @@
-"""What a model answered, read from the prediction log: one element a row, in order of time. Labels, drift and performance are told apart
-by whoever reads it.
+"""What a model answered, read from the prediction log: one element a row, in order of time. Callers separate
+labels, drift and performance.
 
     read_answers     a window of the log, live and archived segments
     sample_answers   the same, of a log that may be larger than the memory: some answers, drawn evenly

@@ -23,7 +23,7 @@ KeysFile = Annotated[
     Path | None,
     typer.Option("--file", help="The file of keys (default: the one that the access policy, VEDETTE_ACCESS, names)."),
 ]
-ActReason = Annotated[str, typer.Option("--why", help="Why; it is kept in the log of acts.")]
+ActReason = Annotated[str, typer.Option("--why", help="Reason, recorded in the log of acts.")]
 _SPAN = re.compile(r"(\d{1,5})([hdwy])")
 _SPAN_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _LATEST_S = 253_370_764_800  # 9999-01-01
@@ -31,19 +31,20 @@ _LATEST_S = 253_370_764_800  # 9999-01-01
 
 @app.command()
 def create(
-    owner: Annotated[str, typer.Argument(help="Who holds the key: a program, and whom to call about it.")],
+    owner: Annotated[str, typer.Argument(help="Holder of the key: a program, and the person responsible for it.")],
     roles: Annotated[list[str], typer.Option("--role", help="A role of the access policy; may be given several times.")],
-    expires: Annotated[str, typer.Option("--expires", help="When it ends: 90d, 52w, 1y, 12h, or never.")] = "90d",
+    expires: Annotated[str, typer.Option("--expires", help="When the key expires: 90d, 52w, 1y, 12h, or never.")] = "90d",
     tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant of the caller.")] = None,
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="Narrow it to models of this pattern; may be given several times.")
+        list[str] | None,
+        typer.Option("--model", help="Limit the key to models that match this pattern; may be given several times."),
     ] = None,
     file: KeysFile = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the key to this new file, which only you may read.")] = None,
     why: ActReason = "",
     as_json: Json = False,
 ) -> None:
-    """Make a key. It is shown once, on stdout or in the file of --out; nobody can read it again."""
+    """Create a key. It is shown once, on stdout or in the file of --out, and cannot be shown again."""
     from serving.access.authentication.api_keys import ApiKeyEntry, new_key, utc
 
     now_s = time.time()
@@ -97,7 +98,7 @@ def _written(out: Path, key: str) -> Iterator[None]:
 
 @app.command("list")
 def list_keys(file: KeysFile = None, as_json: Json = False) -> None:
-    """List the keys: owner, roles, end. The keys themselves are nowhere."""
+    """List the keys: owner, roles, end. The secret part is not stored and cannot be shown."""
     from serving.access.authentication.api_keys import read_keys
 
     now_s = time.time()

@@ -18,7 +18,7 @@ AccessFile = Annotated[Path | None, typer.Argument(metavar="FILE", help="The pol
 
 @app.command()
 def lint(file: AccessFile = None, as_json: Json = False) -> None:
-    """Check a policy and its file of keys. Exit code 1 if one cannot be used; warnings are printed and change nothing."""
+    """Check a policy and its file of keys. Exit code 1 if one cannot be used; warnings do not change it."""
     from serving.access.authentication.api_keys import read_keys
     from serving.access.policy_file import policy_warnings
 
@@ -44,18 +44,18 @@ def lint(file: AccessFile = None, as_json: Json = False) -> None:
 @app.command()
 def explain(
     file: AccessFile = None,
-    roles: Annotated[list[str] | None, typer.Option("--role", help="Of a caller with these roles.")] = None,
-    tenant: Annotated[str, typer.Option("--tenant", help="And this tenant.")] = "",
-    key: Annotated[str | None, typer.Option("--key", help="Of the holder of the API key with this id.")] = None,
+    roles: Annotated[list[str] | None, typer.Option("--role", help="Role of the caller; may be given several times.")] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="Tenant of the caller.")] = "",
+    key: Annotated[str | None, typer.Option("--key", help="The caller holds the API key with this id.")] = None,
     claims: Annotated[
         list[str] | None,
-        typer.Option("--claim", help="Of the holder of a token with the claim NAME=VALUE; may be given several times."),
+        typer.Option("--claim", help="The caller holds a token with the claim NAME=VALUE; may be given several times."),
     ] = None,
     issuer: Annotated[str | None, typer.Option("--issuer", help="The token's issuer, by its name in the policy.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="For this model (default: for any).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say for each verb whether a caller may do it, and by which rule. Without a caller: what everybody may."""
+    """Show for each verb whether a caller may do it, and by which rule. Without a caller: what everybody may do."""
     from serving.access.policy import Rights
     from serving.access.verbs import Verb
 

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from serving.settings import ServingSettings
 
 app = typer.Typer(no_args_is_help=True, help="The key that signs the chain, and the keys that are trusted.")
-Reason = Annotated[str, typer.Option(help="Why, for the log of governed acts.")]
+Reason = Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")]
 KeyText = Annotated[str, typer.Argument(metavar="KEY", help="A public key, NAME+ID+KEY, or a file that holds one.")]
 
 
 @app.command()
 def new(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes, e.g. audit.pem.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Path of the private key, e.g. audit.pem.")],
     name: Annotated[
-        str | None, typer.Option(help="Of the key's owner (default: VEDETTE_AUDIT_KEY_NAME, then `audit`).")
+        str | None, typer.Option(help="Name of the key's owner (default: VEDETTE_AUDIT_KEY_NAME, then `audit`).")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key: the private half as PEM, for a secret; the public half beside it, for whoever verifies."""
+    """Make a key: the private half as PEM, for a secret; the public half beside it, for verifiers."""
     from serving.audit.keys.keyring import DEFAULT_NAME
     from serving.audit.signed_note import Signer
 
@@ -51,7 +51,7 @@ def new(
 
 @app.command()
 def show(store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Show the key that signs now, and the keys that this store trusts, each with the times for which."""
+    """Show the key that signs now, and the keys that this store trusts, each with the time for which it is trusted."""
     from serving.audit.keys.trust import Trust
 
     settings = _settings(store_dir)
@@ -125,7 +125,7 @@ def rotate(
 
 @app.command()
 def trust(key: KeyText, reason: Reason = "pinned", store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Trust a key in this store: what it signs counts, and whom it vouches for."""
+    """Trust a key in this store, and the keys that it vouches for."""
     from serving.audit.keys.keyring import pin
     from serving.audit.keys.trust import trusted_folder
 
@@ -143,13 +143,13 @@ def revoke(
     key: KeyText,
     after: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="UTC; what it signed before counts (default: now)."),
+        typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="UTC; earlier signatures still count (default: now)."),
     ] = None,
     reason: Reason = "revoked",
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Revoke a key in this store: it may not sign after a time, and vouches for nobody. Pin its successor: `vedette audit key trust`."""
+    """Revoke a key in this store: its later signatures do not count, and it vouches for no key. Trust its successor by `key trust`."""
     from serving.audit.keys.keyring import revoke as write_revocation
     from serving.audit.keys.trust import trusted_folder
 

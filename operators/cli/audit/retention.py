@@ -1,4 +1,4 @@
-"""`vedette audit retention run` and `vedette audit hold`: what is past its time goes, and what is held stays."""
+"""`vedette audit retention run` and `vedette audit hold`: removes expired segments, except those under a legal hold."""
 
 import getpass
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ from operators.cli.audit.archive_options import Archive, record_log, settings_of
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_records, print_table
 from operators.cli.store.checked import StoreDir
 
-app = typer.Typer(no_args_is_help=True, help="Remove what is past its time; what is held stays.")
+app = typer.Typer(no_args_is_help=True, help="Remove expired segments, except those under a legal hold.")
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
 _Reason = Annotated[str, typer.Option(help="Reason, recorded in the log of governed acts.")]
 
 
 @app.callback()
 def retention() -> None:
-    """Remove what is past its time; what is held stays."""
+    """Remove expired segments, except those under a legal hold."""
 
 
 @app.command()

@@ -55,23 +55,25 @@ def batch(
     address: Annotated[str | None, typer.Option(help="Ray cluster (default: RAY_ADDRESS, else one is started here).")] = None,
     partition: Annotated[Partition, typer.Option(help="Length of the output's partitions.")] = Partition.HOUR,
     max_rows_per_partition: Annotated[
-        int, typer.Option(min=1, help="Rows of one file; a partition with more has several. A worker holds one file's rows.")
+        int,
+        typer.Option(
+            min=1,
+            help="Maximum rows of one output file; a larger partition gets several files. A worker holds one file's rows in memory.",
+        ),
     ] = 500_000,
     since: Annotated[str | None, typer.Option(help="Only partitions that begin at this time or later (RFC 3339).")] = None,
     until: Annotated[str | None, typer.Option(help="Only partitions that begin before this time.")] = None,
     records: Annotated[
         Records, typer.Option(help="Prediction log: each answer (rows), or one act with the digest of each file (files).")
     ] = Records.ROWS,
-    replace: Annotated[
-        bool, typer.Option(help="Replace partitions that were made from files which INPUT does not have.")
-    ] = False,
+    replace: Annotated[bool, typer.Option(help="Replace partitions made from files that INPUT no longer has.")] = False,
     into_risk: Annotated[
         bool, typer.Option("--to-risk", help="Add the risks of a behavioural model to the ledger of risks (`vedette risk`).")
     ] = False,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Score Parquet files; what is done already for the same input and revision is left out."""
+    """Score Parquet files. Partitions already done for the same input and revision are skipped."""
     from serving.batch.run import BatchCut, Progress, as_plain, run_job
     from serving.settings import ServingSettings
 

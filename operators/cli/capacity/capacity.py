@@ -39,13 +39,15 @@ def capacity(
     door: Annotated[
         str, typer.Option(help="Door of the requests: http or grpc, /features where features are read.")
     ] = "http/features",
-    peak_factor: Annotated[float, _number("The busiest hour over the mean of the day.")] = 2.0,
+    peak_factor: Annotated[float, _number("Ratio of the busiest hour to the mean of the day.")] = 2.0,
     profile: Annotated[Path | None, typer.Option(help="File with 24 numbers, one an hour, in place of --peak-factor.")] = None,
-    burst_factor: Annotated[float, _number("Bursts of minutes over the busiest hour.")] = 1.25,
-    zones: Annotated[int, typer.Option(help="Zones, of which one may be lost; 1: one node may be lost.")] = 3,
+    burst_factor: Annotated[float, _number("Ratio of bursts, which last minutes, to the busiest hour.")] = 1.25,
+    zones: Annotated[
+        int, typer.Option(help="Number of zones. The plan survives the loss of one; with 1 zone, of one node.")
+    ] = 3,
     stream_share: Annotated[float, _number("Share of the events that come through Kafka.")] = 0.5,
     batch_share: Annotated[float, _number("Rows scored in batch a day, per event.")] = 1.0,
-    batch_hours: Annotated[float, _number("Hours in which the batch of a day is done.")] = 6.0,
+    batch_hours: Annotated[float, _number("Hours within which a day's batch is scored.")] = 6.0,
     entities: Annotated[float, _number("Hosts and users that have features.")] = 10e6,
     hot_days: Annotated[float, _number("Days of records on the replicas' disks.")] = 7.0,
     years: Annotated[float, _number("Years of records in the archive.")] = 3.0,
@@ -56,14 +58,14 @@ def capacity(
         ),
     ] = 12.0,
     budget: Annotated[
-        int, typer.Option(min=1000, max=10_000_000, help="About how many requests a scenario may simulate.")
+        int, typer.Option(min=1000, max=10_000_000, help="Approximate maximum of simulated requests per scenario.")
     ] = 60_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 7,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: Json = False,
 ) -> None:
-    """Plan what a number of events a day takes: replicas, nodes, Redis, Kafka, logs, cost; simulate it. Exit code 1 if the plan breaks.
+    """Plan replicas, nodes, Redis, Kafka, logs and cost for a number of events a day, and simulate the plan. Exit code 1 if it breaks.
 
     Every size has its formula, the measured figures it comes from, and bounds. The figures are those of the machine that the file names."""
     from operators.capacity.demand import CapacityDemand, peak_of

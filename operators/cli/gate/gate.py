@@ -36,10 +36,10 @@ def gate(
     data_dir: DataDir = None,
     test: TestFile = None,
     detector: Annotated[
-        str | None, typer.Option(help="Detector that says what the rows are (default: the one the bundle was trained by).")
+        str | None, typer.Option(help="Detector that describes the rows (default: the one that trained the bundle).")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="The bundle that this one must not be worse than, e.g. the one that is served.")
+        str | None, typer.Option(help="Bundle to compare with, e.g. the served one. This one must not be worse.")
     ] = None,
     segments: Annotated[Path | None, typer.Option(help="Mapping of entities to segments (CSV or YAML).")] = None,
     newer: Annotated[Path | None, typer.Option(help="File of newer rows, which must be like those of training.")] = None,
@@ -50,7 +50,7 @@ def gate(
     as_json: Json = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Check whether a bundle may go on: schema, golden outputs, budget, unseen rows, fairness, origin, signature. Exit code 1 if not."""
+    """Check a bundle before its release: schema, golden outputs, budget, unseen rows, fairness, origin, signature. Exit code 1 if not."""
     from lifecycle.gate.pages import gate_page
     from lifecycle.gate.pages import junit as as_junit
     from lifecycle.gate.policy import GatePolicy, read_policy

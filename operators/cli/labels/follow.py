@@ -24,11 +24,11 @@ _JOINING_S: Final = 10.0
 def follow(
     bootstrap: Annotated[str, typer.Option(help="Servers of Kafka, HOST:PORT[,HOST:PORT].")],
     topic: Annotated[str, typer.Option(help="Topic with one label a message, JSON as for `vedette label serve`.")],
-    group: Annotated[str, typer.Option(help="Consumer group: it goes on where it was.")] = "vedette-labels",
+    group: Annotated[str, typer.Option(help="Consumer group; it continues at its last position.")] = "vedette-labels",
     dead_letters: Annotated[
         str | None,
         typer.Option(
-            help="Where messages go that are no labels: a topic, or a file *.jsonl (default: labels-rejected.jsonl in the store)."
+            help="Destination of messages that are not labels: a topic, or a file *.jsonl (default: labels-rejected.jsonl in the store)."
         ),
     ] = None,
     options: Annotated[
@@ -42,14 +42,14 @@ def follow(
         ),
     ] = None,
     drain_s: Annotated[
-        float | None, typer.Option("--drain", min=0.1, help="Stop when no message came for so many seconds (default: never).")
+        float | None, typer.Option("--drain", min=0.1, help="Stop when no message has come for N seconds (default: never).")
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Take labels from a Kafka topic until Ctrl-C. The place in the topic is recorded only after the labels are durable."""
+    """Accept labels from a Kafka topic until Ctrl-C. The position in the topic is recorded only after the labels are durable."""
     try:
         from operators.control.labels.kafka_topic import DeadLetterFile, DeadLetterTopic, KafkaTopic
     except ImportError as problem:

@@ -30,9 +30,9 @@ def give(
     family: Annotated[str | None, typer.Option(help="Attack family, of an attack.")] = None,
     sure: Annotated[float, typer.Option(help="How sure you are, 0 to 1.", callback=finite_option)] = 1.0,
     note: Annotated[str, typer.Option(help="What you saw.")] = "",
-    by: Annotated[str | None, typer.Option(help="Who says so (default: the user of this machine).")] = None,
+    by: Annotated[str | None, typer.Option(help="Name of the analyst (default: the user of this machine).")] = None,
     label_id: Annotated[
-        str | None, typer.Option("--id", help="Id of the label: the same one is taken once (default: a new one).")
+        str | None, typer.Option("--id", help="Id of the label; an id is stored once (default: a new one).")
     ] = None,
     model: ModelOption = None,
     is_unseen_taken: Unseen = False,
@@ -40,7 +40,7 @@ def give(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Give a label: what an answered event was. A later word on the same event corrects it; both stay in the log."""
+    """Give a label: what an answered event was. A later label of the same event corrects it; both stay in the log."""
     from lifecycle.labels.errors import WrongLabel
     from lifecycle.labels.requests import request_of_row
 
@@ -72,7 +72,7 @@ def give(
 
 
 def show(event: EventArgument, archive: Archive = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Show every word on one event; the last one counts."""
+    """Show every label of one event; the last one counts."""
     from lifecycle.labels.errors import UnknownEvent
 
     log = labels_there(store_dir)

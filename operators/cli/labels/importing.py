@@ -24,17 +24,17 @@ _SHOWN: Final = 10
 
 def import_labels(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="*.csv with a first line of names, or *.jsonl.", exists=True)],
-    by: Annotated[str | None, typer.Option(help="Who says so, where a row names no analyst (default: the user).")] = None,
+    by: Annotated[str | None, typer.Option(help="Analyst of the rows that name none (default: the user).")] = None,
     model: ModelOption = None,
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rows that are no labels go, with the reason (default: FILE.rejected.csv).")
+        Path | None, typer.Option(help="File for rows that are not labels, with the reason (default: FILE.rejected.csv).")
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Take the labels of a file. It may be read again: a row that is known is not taken twice. Exit code 1 if rows were set aside."""
+    """Import the labels of a file. Repeating it is safe: known rows are skipped. Exit code 1 if rows were set aside."""
     rows = list(_rows(path, model))
     if not rows:
         raise CommandError(

@@ -23,11 +23,11 @@ def list_labels(
     model: ModelOption = None,
     since: Since = None,
     by: ByOption = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest.")] = 50,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="Show only the N newest.")] = 50,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the last word on each event, the newest last, and how many there are of each."""
+    """List the last label of each event, the newest last, and the count of each verdict."""
     found = _current(model, since, by, store_dir)
     if as_json:
         print_json([label_record(one) for one in found[-last:]])
@@ -60,7 +60,7 @@ def export(
     by: ByOption = None,
     store_dir: StoreDir = None,
 ) -> None:
-    """Write the last word on each event to a file that `vedette label import` reads, CSV or JSON lines."""
+    """Write the last label of each event to a file that `vedette label import` reads, CSV or JSON lines."""
     import msgspec
 
     found = _current(model, since, by, store_dir)

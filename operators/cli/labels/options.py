@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 Unseen = Annotated[
-    bool, typer.Option("--unseen", help="Take labels of events that no answer in this store has; they must name a model.")
+    bool, typer.Option("--unseen", help="Accept labels of events that have no answer in this store; they must name a model.")
 ]
 
 

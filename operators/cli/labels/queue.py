@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def queue(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model whose answers are to be labelled.")],
-    budget: Annotated[int, typer.Option(min=1, max=100_000, help="How many events there is time for.")] = 20,
+    budget: Annotated[int, typer.Option(min=1, max=100_000, help="Number of events to label.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples: the same one gives the same queue.")] = 0,
     since: Annotated[str, typer.Option(help="Answers since then: an age such as 7d, or a time.")] = "7d",
     audit_share: Annotated[float, typer.Option(min=0, max=1, help="Share of the budget for the random audit sample.")] = 0.3,
@@ -32,7 +32,7 @@ def queue(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """List what to label next: a random sample of everything, alerts, and the rows whose labels teach most.
+    """List what to label next: a random sample of everything, alerts, and the rows whose labels would improve the model most.
 
     The draw is recorded with the probability of each event, so that labels given to these events count as evidence. A span of time is
     drawn once; what is open of earlier draws comes first."""

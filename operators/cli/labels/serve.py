@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8095,
-    host: Annotated[str, typer.Option(help="Address to listen on; this machine alone by default.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on (default: this machine only).")] = "127.0.0.1",
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="File with the bearer token of clients, read for each request (default: keys/labels.token in the store, made new)."
+            help="File with the bearer token of clients, read for each request (default: keys/labels.token in the store, made if missing)."
         ),
     ] = None,
     is_unseen_taken: Unseen = False,
     archive: Archive = None,
     store_dir: StoreDir = None,
 ) -> None:
-    """Take labels over HTTP: POST /v1/labels. GET /openapi.json describes the rest. Runs until Ctrl-C; no replica has a part in it."""
+    """Accept labels over HTTP: POST /v1/labels. GET /openapi.json describes the rest. Runs until Ctrl-C, apart from the replicas."""
     store = settings_of(store_dir).store_dir
     place = token_file or store / "keys" / "labels.token"
     if token_file is None:

@@ -43,26 +43,26 @@ def drift(
         Path | None, typer.Option(help="File to compare with, in place of the bundle's training rows.")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(help="Detector that says what the files' columns are (default: the bundle's own).")
+        str | None, typer.Option(help="Detector that declares the columns of the files (default: the bundle's own).")
     ] = None,
     by: Annotated[str | None, typer.Option(help="A column whose values are judged as segments too.")] = None,
     level: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="How often a report on unchanged data may have a finding.")
+        float, typer.Option(min=0.0001, max=0.5, help="Highest probability that a report on unchanged data has a finding.")
     ] = 0.05,
     variant: Annotated[str | None, typer.Option(help="Only what this variant answered.")] = None,
     most_rows: Annotated[
         int,
         typer.Option(
-            min=1000, help="Rows of the log that are compared; of more, so many are drawn. Labelled rows are all used."
+            min=1000, help="Maximum rows compared. From a larger log a random sample is drawn. All labelled rows are used."
         ),
     ] = 200_000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of permutations and halves.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the tests.")] = 0,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: Json = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Compare rows of now with the rows of training: columns, dependence, scores, verdicts and, with labels, attacks at equal score.
+    """Compare recent rows with the rows of training: columns, dependence, scores, verdicts and, with labels, attacks at equal score.
 
     Exit code 1 if anything drifted, or if nothing could be judged."""
     from lifecycle.monitoring.drift.drift_page import drift_page

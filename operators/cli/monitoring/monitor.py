@@ -25,7 +25,9 @@ def monitor(
     ] = False,
     alpha: Annotated[
         float,
-        typer.Option(min=0.0001, max=0.5, help="Chance of ever raising a false alarm about a revision that does not drift."),
+        typer.Option(
+            min=0.0001, max=0.5, help="Probability of ever raising a false alarm about a revision that does not drift."
+        ),
     ] = 0.05,
     run_length: Annotated[
         int | None,
@@ -33,7 +35,7 @@ def monitor(
     ] = None,
     baseline: Annotated[
         int | None,
-        typer.Option(min=100, help="Compare with the first rows that a revision answers, so many, not with its training rows."),
+        typer.Option(min=100, help="Use the first N answered rows of a revision as reference, not its training rows."),
     ] = None,
     by: Annotated[str | None, typer.Option(help="Column whose values are segments; each is watched by itself too.")] = None,
     fall: Annotated[
@@ -43,17 +45,20 @@ def monitor(
         ),
     ] = 0.05,
     is_from_now: Annotated[
-        bool, typer.Option("--from-now", help="On the first start, pass over what is in the log already.")
+        bool, typer.Option("--from-now", help="On the first start, skip the records that the log already has.")
     ] = False,
     webhook: Annotated[
         str | None,
-        typer.Option(envvar="VEDETTE_MONITOR_WEBHOOK", help="URL that each alarm is sent to by HTTP POST, until it is taken."),
+        typer.Option(
+            envvar="VEDETTE_MONITOR_WEBHOOK",
+            help="URL to which each alarm is sent by HTTP POST, until the receiver accepts it.",
+        ),
     ] = None,
     webhook_secret: Annotated[
         Path | None,
         typer.Option(
             envvar="VEDETTE_MONITOR_WEBHOOK_SECRET",
-            help="File with the secret that signs these messages (Standard Webhooks); a line each while it is rotated.",
+            help="File with the secret that signs these messages (Standard Webhooks); two lines, one secret each, during a rotation.",
         ),
     ] = None,
     metrics_port: Annotated[
@@ -63,7 +68,7 @@ def monitor(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Watch what models answer and raise an alarm where it drifts from their training rows. Goes on until a signal.
+    """Watch what models answer and raise an alarm if it drifts from their training rows. Runs until a signal.
 
     With --json each alarm is a JSON line."""
     if context.invoked_subcommand is not None:

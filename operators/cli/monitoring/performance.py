@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 def performance(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model whose answers are judged.")],
     since: Annotated[
-        str | None, typer.Option(help="Rows from here on: a time (UTC), or an age such as 30d (default: everything).")
+        str | None, typer.Option(help="Start of the rows: a time (UTC), or an age such as 30d (default: everything).")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Rows before here (default: now).")] = None,
+    until: Annotated[str | None, typer.Option(help="End of the rows, exclusive (default: now).")] = None,
     as_of: Annotated[
-        str | None, typer.Option(help="Labels that were in by this time, as the report would have been then (default: now).")
+        str | None, typer.Option(help="Use only labels received by this time, as a report at that time would (default: now).")
     ] = None,
     window: Annotated[str, typer.Option(help="Length of a window, e.g. 1h, 1d, 7d.")] = "1d",
     segment: Annotated[str | None, typer.Option(help="Column whose values are segments; each gets its own figures.")] = None,
     label_noise: Annotated[
-        float, typer.Option(min=0, max=0.49, help="Share of labels that are known to be wrong, either way; it is taken out.")
+        float,
+        typer.Option(
+            min=0, max=0.49, help="Known share of wrong labels, in both directions. The figures are corrected for it."
+        ),
     ] = 0.0,
     attack_share: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Share of attacks at this site: the bundle's precision is moved to it before it is compared."
+            min=0, max=1, help="Share of attacks at this site. The bundle's precision is converted to it before the comparison."
         ),
     ] = None,
     report: Annotated[
@@ -44,7 +47,7 @@ def performance(
     as_json: Json = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Show precision, recall and F1 by window with 95 % bounds, from the labels that are in.
+    """Show precision, recall and F1 by window with 95 % bounds, from the labels received so far.
 
     Alerts are labelled more often than other rows, and labels come late: both is corrected. A figure that cannot be estimated says why."""
     from lifecycle.documents.document import write

@@ -12,7 +12,7 @@ def init(
     folder: Annotated[Path, typer.Option("--dir", help="Folder to write to (default: this folder).")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Write an example: check of the data, training, evaluation and gate as stages of a dvc.yaml, with all that they need."""
+    """Write an example: check of the data, training, evaluation and gate as stages of a dvc.yaml, with all files that they need."""
     from lifecycle.pipeline.example_project import write_example
 
     names = write_example(folder)

@@ -21,16 +21,17 @@ def run(
     stages: Stages = None,
     folder: ProjectDir = Path(),
     force: Annotated[bool, typer.Option("--force", help="Run the stages even if nothing changed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run; run nothing.")] = False,
     if_data_changed: Annotated[
         bool,
         typer.Option(
-            "--if-data-changed", help="Run only if a file that no stage makes is not as it was: new data, not new parameters."
+            "--if-data-changed",
+            help="Run only if the data changed: a file that no stage produces. Changed parameters do not count.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the stages that changed, in order, up to the first that fails. Exit code 1 if one does."""
+    """Run the stages that changed, in order, up to the first that fails. Exit code 1 if a stage fails."""
     from lifecycle.pipeline.project import Project, changed_sources
     from lifecycle.pipeline.running.dvc_folder import prepare_dvc_folder
     from lifecycle.pipeline.running.run import run_pipeline

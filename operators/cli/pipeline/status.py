@@ -16,7 +16,7 @@ TO_RUN = 3
 
 
 def status(stages: Stages = None, folder: ProjectDir = Path(), as_json: Json = False) -> None:
-    """Say for each stage whether it is up to date, and what of it changed. Exit code 3 if a stage has to be run."""
+    """Show for each stage whether it is up to date, and what changed. Exit code 3 if a stage has to be run."""
     from lifecycle.pipeline.project import changed_sources
 
     with opened(folder) as project:

@@ -34,7 +34,7 @@ def push(
 
 
 def pull(reference: ReferenceArgument, registry: RegistryUrl = None, store_dir: StoreDir = None, as_json: Json = False) -> None:
-    """Copy a bundle and its signatures into this machine's store, and verify its digest. One that is refused is recorded as an act."""
+    """Copy a bundle and its signatures into this machine's store, and verify its digest. A refused bundle is recorded as an act."""
     from lifecycle.governance.registry.references import parse_reference
     from operators.cli.acts import refusals_recorded
     from serving.models.store import open_store

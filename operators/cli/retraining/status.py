@@ -13,7 +13,9 @@ from operators.cli.store.checked import StoreDir
 
 def status(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
-    policy: Annotated[Path | None, typer.Option("--policy", help="The policy: says what its budget has left.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="The policy; the output then has its remaining budget.")
+    ] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ PolicyFile = Annotated[Path, typer.Option("--policy", help="The retraining polic
 
 @with_control_plane
 def check(choice: ControlPlaneChoice, name: Model, policy: PolicyFile, as_json: Json = False) -> None:
-    """Say what the policy leads to now, and why. Does nothing."""
+    """Show what the policy would do now, and why. Changes nothing."""
     from lifecycle.retraining.policy import read_policy
     from lifecycle.retraining.run import check as look
     from operators.cli.retraining.around import BaseData, surroundings
@@ -48,7 +48,7 @@ def run(
     every: Annotated[str, typer.Option(help="With --follow: time between looks, e.g. 60s.")] = "60s",
     as_json: Json = False,
 ) -> None:
-    """Do what the policy leads to now: train, challenge the champion, ask for a rollout. A run that was killed goes on."""
+    """Do what the policy decides now: train, challenge the champion, request a rollout. Continues a run that was killed."""
     from lifecycle.retraining.policy import read_policy
     from operators.cli.retraining.around import BaseData, surroundings
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 At = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="The moment at which signals are weighed (default: now). Signals that came later are there too."
+        metavar="TIME", help="Time for which signals are weighed (default: now). Signals that came later are included."
     ),
 ]
 
@@ -62,7 +62,7 @@ def show(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show an entity's risk, the parts that make it, and what is missing from it."""
+    """Show an entity's risk, its parts, and the signals that are missing."""
     from serving.risk.json_form import risk_as_record
 
     with _ledger(store_dir) as ledger:

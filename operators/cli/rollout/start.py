@@ -33,7 +33,7 @@ TriageOn = Annotated[bool, typer.Option("--triage", help="The bundle's triage en
 TriageAudit = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, help="With --triage: share of these cases that the model scores anyway (default: 0.01); 1 tries it."
+        min=0, max=1, help="With --triage: share of ended cases that the model still scores (default: 0.01). Use 1 for a trial."
     ),
 ]
 TriageBound = Annotated[float | None, typer.Option(help="With --triage: replaces the bundle's bound.")]

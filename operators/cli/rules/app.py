@@ -20,13 +20,15 @@ app = typer.Typer(no_args_is_help=True, help="Check rules, and try them on event
 Rules = Annotated[
     Path,
     typer.Argument(
-        metavar="RULES", help="A SIGMA file, or a folder of them (*.yml, *.yaml, in folders too), perhaps with a rules.yaml."
+        metavar="RULES",
+        help="A SIGMA file, or a folder of them (*.yml, *.yaml, in subfolders too), optionally with a rules.yaml.",
     ),
 ]
 Sources = Annotated[
     str,
     typer.Option(
-        metavar="NAMES", help="Sources of the events besides those of rules.yaml, with commas: zeek,aws-cloudtrail,...; `all`."
+        metavar="NAMES",
+        help="Sources of the events besides those of rules.yaml, separated by commas: zeek,aws-cloudtrail,...; or `all`.",
     ),
 ]
 Events = Annotated[Path, typer.Argument(metavar="EVENTS", help="A JSON or JSON lines file of events, or a folder of them.")]
@@ -57,7 +59,7 @@ def try_on(
     events: Events,
     sources: Sources = "",
     time_field: Annotated[
-        str, typer.Option("--time", metavar="FIELD", help="Where an event's time is, for correlations.")
+        str, typer.Option("--time", metavar="FIELD", help="Field with the time of an event, for correlations.")
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -103,7 +105,7 @@ def try_on(
 
 @app.command()
 def reach(rules: Rules, sources: Sources = "", as_json: Json = False) -> None:
-    """Count the rules that each source of a site reaches, and those that none reaches, with the reason."""
+    """Count the rules that apply to each source of a site, and those that apply to no source, with the reason."""
     from operators.cli.rules.view import print_reach, reach_record
     from serving.rules.mappings.reach import reach_of
 

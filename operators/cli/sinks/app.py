@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from serving.sinks.config import SinkConfig, SinksConfig
 
 app = typer.Typer(no_args_is_help=True, help="Send alerts to SIEMs.")
-Config = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The file that says where alerts go (docs/reference/sinks.md).")
-]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="File of the sinks (docs/reference/sinks.md).")]
 Only = Annotated[list[str] | None, typer.Option("--sink", metavar="NAME", help="Only this sink; may be repeated.")]
 USUAL = Path("sinks.yaml")
 
@@ -36,7 +34,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send alerts until Ctrl-C. The place in the topic is recorded only after every sink's spool has the alerts."""
+    """Send alerts until Ctrl-C. The position in the topic is recorded only after every sink's spool has the alerts."""
     from operators.cli.sinks.run import SinkRunOptions, run_sinks
 
     read, sinks = _chosen(config, only)
@@ -50,7 +48,7 @@ def run(
 
 @app.command("test")
 def try_each(config: Config = USUAL, only: Only = None, as_json: Json = False) -> None:
-    """Send one example alert to each sink, past its spool, and say what came back. Exit code 1 if one did not take it."""
+    """Send one example alert to each sink, without its spool, and print its answer. Exit code 1 if a sink did not accept it."""
     from operators.cli.sinks.trial import tried
 
     records = [tried(sink) for sink in _chosen(config, only)[1]]

@@ -21,7 +21,7 @@ def store() -> None:
 
 @app.command()
 def migrate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the steps, and change nothing.")] = False,
     store_dir: AnyStoreDir = None,
     as_json: Json = False,
 ) -> None:

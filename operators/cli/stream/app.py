@@ -13,7 +13,9 @@ from operators.cli.store.checked import StoreDir
 from operators.cli.stream import contract, replay, topics, watch
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 
-app = typer.Typer(invoke_without_command=True, help="Score events from Kafka: one worker; more of them share the work.")
+app = typer.Typer(
+    invoke_without_command=True, help="Score events from Kafka with one worker. Several workers share the partitions."
+)
 
 
 @app.callback()
@@ -22,7 +24,7 @@ def stream(
     servers: Servers = None,
     model: Annotated[str | None, typer.Option(help="Model that scores the events (default: flows).")] = None,
     mode: Annotated[
-        Literal["exactly_once", "low_latency"] | None, typer.Option(help="What is promised (default: exactly_once).")
+        Literal["exactly_once", "low_latency"] | None, typer.Option(help="Delivery guarantee (default: exactly_once).")
     ] = None,
     group: Annotated[str | None, typer.Option(help="Consumer group (default: vedette).")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of /metrics and readiness (default: any free one).")] = None,

@@ -18,7 +18,7 @@ def contract(
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
-    """Print topics, keys, headers and messages as AsyncAPI 3.0, in YAML or JSON, with the topics that are set."""
+    """Print topics, keys, headers and messages as AsyncAPI 3.0, in YAML or JSON, with the configured topics."""
     import yaml
 
     from operators.cli.stream.asyncapi import contract as described

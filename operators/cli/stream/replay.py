@@ -21,13 +21,13 @@ _TICK_S: Final = 0.02
 
 def replay(
     file: Annotated[Path | None, typer.Argument(help="The detector's rows (default: generated flows).")] = None,
-    detector: Annotated[str, typer.Option(help="flows or a detector file: says what the columns are.")] = "flows",
-    speed: Annotated[float, typer.Option(min=0, help="1: as fast as it happened; 0: as fast as possible.")] = 1.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many events, the first ones.")] = None,
+    detector: Annotated[str, typer.Option(help="flows or a detector file; it declares the columns.")] = "flows",
+    speed: Annotated[float, typer.Option(min=0, help="1: the pace of the file; 2: twice that; 0: as fast as possible.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send only the first N events.")] = None,
     servers: Servers = None,
     as_json: Json = False,
 ) -> None:
-    """Send the rows of a file as events. An event comes when its row was known, later by the row's lag in the file."""
+    """Send the rows of a file as events. Events are sent at the pace of the file, with the delays recorded in it."""
     settings = stream_settings(servers=servers)
     cluster = cluster_of(settings)
     from lifecycle.datasets.declarations import read_detector

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def topics(
     servers: Servers = None,
     partitions: Annotated[
-        int, typer.Option(min=1, help="Partitions of the events; the limit of workers that share them.")
+        int, typer.Option(min=1, help="Partitions of the topic of events; more workers than this do not help.")
     ] = 12,
     replicas: Annotated[int, typer.Option(min=-1, help="Replicas of each topic; -1: the broker's default.")] = -1,
     as_json: Json = False,
 ) -> None:
-    """Make the topics of the events, verdicts, alerts, dead letters, closer looks, risks and state. What exists is not changed."""
+    """Create the topics of the events, verdicts, alerts, dead letters, closer looks, risks and state. Existing topics are not changed."""
     settings = stream_settings(servers=servers)
     rows = make_topics(settings, partitions, replicas)
     if as_json:

@@ -24,7 +24,7 @@ def watch(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="All alerts of the topic, not only new ones.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many alerts.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after N alerts.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print alerts as they come, until Ctrl-C; with --json the messages themselves, one a line."""

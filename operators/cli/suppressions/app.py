@@ -29,7 +29,7 @@ def check(
         str | None, typer.Option("--model", help="Try them on this model's columns and on its prediction log.")
     ] = None,
     version: Annotated[str | None, typer.Option("--version", help="Version of the model (default: the newest).")] = None,
-    newest: Annotated[int, typer.Option("--records", min=0, help="Try so many of the log's newest records.")] = 20_000,
+    newest: Annotated[int, typer.Option("--records", min=0, help="Number of the log's newest records to try.")] = 20_000,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:
@@ -140,9 +140,11 @@ def draft(
     model: Annotated[str, typer.Option("--model", help="Model whose false alarms were labelled.")],
     version: Annotated[str | None, typer.Option("--version", help="Version of the model (default: the newest).")] = None,
     newest: Annotated[
-        int, typer.Option("--records", min=0, help="Look for the events in so many of the log's newest records.")
+        int, typer.Option("--records", min=0, help="Number of the log's newest records in which to look for the events.")
     ] = 20_000,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it there (default: stdout).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file (default: stdout).")
+    ] = None,
     store_dir: StoreDir = None,
     as_json: Json = False,
 ) -> None:

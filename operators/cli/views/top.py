@@ -25,7 +25,9 @@ _LEAST_S: Final = 0.2
 @with_control_plane
 def top(
     choice: ControlPlaneChoice,
-    interval: Annotated[float, typer.Option(min=_LEAST_S, help="Seconds between two looks; rates are of this time.")] = 2.0,
+    interval: Annotated[
+        float, typer.Option(min=_LEAST_S, help="Seconds between two looks; rates are computed over this interval.")
+    ] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Look twice, one interval apart, print the screen and stop.")] = False,
     metrics: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""What of the logs a person may see: the records of which tenants, of which models. Pure."""
+"""The tenants and models whose records a person may see. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -130,7 +130,7 @@ def _answer(record: _Line, keys: EntityKeys) -> IndexedAnswer:
     entities = _entities(record, keys, shown if not is_of_one else [0]) if keys.names else {}
     numbers = _listed(record.row_numbers) if record.row_numbers is not None else range(record.rows)
     if not all(0 <= numbers[place] < _LATEST_US for place in shown):
-        raise ValueError("a number of a row is none")
+        raise ValueError("a row number is out of range")
     scores, flags = (_listed(record.scores), _listed(record.degraded)) if shown else ([], [])
     alone = is_of_one and record.row_numbers is None
     alerts = tuple(

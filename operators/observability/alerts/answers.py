@@ -25,7 +25,7 @@ GROUP: Final = AlertGroup(
             f"histogram_quantile(0.9, sum by ({_MODEL}, le) (rate({names.FEATURE_AGE.name}_bucket[10m]))) > 900",
             "warning",
             "The features of {{ $labels.model }} are older than {{ $value | humanizeDuration }} in one request of ten",
-            "What fills the online store is late. Values beyond their `ttl` become defaults.",
+            "The job or the stream that fills the online store is late. Values beyond their `ttl` become defaults.",
             lasts="10m",
         ),
         Alert(

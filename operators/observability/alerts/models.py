@@ -49,7 +49,7 @@ GROUP: Final = AlertGroup(
             f"max by (model, figure) ({monitor.FALLEN.name}) == 1",
             "warning",
             "The {{ $labels.figure }} of {{ $labels.model }} has fallen",
-            "By late labels, with evidence that may be looked at any time. `vedette performance {{ $labels.model }}` has the figures.",
+            "Measured with late labels, by a test that is valid at any time. `vedette performance {{ $labels.model }}` has the figures.",
             team="detection",
         ),
         Alert(
@@ -57,7 +57,7 @@ GROUP: Final = AlertGroup(
             f'sum by (model) (increase({monitor.ALARMS.name}{{kind=~"concept_drift|coverage"}}[1d])) > 0',
             "warning",
             "The same inputs of {{ $labels.model }} mean something else than before",
-            "Analysts call more or fewer of its alerts false, or its sets leave the true class out. Only training again helps.",
+            "Analysts call more or fewer of its alerts false, or its prediction sets miss the true class. Only retraining helps.",
             team="detection",
         ),
         Alert(
@@ -100,7 +100,7 @@ GROUP: Final = AlertGroup(
             f"time() - {monitor.LAST_LOOK.name} > 300",
             "warning",
             "The monitor has not looked at {{ $labels.model }} for {{ $value | humanizeDuration }}",
-            "Drift is not seen meanwhile. What it says on stderr, and vedette_monitor_failures_total, name the reason.",
+            "Drift is not seen meanwhile. Its stderr and vedette_monitor_failures_total name the reason.",
             lasts="1m",
         ),
         Alert(
@@ -108,15 +108,15 @@ GROUP: Final = AlertGroup(
             f"absent({monitor.LAST_LOOK.name})",
             "warning",
             "No monitor is scraped",
-            "Its pod does not run, or is not scraped. It loses nothing meanwhile: it goes on where it was.",
+            "Its pod does not run, or is not scraped. It loses nothing: when it is back, it continues at its last position.",
             lasts="10m",
         ),
         Alert(
             "VedetteAlarmsNotTaken",
             f"{monitor.UNDELIVERED.name} > 0",
             "warning",
-            "{{ $value }} alarms were not taken by {{ $labels.receiver }}",
-            'They are sent until they are taken. vedette_monitor_failures_total{what="deliver"} counts the attempts.',
+            "{{ $value }} alarms were not accepted by {{ $labels.receiver }}",
+            'They are sent again until the receiver accepts them. vedette_monitor_failures_total{what="deliver"} counts the attempts.',
             lasts="15m",
         ),
         Alert(

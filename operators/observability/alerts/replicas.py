@@ -32,7 +32,7 @@ GROUP: Final = AlertGroup(
             f'up{{job=~"{jobs.STREAM}|{jobs.OPERATOR}|{jobs.MONITOR}|{jobs.SINKS}"}} == 0',
             "warning",
             f"{{{{ $labels.job }}}} {_WHO} does not answer",
-            "It is not scraped, so no other alert can speak of it.",
+            "It is not scraped, so other alerts about it cannot fire.",
             lasts="5m",
         ),
         Alert(
@@ -40,7 +40,7 @@ GROUP: Final = AlertGroup(
             f"count by (namespace, pod, instance) (last_over_time({names.START.name}[30m])) >= 4",
             "warning",
             f"A replica of {_WHO} started {{{{ $value }}}} times in 30 minutes",
-            "Each start loads and probes every model. Something ends it again and again: memory, a fault, a probe of liveness.",
+            "Each start loads and probes every model. Its process ends repeatedly: out of memory, a fault, or a failed liveness probe.",
         ),
         Alert(
             "VedetteModelNotLoaded",

@@ -135,7 +135,7 @@ def _alert(objective: Objective, how: str, burns: tuple[Burn, ...], severity: Al
         " or ".join(_burns(objective, burn) for burn in burns),
         severity,
         f"{of}: {{{{ $value | humanizePercentage }}}} are bad, the objective is {objective.objective:.1%} good",
-        f"Objective: {objective.words}. Spent of the error budget of 30 days at this pace: {spent}.",
+        f"Objective: {objective.words}. This pace spends of the error budget of 30 days: {spent}.",
     )
 
 

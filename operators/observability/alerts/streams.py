@@ -34,7 +34,7 @@ GROUP: Final = AlertGroup(
             f"max by (namespace, pod, instance) ({names.STREAM_PAUSED.name}) == 1",
             "critical",
             f"The stream worker {_WHO} is paused",
-            "Nothing can be answered: the model is not loaded, or what it needs is out. It goes on by itself.",
+            "It cannot score events: the model is not loaded, or a dependency is out. It continues by itself.",
             lasts="2m",
         ),
         Alert(
@@ -42,7 +42,7 @@ GROUP: Final = AlertGroup(
             f'sum by (namespace) (increase({names.STREAM_EVENTS.name}{{outcome="dead"}}[15m])) > 10',
             "warning",
             "{{ $value | humanize }} events became dead letters in 15 minutes",
-            "They cannot be decoded or do not fit the model, so they have no verdict. A producer has changed, or somebody sends rubbish.",
+            "They cannot be decoded or do not fit the model. They have no verdict. A producer has changed, or sends invalid events.",
             team="detection",
         ),
         Alert(
@@ -57,7 +57,7 @@ GROUP: Final = AlertGroup(
             f'sum by (namespace, kind) (delta({names.STREAM_STATE.name}{{what="forgotten"}}[15m])) > 0',
             "warning",
             "Correlations forgot {{ $value | humanize }} events to keep within their bound",
-            "A correlation may miss a hit, or say it is partial. Something makes far more groups than before: look for a flood.",
+            "A correlation may miss a hit, or report a partial one. Something makes far more groups than before: look for a flood.",
             team="detection",
         ),
         Alert(
@@ -87,7 +87,7 @@ GROUP: Final = AlertGroup(
             "VedetteSinkLosesAlerts",
             f'sum by ({_SINK}) (increase({sink_names.ALERTS.name}{{outcome=~"dropped|dead|removed"}}[15m])) > 0',
             "critical",
-            "{{ $value | humanize }} alerts did not reach {{ $labels.sink }} and will not by themselves",
+            "{{ $value | humanize }} alerts did not reach {{ $labels.sink }} and are not sent again",
             "dropped: the spool was full. dead: the far end refused them for good; they lie in a file. removed: from that file.",
         ),
         Alert(

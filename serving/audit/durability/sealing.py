@@ -1,5 +1,5 @@
-"""Ends the segments that killed writers left open, so that their records are protected too. Who signs did not write them; the checkpoint
-says so."""
+"""Ends the segments that killed writers left open, so that their records are protected too. The signer did not write these records. The
+checkpoint says so."""
 
 import fcntl
 import logging

@@ -58,10 +58,10 @@ class NearCache:
         self.hits = self.misses = self.unproven = self.joined = self.invalidated = 0
         self.flushes: Counter[str] = Counter()
         self.source: ChangeSource | None = None
-        """Of the store that is read now; None: there is none that tells its changes."""
+        """Of the store that is read now; None: the store does not report changes."""
 
     def find(self, name: bytes, number: int, now_s: float) -> Row | None:
-        """The row that is kept. now_s: monotonic seconds; a row of a key that has expired by then is none."""
+        """The row that is kept. now_s: monotonic seconds; an expired row is not returned."""
         rows = self._rows.get(name)
         row = None if rows is None else rows.get(number)
         if row is None or len(row) != 3 or row[2].until_s <= now_s:
@@ -72,8 +72,8 @@ class NearCache:
         return row
 
     def is_wanted(self, name: bytes) -> bool:
-        """Whether a row that is not here should be kept once it is read: from the second time on that it is asked for, of late. Most
-        entities of a scan are asked for once, and to keep a row takes longer than to read it."""
+        """Whether a row that is not here should be kept once it is read: from the second recent request on. Most entities
+        of a scan are requested once, and keeping a row takes longer than reading it."""
         mark = hash(name)
         if mark in self._asked or mark in self._asked_before:
             return True
@@ -94,8 +94,8 @@ class NearCache:
         return ticket
 
     def under_way(self, name: bytes, number: int, now_s: float, until_s: float) -> JoinedRead | None:
-        """A read of this row whose result is as good as that of a read that begins now, and is there by until_s. A read that began
-        longer than JOINED_S ago is none, and no read of before a change that was told is."""
+        """A read of this row that can be joined: its result is as good as that of a new read, and arrives by until_s. A read older
+        than JOINED_S cannot be joined. Nor can one that began before a reported change."""
         ticket = self._reading.get(name)
         read = None if ticket is None else ticket.joined
         if read is None or read.number != number or read.until_s > until_s or now_s - read.began_s > JOINED_S:
@@ -104,7 +104,7 @@ class NearCache:
         return read
 
     def lead(self, ticket: ReadTicket, number: int, now_s: float, until_s: float) -> JoinedRead:
-        """The read that begins now may be waited for. It is handed to `tell` when it is over, however it ended."""
+        """A new read that others may join. Hand it to `tell` when it has ended, whether or not it failed."""
         read = JoinedRead(number, now_s, until_s)
         ticket.joined = read
         return read

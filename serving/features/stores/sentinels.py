@@ -104,7 +104,7 @@ async def check_is_master(connection: RedisConnection, timeout_s: float) -> None
     if isinstance(replies, list) and isinstance(replies[0], ReplyError) and str(replies[0]).startswith("NOPERM"):
         return
     if isinstance(replies, ReadOutcome) or not isinstance(replies[0], list) or replies[0][0] != b"master":
-        raise OSError("a sentinel named it as master, but it says that it is none")
+        raise OSError("the sentinel names it as master, but it reports another role")
 
 
 async def _replies(connection: RedisConnection, commands: bytes, count: int) -> list[Any]:

@@ -101,7 +101,7 @@ def restore_part(engine: WindowEngine, part: bytes) -> list[Key]:
         for key, place, grain, number, raw in found.sketches:
             measure = engine.entities[key].distinct[place]
             if not isinstance(measure, SketchedDistinct):
-                raise ValueError(f"a sketch of column {place}, which is none")
+                raise ValueError(f"column {place} has no sketch")
             measure.parts[grain][number] = read_sketch(raw)
         return [key for key, _, _ in found.entities]
     except (ValueError, TypeError, KeyError, IndexError, msgspec.MsgspecError) as problem:

@@ -1,7 +1,7 @@
-"""What is kept though the coin said no: requests that failed, were slow or were degraded. Pure; time is an argument.
+"""Which requests keep their trace although they were not sampled: failed, slow and degraded ones. Pure; time is an argument.
 
-Each reason may keep so many traces a second and no more: an overload, in which every request fails, must not become an overload of the
-collector too, and one reason must not use up another's share."""
+Each reason keeps a bounded number of traces a second. In an overload every request fails, and the collector must not be overloaded too.
+One reason does not use up another's share."""
 
 from typing import Final, Literal
 

@@ -12,14 +12,12 @@ from operators.cli.console import CommandError, Json, errors, finite_option, pri
 
 def drift(
     rate: Annotated[float, typer.Option(min=1, callback=finite_option, help="Requests a second, over HTTP and gRPC.")] = 300.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the made-up network.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated network.")] = 1,
     answers: Annotated[
-        int, typer.Option(min=600, help="Answers before the drift and after the promotion; after the drift twice as many.")
+        int, typer.Option(min=600, help="Answers before the drift and after the promotion; twice as many after the drift.")
     ] = 1500,
     report: Annotated[Path | None, typer.Option(help="Write a page with recall over time to this file.")] = None,
-    keep: Annotated[
-        Path | None, typer.Option(help="Play in this folder, which must not be there yet, and keep it to look at.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Run in this new folder, and keep it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Let a stream drift until the monitor alarms, train a challenger, roll it out, and count recall before and after.
