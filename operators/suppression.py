@@ -16,7 +16,7 @@ class Suppression(Value):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", max_length=63)]
     """Its name in answers, records and metrics."""
     owner: Annotated[str, Field(min_length=1, max_length=200)]
-    """Who answers for it."""
+    """Person or team responsible for the suppression."""
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
     """Why these events are no attacks."""
     expires: Annotated[AwareDatetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 64})]

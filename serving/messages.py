@@ -109,7 +109,7 @@ class AnswerTrace(Protocol):
 
 
 class InferAnswer(msgspec.Struct, frozen=True, gc=False):
-    """One inference response. `outputs` are in the order the client asked for, or the model's own.
+    """The answer to one inference request. `outputs` are in the order the client asked for, or the model's own.
 
     trace: told when the answer is encoded, if the request is traced. It is not sent."""
 

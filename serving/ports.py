@@ -1,4 +1,4 @@
-"""What the core asks of the world: protocols of one to four methods, and the values that cross them.
+"""The ports of the core: protocols of one to four methods, and the values that cross them.
 
 Adapters implement these; the core imports nothing else of them. Each port has a fake in tests/fakes that passes the same
 contract tests as the real adapter."""

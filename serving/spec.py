@@ -36,7 +36,7 @@ class SuppressionSpec(BaseModel):
 
     id: SuppressionId
     owner: Annotated[str, Field(min_length=1, max_length=200)]
-    """Who answers for it."""
+    """Person or team responsible for it."""
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
     expires: Annotated[AwareDatetime, AfterValidator(_in_utc)]
     """From this moment on it suppresses nothing. UTC."""
@@ -53,26 +53,26 @@ class SuppressionSpec(BaseModel):
 
 
 class SuppressionTexts(Protocol):
-    """What is looked at of an entry when all are looked at."""
+    """The fields of a suppression by which a list of suppressions is checked."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """Id of the suppression."""
         ...
 
     @property
     def owner(self) -> str:
-        """Who answers for it."""
+        """Person or team responsible for it."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why."""
+        """Reason of the suppression."""
         ...
 
     @property
     def when(self) -> str:
-        """Its expression."""
+        """CEL expression of the rows that it holds for."""
         ...
 
 

@@ -1,5 +1,5 @@
-"""Which layout a store folder has: `STORE/layout.json`. Whoever opens a store refuses one that is newer than this version knows, one that
-has to be migrated first, and one that a migration has left half-way.
+"""The layout of a store folder: `STORE/layout.json`. A program refuses a store that is newer than this version knows, one that must be
+migrated first, and one that a migration left unfinished.
 
 A store without the file has layout 0: it was made before layouts had numbers. How one layout becomes the next is
 lifecycle.store_layout's."""

@@ -1,4 +1,4 @@
-"""Whom a client of ours trusts over TLS: one context for all places, whatever version of Python runs. Servers have their own
+"""The trusted authorities of Vedette's TLS clients: one context for all places and all versions of Python. Servers have their own
 (`serving.doors.tls`)."""
 
 import ssl

@@ -1,7 +1,8 @@
 """What somebody asks to be taken as a label, as it comes in: JSON of the HTTP door and of Kafka, rows of files. Pure.
 
 The fields are those of a label, with three freedoms: the event may be named as `event`, or by `receipt` and `row`, or by the client's
-`request_id`; the time may be ISO 8601 (`time`) or `time_us`; and `label` may stand for `verdict`, as in files for `vedette fairness`."""
+`request_id`; the time may be ISO 8601 (`time`) or `time_us`; and `label` may stand for `verdict`, as in files for `vedette report
+fairness`."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

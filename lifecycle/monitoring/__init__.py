@@ -1,1 +1,1 @@
-"""Whether a model still meets the data and gives the answers that it was judged by: drift, alarms, and the monitor that looks for them."""
+"""Whether a model still fits its data and keeps its figures: drift, alarms, and the monitor that looks for them."""

@@ -1,4 +1,4 @@
-"""Alarms: what was found in what a model was asked and answered, and the file in which they are kept. Who looks is in the other rooms.
+"""Alarms: findings about the inputs and answers of a model, and the file that keeps them. The other rooms find them.
 
     STORE/monitoring/alarms.jsonl   one alarm a line, oldest first
 

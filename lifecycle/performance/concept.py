@@ -37,9 +37,9 @@ class ConceptBand:
 
 @dataclass(frozen=True, slots=True)
 class ConceptFinding:
-    """rows: labelled ones. said, found: weighted shares of attacks by scores and by labels. p_value: of "labels are as the scores say",
-    None with fewer than LEAST_ROWS rows: not known. distance: mean distance of both over the bands, by weight, 0 to 1: the size of the
-    effect."""
+    """Whether labels still agree with the scores of the model. rows: labelled ones. said, found: weighted shares of attacks by scores and
+    by labels. p_value: of "labels are as the scores say", None with fewer than LEAST_ROWS rows: not known. distance: mean distance of
+    both over the bands, by weight, 0 to 1: the size of the effect."""
 
     rows: int
     said: float

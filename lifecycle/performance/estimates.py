@@ -24,7 +24,7 @@ UNNAMED: Final = "not named"
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Of one set of rows. by_family: recall of each attack family that labels name.
+    """Precision, recall and F1 of one set of rows, from late labels. by_family: recall of each attack family that labels name.
 
     labelled_alerts: alerts with a definite label; audited: quiet rows that were labelled with a probability; set_aside: quiet rows that
     were labelled for another reason, which say nothing about the others; unsure: labels that are neither. maturity: of the two kinds of
@@ -46,7 +46,8 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What is taken as known. label_noise: share of labels that are wrong, either way. mature: the least share of labels in."""
+    """Assumptions of an estimate from late labels. label_noise: share of labels that are wrong, either way. mature: the least share of
+    labels in."""
 
     label_noise: float = 0.0
     mature: float = MATURE

@@ -48,8 +48,9 @@ class ReadRows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FallSettings:
-    """fall: relative margin. alpha: bound on a false alarm of a model in a year, over both figures. share_in: a block is judged when this
-    share of its labels is in. label_noise: share of labels that are wrong. history_days: labels that delays are estimated from.
+    """When a fall of precision or recall is an alarm. fall: relative margin. alpha: bound on a false alarm of a model in a year, over
+    both figures. share_in: a block is judged when this share of its labels is in. label_noise: share of labels that are wrong.
+    history_days: labels that delays are estimated from.
 
     again_after: blocks after an alarm before the figure is watched anew."""
 
@@ -84,7 +85,8 @@ class WatchedPerformance(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A figure has fallen. figure: since `began_us`, by labels; wanted: the bundle's own; allowed: the bound. evidence: the e-value."""
+    """An alarm that precision or recall has fallen. figure: since `began_us`, by labels; wanted: the bundle's own; allowed: the bound.
+    evidence: the e-value."""
 
     subject: FallSubject
     revision: str

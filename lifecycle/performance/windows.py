@@ -27,7 +27,7 @@ class TooManyWindows(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WindowPerformance:
-    """One window or segment. errors: by figure, of the estimate from scores, once labels are in."""
+    """Performance in one window of time or in one segment. errors: by figure, of the estimate from scores, once labels are in."""
 
     since_us: int
     until_us: int
@@ -39,7 +39,8 @@ class WindowPerformance:
 
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
-    """whole: over all windows. segments: over all windows too, the largest first. concept: None where the bundle has no calibration."""
+    """Performance of one model over time, from late labels. whole: over all windows. segments: over all windows too, the largest first.
+    concept: None where the bundle has no calibration."""
 
     model: str
     version: str

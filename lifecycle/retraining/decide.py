@@ -22,7 +22,7 @@ SECOND_US: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Train now. Wait and Refuse are alike: each carries its reason."""
+    """The decision to train a challenger now. Wait and Refuse are alike: each carries its reason."""
 
     trigger: Trigger
     reason: str
@@ -30,7 +30,8 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do yet. until_us: when it is worth another look, if a time says it. labels_to_ask: what the queue should ask for."""
+    """The decision not to train yet. until_us: time of the next look, if it is known. labels_to_ask: number of labels that the queue
+    should ask for."""
 
     reason: str
     until_us: int | None = None

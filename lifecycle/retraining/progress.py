@@ -28,7 +28,7 @@ _KEPT: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What asks for a training. trigger_id: the same facts give the same one. causes: ids of alarms."""
+    """The reason for a training: a schedule, alarms or new labels. trigger_id: the same facts give the same one. causes: ids of alarms."""
 
     trigger_id: str
     strategy: Strategy
@@ -76,7 +76,8 @@ class PastTraining:
 
 @dataclass(frozen=True, slots=True)
 class RetrainingProgress:
-    """All of it. since_us: when this began; times of a schedule before it do not count. labels_until_us: labels given until then were used.
+    """State of the retraining of one model between two looks. since_us: when this began; times of a schedule before it do not count.
+    labels_until_us: labels given until then were used.
 
     refused: triggers that were refused, each recorded once."""
 

@@ -1,4 +1,4 @@
-"""What a decision about retraining is made of: the champion, alarms, labels. Values; who reads them is observe.py."""
+"""What a decision about retraining is made of: the champion, alarms, labels. Values; run.py reads them."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What was seen of one model. busy: the rollout or experiment that is under way, in words.
+    """Facts about one model on which the decision to retrain rests. busy: the rollout or experiment that is under way, in words.
 
     labels_us: when each usable label was given, ascending. queued_us: when each of those that the queue asked for was, ascending."""
 

@@ -109,9 +109,9 @@ class BackendChoice(Value):
     """Where the service runs in a cluster; exactly one. It is not read on a single machine (`vedette up`)."""
 
     ray: RayBackend | None = None
-    """KubeRay."""
+    """A RayService of KubeRay."""
     kserve: KserveBackend | None = None
-    """KServe."""
+    """An InferenceService of KServe."""
 
     @model_validator(mode="after")
     def _one(self) -> "BackendChoice":
@@ -219,7 +219,7 @@ class ModelServiceStatus(Value):
     observed_generation: int = 0
     """The generation of the spec that this status describes."""
     conditions: tuple[Condition, ...] = ()
-    """The conditions."""
+    """Conditions of the service, as Kubernetes tools read them."""
     phase: str = ""
     """Healthy, Progressing, Paused, Aborted, Experiment or Waiting (the served revision is not known yet)."""
     stable: str = ""

@@ -65,7 +65,7 @@ class CapacityPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CapacityAssumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of assumptions."""
+    """The assumptions of a capacity plan, as a file of assumptions has them."""
 
     platform: CapacityPlatform
     prices: CapacityPrices

@@ -103,7 +103,8 @@ class RecordWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlanFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of figures. doors: by name: `http`, `grpc`, and `/features` where they are read. row_s: processor time of a row in batch.
+    """The measured figures that a capacity plan is made of, as a file has them. doors: by name: `http`, `grpc`, and `/features` where
+    they are read. row_s: processor time of a row in batch.
 
     replica_bytes: memory of a replica. page_s: processor time to read a replica's page of metrics."""
 

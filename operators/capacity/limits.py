@@ -12,7 +12,8 @@ from operators.capacity.sizes import CapacitySizes, sizes
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimit:
-    """A bound of one resource. used: how much of it a plan takes, in `unit`. change: what to do when it is reached. source: whose bound."""
+    """The limit of one resource, e.g. of a broker. used: how much of it a plan takes, in `unit`. change: what to do when it is reached.
+    source: whose bound."""
 
     name: str
     limit: float
@@ -24,7 +25,8 @@ class ResourceLimit:
 
 @dataclass(frozen=True, slots=True)
 class Bite:
-    """One resource at one scale. used: share of the limit; above 1 it is over. reached_at: events a day at which it is reached."""
+    """How much of one resource a plan uses at one scale of events. used: share of the limit; above 1 it is over. reached_at: events a day
+    at which it is reached."""
 
     resource: ResourceLimit
     used: float

@@ -23,8 +23,8 @@ _AT_DOOR: Final = "serving/replicas at "
 
 @dataclass(frozen=True, slots=True)
 class PlannedFigure:
-    """One line of a plan. low, high: the same with the lower and the upper bounds of all figures; high is infinite where the upper bounds
-    leave no replica that answers in time. formula: with numbers put in.
+    """One figure of a plan with its bounds and its formula. low, high: the same with the lower and the upper bounds of all figures; high
+    is infinite where the upper bounds leave no replica that answers in time. formula: with numbers put in.
 
     inputs: the measured figures and the assumptions that it comes from."""
 
@@ -39,8 +39,8 @@ class PlannedFigure:
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What a demand takes. sizes: by the measured values; least: by the lower bounds of all figures. steps: by which the rate of a replica
-    is below the highest."""
+    """The plan for a demand: sizes with their formulas and bounds. sizes: by the measured values; least: by the lower bounds of all
+    figures. steps: by which the rate of a replica is below the highest."""
 
     demand: CapacityDemand
     sizes: CapacitySizes

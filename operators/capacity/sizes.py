@@ -16,8 +16,8 @@ GB = 1e9
 
 @dataclass(frozen=True, slots=True)
 class ServingSizes:
-    """The replicas behind a door. rate: requests a second that one replica answers in time. needed: replicas that answer the peak,
-    without headroom. cores: of one replica at that rate."""
+    """Number and capacity of the replicas behind a door. rate: requests a second that one replica answers in time. needed: replicas that
+    answer the peak, without headroom. cores: of one replica at that rate."""
 
     rate: float
     needed: float
@@ -29,7 +29,7 @@ class ServingSizes:
 
 @dataclass(frozen=True, slots=True)
 class StoreSizes:
-    """Redis: primaries by what they must answer and by what they must hold, and all its nodes."""
+    """Size of Redis: primaries by rate of reads and by memory, and the number of all nodes."""
 
     shards_by_rate: float
     shards_by_memory: float
@@ -39,7 +39,8 @@ class StoreSizes:
 
 @dataclass(frozen=True, slots=True)
 class StreamSizes:
-    """Kafka and its workers. in_bytes_s: produced at peak, without copies. kept_bytes: on all disks, copies included."""
+    """Size of Kafka and number of stream workers. in_bytes_s: produced at peak, without copies. kept_bytes: on all disks, copies
+    included."""
 
     workers: int
     partitions: int
@@ -50,7 +51,7 @@ class StreamSizes:
 
 @dataclass(frozen=True, slots=True)
 class RecordSizes:
-    """The prediction log. day_bytes: written in a day. hot_bytes: on the replicas' disks. kept_bytes: in the archive."""
+    """Size of the prediction log. day_bytes: written in a day. hot_bytes: on the replicas' disks. kept_bytes: in the archive."""
 
     day_bytes: float
     hot_bytes: float
@@ -59,8 +60,9 @@ class RecordSizes:
 
 @dataclass(frozen=True, slots=True)
 class CapacitySizes:
-    """All that a demand takes. network_bytes_s: into and out of the replicas at peak. look_s: processor time of the operator to read the
-    pages of all replicas once. cores: of everything, at the size that is installed; worker_cores: of replicas and workers only."""
+    """The resources that a demand needs, part by part. network_bytes_s: into and out of the replicas at peak. look_s: processor time of
+    the operator to read the pages of all replicas once. cores: of everything, at the size that is installed; worker_cores: of replicas
+    and workers only."""
 
     serving: ServingSizes
     store: StoreSizes

@@ -1,4 +1,4 @@
-"""`vedette lineage`: what an answer, a bundle or a rollout was made of, and what came of it."""
+"""`vedette lineage`: the inputs of an answer, a bundle or a rollout, and what was made from it."""
 
 from datetime import datetime
 from pathlib import Path

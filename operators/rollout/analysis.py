@@ -16,7 +16,7 @@ from operators.rollout.status import RolloutStatus
 
 
 class EvidenceJudge(Protocol):
-    """operators.rollout.judging.judge.look."""
+    """The function that judges one look at the evidence (operators.rollout.judging.judge.look)."""
 
     def __call__(  # noqa: D102
         self,
@@ -32,8 +32,8 @@ class EvidenceJudge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What `advance` computes with. judge: judges one look. intervals: of proportions and their differences, always valid.
-    calibrate: the threshold at which the candidate, by its tally, spends its alert budget."""
+    """The statistical functions that `advance` is given. judge: judges one look. intervals: of proportions and their differences, always
+    valid. calibrate: the threshold at which the candidate, by its tally, spends its alert budget."""
 
     judge: EvidenceJudge
     intervals: report.Intervals

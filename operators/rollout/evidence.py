@@ -24,7 +24,7 @@ class Tally(Value):
     bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """Of `requests`: errors, latency. Of `rows`: degraded, alertRate."""
     rows: Count = 0
-    """Rows answered."""
+    """Number of answered rows."""
     entities: Count = 0
     """Distinct entities since the weights last changed; each replica counts an entity once. When weights change, a replica forgets its
     entities, for all variants of the model. Where memory is bounded it thins all variants by the same hash. So between two changes new
@@ -32,27 +32,27 @@ class Tally(Value):
     entities_bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """Of `entities`: those whose first request (row) was bad. One entity's requests are alike; its first is one observation."""
     mirrored: Count = 0
-    """Mirrored requests scored."""
+    """Number of mirrored requests that were scored."""
     mirrored_bad: Mapping[GateName, Count] = Field(default_factory=dict)
     """The same gates, of mirrored requests and rows."""
     mirrored_rows: Count = 0
-    """Rows of mirrored requests."""
+    """Number of rows in mirrored requests."""
     pairs: Mapping[str, Count] = Field(default_factory=dict)
     """Mirrored rows that both scored, by `reference>candidate` verdict, e.g. `benign>alert`; on the candidate's tally."""
     scores: Mapping[str, Count] = Field(default_factory=dict)
     """Mirrored rows by upper edge of the score's bin (text of a float), on the candidate's tally; not cumulative."""
     segment_rows: Mapping[str, Count] = Field(default_factory=dict)
-    """Of the live rows that got a verdict, by segment of their entity (`column=value`; `_all`: every row of a known entity)."""
+    """Live rows that got a verdict, by segment of their entity (`column=value`; `_all`: every row of a known entity)."""
     segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
-    """The alerts among them."""
+    """Rows of `segmentRows` with the verdict alert."""
     segment_entities: Mapping[str, Count] = Field(default_factory=dict)
-    """Of `entities`, by segment."""
+    """Distinct entities of `entities`, by segment."""
     segment_entity_alerts: Mapping[str, Count] = Field(default_factory=dict)
-    """Those whose first row alerted."""
+    """Entities of `segmentEntities` whose first row alerted."""
     mirrored_segment_rows: Mapping[str, Count] = Field(default_factory=dict)
-    """Of the mirrored rows that got a verdict, by segment."""
+    """Mirrored rows that got a verdict, by segment."""
     mirrored_segment_alerts: Mapping[str, Count] = Field(default_factory=dict)
-    """The alerts among them."""
+    """Rows of `mirroredSegmentRows` with the verdict alert."""
     labels: Mapping[GateName, tuple[Count, Count]] = Field(default_factory=dict)
     """Analysts' labels of events since the rollout began: (n, k) for precision and recall. Only labels that were given without bias belong
     here."""

@@ -111,7 +111,7 @@ class Resume(Move):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approve(Move):
-    """A person approves. at: when it was requested. approval: as it is kept."""
+    """A person approves the current approval step. at: when it was requested. approval: as it is kept."""
 
     at: datetime
     approval: Approval | None = None

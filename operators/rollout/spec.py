@@ -115,7 +115,7 @@ class Gate(Value):
     """One proportion that is compared between stable and candidate."""
 
     name: GateName
-    """Which proportion."""
+    """The proportion that the gate compares."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How much worse the candidate may be, as an absolute difference of proportions."""
     unit: Literal["request", "entity"] = "request"
@@ -235,17 +235,17 @@ class Step(Value):
     """One step; exactly one of its fields is set."""
 
     mirror: MirrorStep | None = None
-    """Send the candidate copies of requests."""
+    """Mirror: send the candidate copies of requests."""
     set_weight: Annotated[Percent, _percent_of("entities that meet the candidate", "setWeight: 20")] | None = None
     """Percentage of entities that the candidate serves, 0 to 100. 0 is dark: only requests that name the candidate reach it."""
     pause: PauseStep | None = None
-    """Wait."""
+    """Pause: wait for a duration or for a person."""
     analysis: AnalysisStep | None = None
-    """Wait for the evidence."""
+    """Analysis: wait for enough evidence."""
     approval: ApprovalStep | None = None
-    """Wait for people."""
+    """Approval: wait until people approve."""
     set_replicas: ReplicasStep | None = None
-    """Hold replicas ready."""
+    """Keep at least this number of replicas ready."""
 
     @model_validator(mode="after")
     def _one(self) -> "Step":

@@ -16,11 +16,11 @@ from serving.spec import ModelSpec, VariantSpec
 
 Text = Annotated[str, Field(max_length=2048)]
 LATENCY_OBJECTIVE_MS: Final = 100.0
-"""The default."""
+"""Default time, in milliseconds, beyond which a request counts as slow in the evidence."""
 
 
 class Phase(StrEnum):
-    """Where the rollout stands, in one word."""
+    """State of a rollout, in one word."""
 
     HEALTHY = "Healthy"
     """Stable serves all; nothing is under way."""
@@ -47,25 +47,25 @@ class GateView(Value):
     """One gate at the last look, for people."""
 
     name: str
-    """Which proportion."""
+    """Name of the gate: the proportion that is compared, e.g. `alertRate`."""
     verdict: Verdict = Verdict.UNDECIDED
-    """What the evidence says."""
+    """Verdict of this gate's evidence."""
     e_worse: float = 1.0
     """E-value against `no worse than the margin`; 1/alpha and more: worse."""
     e_no_worse: float = 1.0
     """E-value against `worse than the margin`; 1/beta and more: no worse."""
     stable: tuple[int, int] = (0, 0)
-    """(n, k) of the baseline."""
+    """Observations and bad events among them (n, k) of the baseline."""
     candidate: tuple[int, int] = (0, 0)
-    """(n, k) of the candidate."""
+    """Observations and bad events among them (n, k) of the candidate."""
     stable_interval: tuple[float, float] | None = None
-    """Anytime-valid confidence sequence of the proportion."""
+    """Anytime-valid confidence interval of the baseline's proportion."""
     candidate_interval: tuple[float, float] | None = None
-    """The same of the candidate."""
+    """Anytime-valid confidence interval of the candidate's proportion."""
     more: int | None = None
     """About how many more candidate requests until a verdict, if the estimates hold; None: unknown or not needed."""
     reason: Text = ""
-    """Why the verdict is what it is."""
+    """Reason of the verdict."""
 
 
 class Assessment(Value):
@@ -74,19 +74,19 @@ class Assessment(Value):
     verdict: Verdict = Verdict.UNDECIDED
     """Worse if one gate says so; no worse (or better) if all do."""
     reason: Text = ""
-    """Which gate, and why."""
+    """The gate that decided, and why."""
     gates: tuple[GateView, ...] = ()
-    """Each on its own."""
+    """Evidence and verdict of each gate."""
     requests: int = 0
-    """Candidate requests behind it (live and mirrored)."""
+    """Number of candidate requests in the evidence, live and mirrored."""
     more: int | None = None
     """About how many more candidate requests the slowest gate needs."""
     at: datetime | None = None
-    """When it was looked at."""
+    """Time of this look at the evidence."""
 
 
 class Target(Value):
-    """What a backend should make true. Whole and declarative: carrying it out twice is the same as once."""
+    """The state that a backend should reach: stable, the variants and their weights. Carrying it out twice is the same as once."""
 
     stable: Revision
     """Serves the entities that no variant gets."""
@@ -95,7 +95,7 @@ class Target(Value):
     latency_objective_ms: float | None = LATENCY_OBJECTIVE_MS
     """A request that takes longer counts as slow in the evidence. None: the policy is not known; the objective stays as it is."""
     replicas: int | None = None
-    """None: the autoscaler's own choice."""
+    """Number of replicas. None: the autoscaler chooses."""
 
     def objective_ms(self, served: ModelSpec | None) -> float:
         """The latency objective of a model that is served so now; None: it is not served."""
@@ -123,160 +123,160 @@ class TargetVariant(Value):
     """One revision beside stable."""
 
     name: str
-    """Names it in answers and metrics."""
+    """Name of the variant in answers and metrics."""
     revision: Revision
-    """What it serves."""
+    """The revision that the variant serves."""
     weight: float = 0.0
-    """Percentage of entities that meet it."""
+    """Percentage of entities that the variant answers."""
     mirror: float = 0.0
-    """Percentage of stable's requests that it scores a copy of."""
+    """Percentage of stable's requests of which the variant scores a copy."""
 
 
 class VerbRequest(Value):
     """A verb that a person requested. Handled once, by id."""
 
     id: Annotated[str, Field(max_length=64)]
-    """Its identity, made by the requester."""
+    """Identifier of the request, made by the requester."""
     verb: Literal[
         "promote", "promote-full", "pause", "resume", "abort", "retry", "undo", "restart", "conclude",
         "approve", "reject", "break-glass", "review",
     ]  # fmt: skip
-    """The verb."""
+    """The verb to carry out."""
     by: Annotated[str, Field(max_length=253)]
-    """Who requested it."""
+    """Person who requested the verb."""
     why: Annotated[str, Field(max_length=1024)] = ""
-    """Why."""
+    """Reason that the person gave."""
     at: datetime
-    """When it was requested."""
+    """Time of the request."""
     args: Mapping[str, str] = Field(default_factory=dict)
     """Further arguments, by verb."""
 
 
 class HistoryEntry(Value):
-    """One move and what was behind it."""
+    """One move of a rollout, its author, its reason and its evidence."""
 
     at: datetime
-    """When."""
+    """Time of the move."""
     move: str
     """start, setWeight, mirror, pause, resume, calibrate, promote, abort, approve, undo, retry, conclude..."""
     step: int | None = None
-    """Step it was made in, from 1."""
+    """Step in which the move was made, from 1."""
     weight: float | None = None
-    """Weight after it."""
+    """Weight of the candidate after the move."""
     by: str = "operator"
-    """Who made it."""
+    """Author of the move: `operator` or a person."""
     reason: Text = ""
-    """Why."""
+    """Reason of the move."""
     assessment: Assessment | None = None
     """The evidence at that moment, if the move rests on it."""
 
 
 class Approval(Value):
-    """One person's approval."""
+    """One person's approval of the current approval step."""
 
     by: str
-    """Who."""
+    """Person who approved."""
     at: datetime
-    """When."""
+    """Time of the approval."""
     why: str = ""
-    """Why."""
+    """Reason that the person gave."""
     role: str | None = None
-    """In which role."""
+    """Role in which the person approved."""
     expires: datetime | None = None
-    """When it lapses; unset: it does not."""
+    """Time at which the approval expires; unset: never."""
     note: str = ""
-    """The signed note; empty: it is not signed."""
+    """The signed note of the approval; empty: it is not signed."""
 
 
 class BreakGlassUse(Value):
     """An approval step that one person passed alone, in an emergency."""
 
     by: str
-    """Who."""
+    """Person who passed the step."""
     at: datetime
-    """When."""
+    """Time at which the step was passed."""
     why: str
-    """Why."""
+    """Reason that the person gave."""
     role: str | None = None
-    """The role that allows it."""
+    """Role that allows the person to do this."""
     revision: str
     """Digest of the revision that passed."""
     attempt: str = ""
-    """Which start of the rollout."""
+    """The start of the rollout to which the step belongs."""
     step: int
-    """The step, from 1."""
+    """Number of the passed step, from 1."""
 
 
 class VariantReport(Value):
-    """One variant of an experiment: what it did by the experiment's metric."""
+    """One variant of an experiment, with its figures in the experiment's metric."""
 
     name: str
-    """Names it."""
+    """Name of the variant."""
     revision: str
-    """Digest."""
+    """Digest of the revision that the variant serves."""
     n: int = 0
-    """Observations."""
+    """Number of observations in the metric."""
     k: int = 0
-    """Bad events among them."""
+    """Number of bad events among the observations."""
     rate: float | None = None
-    """k of n; None: nothing was measured."""
+    """Share of bad events, k / n. None: nothing was measured."""
     interval: tuple[float, float] | None = None
-    """Anytime-valid, all variants together at the analysis' alpha."""
+    """Anytime-valid interval of the rate; all variants together keep the analysis' alpha."""
     difference: tuple[float, float] | None = None
     """Interval of its rate less the baseline's; None for the baseline itself, or if nothing was measured."""
     stopped: Text | None = None
-    """Why a guard took its traffic, if one did."""
+    """Reason why a guard took the variant's traffic, if one did."""
 
 
 class ExperimentReport(Value):
     """What an experiment showed, so far or in the end. It promotes nothing."""
 
     metric: GateName
-    """What the winner is judged by."""
+    """Gate by which the winner is chosen."""
     goal: Literal["lower", "higher"]
-    """Which way is better."""
+    """Whether a lower or a higher rate is better."""
     started: datetime
-    """When the experiment began."""
+    """Time at which the experiment began."""
     at: datetime
-    """When this was judged."""
+    """Time at which this report was made."""
     is_final: bool = False
     """Whether the experiment has ended."""
     variants: tuple[VariantReport, ...] = ()
-    """The first is the baseline."""
+    """Figures of each variant; the first is the baseline."""
     winner: str | None = None
     """Name of the variant that beats every other; None: no winner (yet)."""
     reason: Text = ""
-    """Why this is the result."""
+    """Reason of the result."""
 
 
 class FinishedRollout(Value):
-    """A rollout that ended."""
+    """A rollout that has ended, with its moves."""
 
     candidate: Revision
-    """What was rolled out."""
+    """The revision that was rolled out."""
     stable: Revision | None
-    """What it was to replace; None: it was the first."""
+    """The revision that it should replace. None: there was none before."""
     started: datetime
-    """When it began."""
+    """Time at which the rollout began."""
     ended: datetime
-    """When it ended."""
+    """Time at which the rollout ended."""
     outcome: Literal["promoted", "aborted", "superseded", "undone", "concluded"]
-    """How it ended."""
+    """Result of the rollout."""
     by: str = "operator"
-    """Who or what ended it."""
+    """Person who ended the rollout, or `operator`."""
     reason: Text = ""
-    """Why it ended so."""
+    """Reason of the result."""
     moves: tuple[HistoryEntry, ...] = ()
     """The first and the newest 39; fewer, and without their evidence, where the status would become too large."""
     report: ExperimentReport | None = None
-    """Of an experiment (its candidate is the first variant that is not the baseline)."""
+    """Report of an experiment. Its candidate is the first variant that is not the baseline."""
 
 
 class RolloutStatus(Value):
     """Everything that is remembered of a service's rollouts and experiments between two looks."""
 
     phase: Phase = Phase.HEALTHY
-    """Where it stands."""
+    """State of the rollout, in one word."""
     stable: Revision | None = None
     """The revision that serves every entity outside the split."""
     candidate: Revision | None = None
@@ -292,7 +292,7 @@ class RolloutStatus(Value):
     """Steps and gates as they were when the rollout started. An edited policy counts from the next start or `restart`: judging half a
     rollout by one margin and half by another would bound nothing."""
     experiment: ExperimentSpec | None = None
-    """The experiment under way."""
+    """The experiment that is under way."""
     experiment_seen: str | None = None
     """Digest of the experiment that the spec asked for when it was last acted on."""
     variant_assessments: Mapping[str, Assessment] = Field(default_factory=dict)
@@ -300,19 +300,19 @@ class RolloutStatus(Value):
     stopped: Mapping[str, Text] = Field(default_factory=dict)
     """An experiment's variants that lost their traffic to the baseline, and why."""
     report: ExperimentReport | None = None
-    """Of the experiment under way, or of the last one."""
+    """Report of the experiment under way, or of the last one."""
     step_index: int = 0
-    """Step under way, from 0."""
+    """Number of the step under way, from 0."""
     step_started: datetime | None = None
-    """When that step began."""
+    """Time at which the step under way began."""
     started: datetime | None = None
-    """When the rollout began."""
+    """Time at which the rollout began."""
     started_by: str = "operator"
-    """Who began it."""
+    """Person who began the rollout, or `operator`."""
     weight: float = 0.0
-    """Percentage of entities that meet the candidate."""
+    """Percentage of entities that the candidate answers."""
     mirror: float = 0.0
-    """Percentage of requests mirrored to it."""
+    """Percentage of requests that are mirrored to the candidate."""
     split_since: datetime | None = None
     """When weight, mirror or an experiment's split last changed; an experiment's duration counts from its split."""
     requests_before: int = 0

@@ -1,1 +1,1 @@
-"""Who asks at the doors, and what they may do."""
+"""Authentication and authorization at the doors: who the caller is, and what it may do."""

@@ -1,4 +1,5 @@
-"""What a program of ours shows to doors that are guarded: a token or an API key, from a file or the environment, never from a command line.
+"""Credentials with which Vedette's programs call guarded doors: a token or an API key, from a file or the environment, never from a
+command line.
 
 Arguments of a command line are readable by every user of a machine. A file is read for each use, so that a renewed token counts."""
 

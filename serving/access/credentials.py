@@ -1,4 +1,4 @@
-"""What a request brings to show who asks, and who asks once that is verified. Values only.
+"""The credentials that a request brings, and the caller after they are verified. Values only.
 
 The doors fill `Credentials`: the headers of each request, and the certificate of its connection. A connection has an attribute `peer`
 (serving.doors.http.connection.HttpConnection, serving.doors.http2.connection.Http2Connection): None, or the certificate that the TLS

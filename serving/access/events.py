@@ -1,4 +1,4 @@
-"""What happened at the doors: counts by bounded words, and a line for each refusal in the log of security events, at a bounded rate.
+"""Security events of the doors: counts by bounded words, and a log line for each refusal, at a bounded rate.
 
 A line says when, why, what was asked, who (if that is verified), from which address and over which door. It never holds what a client sent:
 no header, no path, no model. Refusals are log lines and not acts of a chained log, because strangers cause them: anyone could make a chain

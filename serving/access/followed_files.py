@@ -1,4 +1,4 @@
-"""The files of an access policy, followed: read again when they change, and the keys of its issuers too.
+"""Follows the files of an access policy: reads them again when they change, and the keys of its issuers too.
 
 A file that cannot be used changes nothing: what was read before counts on. The log, a metric and the body of readiness say so.
 Only at the start a policy that cannot be used is an error, because there is none before it, and an open door is no fallback."""

@@ -1,4 +1,4 @@
-"""The address of a client behind proxies: from the header that trusted proxies write, and from nobody else's word. Pure.
+"""The address of a client behind proxies. Only the header of trusted proxies counts. Pure.
 
 A header counts only if the connection comes from a trusted proxy. It is read from its right end, because each proxy appends the address
 that it saw itself: everything to the left of the first hop that is no trusted proxy may be the client's invention. Only one header is

@@ -1,4 +1,5 @@
-"""What a door asks of each request: who is it, may they, are they within their limit? One `Gate` for all doors of a replica.
+"""Checks each request at a door: who the caller is, whether it may do this, and whether it is within its limit. One `Gate` for all doors
+of a replica.
 
     pass_ = gate.recall(credentials, verb, model, door)             nearly every request: two look-ups
     if pass_ is None: pass_ = await gate.verify(credentials, ...)   credentials that are new

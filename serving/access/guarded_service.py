@@ -1,4 +1,4 @@
-"""The service behind a door, as one caller may use it: every question is checked, lists name only what the caller may know of.
+"""The service behind a door with the rights of one caller: every call is checked, and lists name only what the caller may see.
 
 A request gets one of these in place of the service itself, so both doors refuse the same, and a handler that forgets to check cannot let
 anybody through. What is not found is said in words that name nothing else: the service's own words may list other models."""

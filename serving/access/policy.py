@@ -1,4 +1,4 @@
-"""Who may do what: the access policy as values, and the decision. Pure: deciding twice on the same facts gives the same.
+"""The access policy as values, and the decision what a caller may do. Pure: the same facts give the same decision.
 
 Deny by default: what no role grants is refused. serving.access.policy_file reads the file, serving.access.gate asks."""
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a log says of itself at one moment, in the form of C2SP's `tlog-checkpoint`, signed as a note. Pure.
+"""Checkpoints: the size and the root of a log at one moment, in the form of C2SP's `tlog-checkpoint`, signed as a note. Pure.
 
     vedette-audit/LOG/SEGMENT      origin: which tree
     SIZE                           records in the segment

@@ -1,4 +1,4 @@
-"""An audit record as one line of JSON, and back; the numbers come back to the bit.
+"""An audit record as one line of JSON, and back. Numbers keep every bit.
 
 Pure. Arrays: short, finite ones are plain lists, for people and for jq. Long ones, and those holding NaN or infinities (which
 JSON has no words for), are {datatype, shape, raw}: raw is base64 of the little-endian row-major bytes, the protocol's own

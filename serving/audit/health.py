@@ -1,4 +1,4 @@
-"""How the accounting for answers is doing: what readiness says about it, and its metrics."""
+"""The state of the prediction log for readiness and metrics."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

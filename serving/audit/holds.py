@@ -1,4 +1,4 @@
-"""Whether a legal hold is in force on a log: then nothing of it is removed by count. Which records are held is for governance to say."""
+"""Whether a legal hold is in force on a log. If so, no segment is removed by count. Governance decides which records are held."""
 
 from pathlib import Path
 

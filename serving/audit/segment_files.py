@@ -1,4 +1,4 @@
-"""Where the files of a chained log lie, and how they are read. A log is what one writer wrote, in numbered segments.
+"""The files of a chained log: where they lie, and how to read them. A log is what one writer wrote, in numbered segments.
 
     FOLDER/segment-START-LOG-NUMBER.jsonl              the records, one JSON object a line
     FOLDER/chain/segment-START-LOG-NUMBER.hashes       the leaf hash of each record, 32 bytes each

@@ -1,4 +1,4 @@
-"""What can stop a batch job. A row that cannot be scored stops nothing: it is in the output with its reason.
+"""Errors that end a batch job. A row that cannot be scored does not: it is in the output with its reason.
 
 BatchError
 |- BatchInputError   the input cannot be read, or does not have the columns that the model takes

@@ -1,4 +1,4 @@
-"""The output of a job: files of verdicts, and `_vedette/` beside them, which says which unit each was made of.
+"""The output of a job: files of verdicts, and `_vedette/` beside them, which records the unit of each file.
 
 A unit's file appears whole, then its entry. A unit whose entry has its key is done. So a job that was killed goes on where it was: what
 has no entry, or one with another key, is done again and takes the place of what was there."""

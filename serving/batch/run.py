@@ -1,4 +1,4 @@
-"""A job from end to end: the input scanned, units planned, those that are done left out, the others scored and committed.
+"""A job from end to end: scan the input, plan units, skip the finished ones, score and commit the others.
 
 Who scores (this process, or actors on a Ray cluster) is an argument; each gets runs of units and gives back entries as they are done."""
 

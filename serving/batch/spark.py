@@ -1,4 +1,4 @@
-"""The Scorer in Spark's own Python workers: a function for `DataFrame.mapInPandas`, and the schema of what it gives.
+"""The Scorer in Spark's own Python workers: a function for `DataFrame.mapInPandas`, and the schema of its output.
 
     bundle = "/dbfs/models/flows"        # a folder that every executor can read; SparkContext.addFile(..., recursive=True) makes one
     scored = frame.mapInPandas(map_scorer(bundle, compose), spark_schema(bundle, keep="flow_id string"))

@@ -1,1 +1,1 @@
-"""Predictions that were made before: their key, who keeps them, and when they are used again."""
+"""The prediction cache: its keys, its stores, and when an entry is used again."""

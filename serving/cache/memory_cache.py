@@ -1,4 +1,4 @@
-"""The cache in this process (port Cache): the least recently used values go first, and none outlives its time.
+"""The cache in this process (port Cache): evicts the least recently used values first, and expired ones.
 
 Belongs to the listeners' loop. A cache that replicas share is serving.cache.redis_cache's; what is kept under which key, and
 when it is worth it, serving.cache.predictions'."""

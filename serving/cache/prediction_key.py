@@ -1,4 +1,4 @@
-"""Under which key a prediction is kept: everything that decides it, and whose it is. Pure.
+"""The key of a cached prediction: everything that decides the prediction, and its tenant. Pure.
 
 The key is a BLAKE2b digest of 20 bytes over, in this order, each part behind its length so that no two lists of parts are written alike:
 

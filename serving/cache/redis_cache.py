@@ -1,4 +1,5 @@
-"""The cache in Redis (port Cache), shared by replicas and surviving them. One multiplexed connection; Redis drops what is too old.
+"""The cache in Redis (port Cache): replicas share it, and it survives their restarts. One multiplexed connection; Redis removes expired
+entries.
 
 Never waits for a connection: while there is none a get says so at once, and the next attempt to connect is made in the background.
 A Redis that is full refuses to keep a value; nobody is told, as nobody waits. Give it `maxmemory` and an eviction policy

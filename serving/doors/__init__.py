@@ -1,1 +1,1 @@
-"""The doors: request bytes in, response bytes out. They use only serving.ports of what lies behind them."""
+"""The doors: request bytes in, response bytes out. Behind them they use only serving.ports."""

@@ -1,4 +1,4 @@
-"""What one door counts by itself: connections, and what it refused, whether or not a model was ever asked.
+"""Counters of one door: connections and refusals, also of requests that reached no model.
 
 Only the listeners' loop counts; a scrape reads in another thread. An answer of 200 costs nothing here. Core: plain numbers, whose names
 are in serving.telemetry.door_names."""

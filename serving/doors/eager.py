@@ -1,4 +1,4 @@
-"""Starts a coroutine at once, in the current turn of the loop, and goes on with it in the turn that brings what it waits for.
+"""Starts a coroutine at once, in the current turn of the loop. If it waits, it continues in the turn in which the awaited result arrives.
 
 Most requests are answered without waiting. A Task for each would cost more than its HTTP, and one more turn of the loop. A request that
 waits for its features would cost two more with a Task: one before it first runs, one before its end is told. `StartedWork` is the current

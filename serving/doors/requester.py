@@ -1,4 +1,4 @@
-"""Who sends a request, as a connection and its headers show it. Verifying that is serving.access's."""
+"""The sender of a request, as its connection and headers show it. serving.access verifies it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol

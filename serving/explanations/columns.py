@@ -1,4 +1,4 @@
-"""The columns that an explanation speaks of, and the numbers of the graph's inputs that each of them fills. Pure."""
+"""The columns of an explanation, and the numbers of the graph's inputs that each column fills. Pure."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

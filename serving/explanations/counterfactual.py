@@ -1,4 +1,4 @@
-"""What would have changed the verdict: the fewest columns, moved the least, within values that the reference has.
+"""Counterfactuals: the smallest change of the fewest columns that changes the verdict, within values of the reference.
 
 Asks the model itself: one column at a time over the quantiles of the reference, then two, then three. A range ("at most 4") is stated
 only if every value tried in it gives the wanted verdict; its near end is found by halving. The search is not exhaustive for two and

@@ -1,4 +1,4 @@
-"""The values of an explanation, and why one may not be had. Pure."""
+"""The values of an explanation, and the reasons why none is possible. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal

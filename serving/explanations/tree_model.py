@@ -1,4 +1,5 @@
-"""A graph whose score is a sum of trees, ready for exact Shapley values. Made once; made only if it gives what the graph gives."""
+"""A graph whose score is a sum of trees, prepared for exact Shapley values. It is made once, and only if it reproduces the graph's
+scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Files that people give: read whole, but not without end, so that a wrong path or mount does not fill the memory. Reads only."""
+"""Reads whole files of people up to a limit, so that a wrong path or mount does not fill the memory."""
 
 import errno
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names of files on the disk: after a power cut a file that was synced is still missing if its folder was not."""
+"""Syncs folders to the disk. After a power cut a synced file can still be missing if its folder was not synced."""
 
 import errno
 import os

@@ -1,1 +1,1 @@
-"""What is loaded, how it is loaded and swapped, and how it is warmed up."""
+"""Loading of revisions: how they are loaded, warmed up and swapped."""

@@ -1,4 +1,4 @@
-"""Revisions that are loaded, and how they come and go: verified, probed in a process of their own, loaded once, shared, released.
+"""Loads and releases revisions: each is verified, probed in a process of its own, loaded once, shared, and released when it is unused.
 
 A revision that is loaded is never loaded again; revisions of one bundle share its session, so that a threshold costs no memory
 and a promotion no probe. Which of them answers whom is serving.loading.served_models's."""

@@ -1,4 +1,4 @@
-"""Bundles that passed their probe here, so that a replica that takes the place of one that died does not wait for a second probe.
+"""Bundles that passed their probe on this machine. A replica that replaces a dead one does not probe them again.
 
 A note in `STORE/probed/<sha256 in hex>.json` says under which parent process, limits and onnxruntime the bundle passed. It holds only
 where all of them are the same: for replicas of one Ray node while that node lives. A bundle's content follows from its digest, which is

@@ -1,4 +1,5 @@
-"""A session for the score alone, where a graph computes more than that: the runtime runs every node of a session, whatever is asked for."""
+"""A session for the score alone, for a graph that computes more than the score. The runtime runs every node of a session, whatever output
+is requested."""
 
 from typing import Final
 

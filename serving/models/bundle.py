@@ -1,4 +1,4 @@
-"""Bundles: read from a folder and verified before anything of them is used.
+"""Bundles: read from a folder and verified before any part of them is used.
 
 The digest of a bundle is the sha256 of its bundle.json, which in turn holds the sha256 of every other file: one changed byte
 anywhere is a different bundle. Nothing is ever unpickled. Building is serving.models.build's, running serving.models.onnx's."""

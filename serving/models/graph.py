@@ -1,4 +1,4 @@
-"""Is this graph safe and reproducible to serve? The one user of the onnx package in the data plane.
+"""Checks whether a graph is safe and reproducible. Only this module of the data plane uses the onnx package.
 
 Reads the protobuf only: nothing of the model runs here."""
 

@@ -1,4 +1,4 @@
-"""The risk of an entity now: one figure, the parts that make it, and what is missing from it.
+"""The risk of an entity now: one figure, its parts, and the signals that are missing.
 
 Pure: a function of the record, the rules and the time."""
 

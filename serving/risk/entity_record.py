@@ -1,4 +1,4 @@
-"""What is kept of an entity: of each source the signal that counts, the checks that are pending, and the last changes. Pure.
+"""The stored record of an entity: of each source the signal that counts, the pending checks, and the last changes. Pure.
 
 Bounded: a source keeps one signal, and an entity at most MOST_SOURCES sources of a kind; the weakest goes first. Up to that bound the
 signals of a record do not depend on the order in which they come, and a signal that comes twice counts once."""

@@ -1,4 +1,4 @@
-"""Records of entities as bytes, and the highest risk that one may still have: what every adapter of the ledger stores."""
+"""Records of entities as bytes, and the upper bound of the risk of each: what every adapter of the ledger stores."""
 
 from typing import Final
 

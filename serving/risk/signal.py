@@ -1,4 +1,4 @@
-"""What is said of an entity: signals with a probability, and checks that were asked for and are not done."""
+"""Signals about an entity: probabilities, and requested checks without a result yet."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""Which files of a folder are rules: the one answer, for whatever checks, tries, bundles or trains with them."""
+"""Which files of a folder are rules. All callers that check, try, bundle or train with rules use this one function."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""Which log sources Windows events are: SIGMA's taxonomy as data. Read by logsources; what a site adds stands in its rules.yaml.
+"""The log sources of Windows events: SIGMA's taxonomy as data. logsources reads it; a site's additions are in its rules.yaml.
 
 Source of the categories: SIGMA's taxonomy appendix (github.com/SigmaHQ/sigma-specification) and Sysmon's event ids."""
 

@@ -1,4 +1,4 @@
-"""Answers with explanations: what a request asks for, where it is computed, and the output that says it. Core.
+"""Answers with explanations: the parameters of a request, the thread that computes them, and the output. Core.
 
 Explanations are computed in a thread of their own, one at a time, and few may wait: a request that asks for none never waits for one.
 How a row is explained is the revision's explainer's (port RowExplainer)."""

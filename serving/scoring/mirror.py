@@ -1,4 +1,4 @@
-"""The mirror: after the answer has left, a variant scores a copy of what stable answered, and differing verdicts are counted.
+"""The mirror: after the answer has left, a variant scores a copy of the request that stable answered. Differing verdicts are counted.
 
 No request waits for it: a request puts its copy into a bounded queue (a full queue drops it, counted), and the copies are scored
 in a thread of their own, a few at a time. The variant sees the same rows and the same feature values; they are read anew only if

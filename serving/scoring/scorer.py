@@ -50,7 +50,7 @@ _log = logging.getLogger("vedette.scorer")
 
 @dataclass(frozen=True, slots=True)
 class ScorerLimits:
-    """Times in seconds; rows per request."""
+    """Limits of one request: times in seconds, and the number of rows."""
 
     default_deadline_s: float
     feature_timeout_s: float

@@ -1,4 +1,4 @@
-"""The sticky split: which variant an entity meets. Core.
+"""The sticky split: which variant answers an entity. Core.
 
 Variants take consecutive ranges of the buckets from 0 upward in their declared order; stable takes what is left. So an entity
 meets the same variant on every door, in every replica and after every restart, and raising a candidate's weight only ever

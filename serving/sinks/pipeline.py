@@ -1,4 +1,4 @@
-"""The way of alerts into one sink's spool: decided on, folded or spooled, durable before the caller records its place in the topic."""
+"""From an alert to a sink's spool: filtered, folded or spooled, and durable before the caller records its position in the topic."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a sink asks of a transport: a batch of alerts in, one answer for each out."""
+"""The port of a transport: a batch of alerts in, one answer for each out."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -21,7 +21,7 @@ TAKEN = SendAnswer("taken")
 
 
 class SinkTransport(Protocol):
-    """The way to one far end. Used by one thread."""
+    """The connection to one destination of alerts, e.g. a SIEM. Used by one thread."""
 
     label: str
     """Where alerts go, for people: host and port, without credentials, path or query."""

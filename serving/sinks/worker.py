@@ -1,4 +1,4 @@
-"""The process that feeds the sinks: reads alerts, has every sink spool them durably, then records the place in the topic.
+"""The process that feeds the sinks: reads alerts, has every sink spool them durably, then records the position in the topic.
 
 An alert that a sink's spool has not is not recorded, so whatever ends this process loses none. While a spool is full (`wait`) nothing is
 read, for any sink; the worker stays in its group meanwhile."""

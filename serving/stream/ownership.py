@@ -1,4 +1,4 @@
-"""The partitions that a worker owns: opened with their state restored, forgotten when they go."""
+"""The partitions that a worker owns: opened with restored state, and dropped when they are reassigned."""
 
 import itertools
 import logging

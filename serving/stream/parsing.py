@@ -1,4 +1,5 @@
-"""Records to checked events: decoded by the codec, columns and event times read, what is no event set aside with its reason."""
+"""Records to checked events: the codec decodes them, columns and event times are read, and invalid records are set aside with their
+reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a stream worker asks of a broker: records in, records out, positions kept. Kafka and Kinesis are adapters of these ports.
+"""The ports of a broker: records in, records out, positions kept. Kafka and Kinesis are adapters of these ports.
 
 A partition is the unit of order, of ownership and of state: one worker of a group owns it at a time."""
 

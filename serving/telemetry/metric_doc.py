@@ -1,4 +1,4 @@
-"""What is said of a metric. Names are in serving.telemetry.names and serving.telemetry.stream_names."""
+"""The description of a metric. Names are in serving.telemetry.names and serving.telemetry.stream_names."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""What this process uses beside what the Prometheus client tells (`process_*`): its threads, and the limit of its memory."""
+"""Resources of this process that the Prometheus client does not report (`process_*`): its threads, and the limit of its memory."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

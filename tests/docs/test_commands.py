@@ -1,5 +1,6 @@
 """Commands in the docs can be typed: verbs, options, make targets and files exist."""
 
+import itertools
 import re
 import shlex
 
@@ -66,6 +67,44 @@ def test_commands_exist(page, command):
             for token in tokens[1:]:
                 if token.startswith("ARGS=") and targets == ["up"]:
                     check_vedette(["up", *shlex.split(token.removeprefix("ARGS="))])
+
+
+def verbs_that_are_not_there(text: str) -> list[str]:
+    """Commands in backquotes, `vedette NOUN VERB ...` or `vedette NOUN VERB | VERB`, whose words lead to no verb."""
+    known = {words[:n] for words in WORDS for n in range(1, len(words) + 1)}
+    wrong = []
+    for command in re.findall(r"`vedette ([^`]+)`", text):
+        tokens = command.split()
+        lead = tuple(itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, tokens))
+        nouns = next((n for n in range(1, len(lead)) if lead[:n] in WORDS), len(lead))
+        rest = tokens[len(lead) :]
+        others = rest[1::2] if rest[:1] == ["|"] else []
+        said = [lead[:nouns], *((*lead[:-1], other) for other in others)]
+        wrong += [command for words in said if words and words not in known][:1]
+    return wrong
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("plane", ["serving", "feature_repo", "lifecycle", "operators", "loadtests"])
+def test_verbs_that_code_names_exist(plane):
+    files = [p for p in (ROOT / plane).rglob("*.py") if "__pycache__" not in p.parts]
+    texts = {str(p.relative_to(ROOT)): verbs_that_are_not_there(p.read_text(encoding="utf-8")) for p in files}
+    assert not {path: wrong for path, wrong in texts.items() if wrong}
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        pytest.param("as `vedette report fairness` does", [], id="a noun and a verb"),
+        pytest.param("`vedette audit`: its verbs", [], id="a noun alone"),
+        pytest.param("`vedette train hosts`", [], id="a verb with an argument"),
+        pytest.param("`vedette rollout get | status | history`", [], id="several verbs"),
+        pytest.param("`vedette fairness`", ["fairness"], id="a verb without its noun"),
+        pytest.param("`vedette rollout get | watch`", ["rollout get | watch"], id="one of several that is not there"),
+    ],
+)
+def test_verbs_are_looked_up(text, wrong):
+    assert verbs_that_are_not_there(text) == wrong
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -30,6 +30,7 @@ from serving.settings import ServingSettings
 from serving.stream.codecs.settings import CodecSettings
 from serving.stream.settings import StreamSettings
 from serving.telemetry.names import METRICS
+from tests.docs.glossary import nouns
 from tests.docs.pages import PAGES, ROOT, generated_part, name
 from tests.docs.tables import PARTS, variable
 
@@ -44,6 +45,11 @@ def test_generated_tables_are_what_the_code_says(page, part):
     found = generated_part((ROOT / page).read_text(encoding="utf-8"), part)
     assert found is not None, f"{page} has no `<!-- generated: {part} -->`"
     assert found[0] == PARTS[page, part](), f"{page} is behind the code; run: .venv/bin/python -m tests.docs.tables"
+
+
+def test_a_noun_of_the_glossary_has_a_definition():
+    short = [(noun, said) for noun, said, _ in nouns(ROOT) if len(said.split()) < 4]
+    assert not short, "say what it is in the first sentence of the docstring"
 
 
 SETTINGS = (ServingSettings, StreamSettings, CodecSettings, LoadSettings, OperatorSettings, DoorCredentials)

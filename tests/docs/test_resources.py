@@ -28,6 +28,20 @@ def test_every_field_and_its_words_are_in_the_example(kind):
         assert field["description"] in text, path
 
 
+def descriptions(node, path=""):
+    """Every description of a schema, with its path."""
+    if isinstance(node, dict):
+        if isinstance(node.get("description"), str):
+            yield path, node["description"].partition(" [default:")[0]
+        for name, inner in node.items():
+            yield from descriptions(inner, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_description_says_what_the_field_is(kind):
+    assert not [(path, said) for path, said in descriptions(schema_of(kind)) if len(said.split()) < 3]
+
+
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_what_the_page_shows_is_the_example_and_is_taken_without_a_hint(kind):
     (shown,) = [b for b in blocks(ROOT / "docs" / "reference" / PAGE[kind]) if b.language == "yaml"]

@@ -1,1 +1,1 @@
-"""Drift: what has changed between a reference and a window, how much, whether beyond chance, and what to do. One report of all checks."""
+"""Drift: what changed between a reference and a window, how much, whether beyond chance, and what to do. One report of all checks."""

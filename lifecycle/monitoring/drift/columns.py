@@ -1,4 +1,4 @@
-"""One column of two samples: a check, or why there is none."""
+"""The check of one column of two samples, or the reason why it cannot be checked."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What is compared: two samples of rows, the reference and the window, with scores, verdicts and labels as far as they are known."""
+"""The compared samples: the reference and the window, with scores, verdicts and labels as far as they are known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace

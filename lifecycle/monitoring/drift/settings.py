@@ -1,4 +1,4 @@
-"""From which size on a change matters, from how many rows on it is judged, and how often a report may be wrong."""
+"""Settings of drift: the smallest change that matters, the fewest rows to judge, and how often a report may be wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The checks of all columns together: dependence, domain classifier, MMD. They see what no column alone shows."""
+"""Checks of all columns together: dependence, domain classifier, MMD. They find changes that no single column shows."""
 
 from collections.abc import Mapping
 from typing import Any

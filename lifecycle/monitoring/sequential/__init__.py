@@ -1,1 +1,1 @@
-"""Evidence that may be looked at any number of times: whether what comes now is from the distribution of a reference sample. Pure."""
+"""Sequential tests whether new rows are from the distribution of a reference sample. They are valid at every look. Pure."""

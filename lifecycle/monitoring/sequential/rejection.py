@@ -1,4 +1,4 @@
-"""Which streams have drifted, by the e-values of all: the weighted e-BH procedure. Pure.
+"""Decides which streams have drifted, from the e-values of all: the weighted e-BH procedure. Pure.
 
 At each look the streams of the k largest weighted e-values are rejected, for the largest k at which each of them is at least
 (sum of weights) / (k alpha). Whatever the dependence between the streams:

@@ -1,4 +1,4 @@
-"""Quick signs of a change: ADWIN and Page-Hinkley on a stream of numbers. The one door of river.
+"""Quick signs of a change: ADWIN and Page-Hinkley on a stream of numbers. Only this module uses river.
 
 They are quick and keep no false-alarm rate over a long time, so they only inform: an alarm needs evidence (betting, rejection).
 What they have seen since they began is kept as plain numbers, bounded, and a detector is made from them again: a process that starts

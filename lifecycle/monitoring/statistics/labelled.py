@@ -1,4 +1,4 @@
-"""Tests that need labels: whether a score still means what it meant, and whether conformal sets still cover."""
+"""Tests that need labels: whether a score still has its meaning, and whether conformal sets still cover."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Hands alarms on to somebody else, in order, each at least once. The file of alarms is the spool, and a small file says how far it is.
+"""Delivers alarms to a receiver, in order, each at least once. The file of alarms is the spool, and a small file has the position.
 
 What was handed over is written down after it was: a crash between the two hands the alarm over again, with the same id, by which the
 receiver knows it. Nothing is lost while the receiver is away."""

@@ -1,4 +1,4 @@
-"""The shell of the monitor: reads the log, looks, keeps the state, hands alarms on. The order is such that a crash loses nothing.
+"""The shell of the monitor: reads the log, looks, keeps the state, delivers alarms. The order is such that a crash loses nothing.
 
 1. The alarms of the last look go into the file of alarms; those that are there already do not count twice.
 2. New rows are read and looked at. The next state, with its place in the log and its alarms, replaces the file of the state in one step.
@@ -38,7 +38,7 @@ def ends_of_log(log: Path) -> dict[str, int]:
 
 
 class ModelWatch:
-    """Watches one model. log: the folder of the prediction log. Goes on where the state that is kept says."""
+    """The monitor of one model. log: the folder of the prediction log. Goes on where the state that is kept says."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Whether alerts are false as often as before, by what analysts say of them: the sign of concept drift that needs labels. Pure.
+"""Whether the rate of false alerts has changed, by analysts' labels: the sign of concept drift that needs labels. Pure.
 
 Only labels of events that came before an analyst because they alerted count: how many of those are labelled may change, not which.
 The stream is compared with its own first BASELINE labels of the revision, because training says nothing of what analysts see.

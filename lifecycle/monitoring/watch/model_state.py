@@ -1,4 +1,4 @@
-"""What the monitor knows of one model, as a value and as JSON, the same to the bit. Pure.
+"""The monitor's state of one model, as a value and as JSON without loss. Pure.
 
 It is bounded: by the columns of the model, most_segments, and the latest signs and revisions. The position in the log and the alarms
 that are not yet handed on are in it too, so that one atomic write of it is all that a look leaves behind."""

@@ -1,4 +1,4 @@
-"""What a model's rows are compared with: its bundle's sample of training rows, in bins. Reads files of a verified bundle; else pure."""
+"""The reference of a model's rows: its bundle's sample of training rows, in bins. Reads files of a verified bundle; otherwise pure."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the monitor is told: its level, its sizes, and how large a change must be. Pure."""
+"""Settings of the monitor: its level, its sizes, and the smallest change that matters. Pure."""
 
 from dataclasses import dataclass
 

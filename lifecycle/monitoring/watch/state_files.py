@@ -1,4 +1,4 @@
-"""Where the monitor's states are kept: STORE/monitoring/states/MODEL.json, each replaced in one step.
+"""Files of the monitor's states: STORE/monitoring/states/MODEL.json, each replaced in one step.
 
 One monitor watches a store: it holds a lock."""
 

@@ -1,4 +1,4 @@
-"""What an alarm of the monitor says, and what to do about it. Pure."""
+"""The texts of the monitor's alarms, with the advice. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,1 +1,1 @@
-"""Windows of the prediction log: what was answered, by row and column."""
+"""Windows of the prediction log: the recorded answers, by row and column."""

@@ -13,7 +13,8 @@ ChallengeFigure = Literal["recall", "false_alarm_rate"]
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate. subject: the family, or "" for all. champion, challenger: shares. harm: how much worse the challenger is, with bounds.
+    """Result of one gate of a challenge. subject: the family, or "" for all. champion, challenger: shares. harm: how much worse the
+    challenger is, with bounds.
 
     units: entities the bounds rest on. more: about how many more would decide; None: not said."""
 
@@ -43,7 +44,8 @@ class ChallengedBundle:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeResult:
-    """The whole. point: the operating point. data: how many rows of each kind were judged, in words."""
+    """Result of a challenge: every gate and the verdict. point: the operating point. data: how many rows of each kind were judged, in
+    words."""
 
     model: str
     trigger_id: str

@@ -46,9 +46,9 @@ class SimWindow:
 
 @dataclass(frozen=True, slots=True)
 class SimOutcome:
-    """What became of the plan. worst_p99_s: of a window, the fault included. recovery_s: from the fault (or burst) to the first half
-    second from which on all that follows is as planned; None if there was none. broke: what first exceeded its bound where it had to be
-    kept; empty if the plan held."""
+    """Result of one simulated scenario: whether the plan held. worst_p99_s: of a window, the fault included. recovery_s: from the fault
+    (or burst) to the first half second from which on all that follows is as planned; None if there was none. broke: what first exceeded
+    its bound where it had to be kept; empty if the plan held."""
 
     scenario: SimScenario
     replicas: int

@@ -10,9 +10,9 @@ Fault = Literal["none", "node", "zone", "shard"]
 
 @dataclass(frozen=True, slots=True)
 class FaultTimes:
-    """How long things take; assumptions. detect_s: until nobody asks a lost replica. failover_s: until a Redis replica answers for a lost
-    primary. feature_timeout_s: how long a read waits for one that does not answer (VEDETTE_FEATURE_TIMEOUT_S). stalled_s: until it is not
-    asked any more, and its entities are answered at once without their features."""
+    """Assumed durations of the consequences of a fault. detect_s: until nobody asks a lost replica. failover_s: until a Redis replica
+    answers for a lost primary. feature_timeout_s: how long a read waits for one that does not answer (VEDETTE_FEATURE_TIMEOUT_S).
+    stalled_s: until it is not asked any more, and its entities are answered at once without their features."""
 
     detect_s: float = 2.0
     failover_s: float = 2.0
@@ -22,7 +22,8 @@ class FaultTimes:
 
 @dataclass(frozen=True, slots=True)
 class SimScenario:
-    """One run. rates: (from second, times the planned peak), the first from 0. fault: from `fault_s` on, to the end except for a primary.
+    """One simulated scenario: the load over time and a fault. rates: (from second, times the planned peak), the first from 0. fault: from
+    `fault_s` on, to the end except for a primary.
 
     is_beyond: more comes than was planned for, so refusals are right, and only what follows is judged."""
 

@@ -27,7 +27,7 @@ class RefusalLimits:
 
 
 class SimReplica:
-    """One replica. slots: servers of its one queue; 1 for an event loop."""
+    """One simulated replica with its queue. slots: servers of its one queue; 1 for an event loop."""
 
     __slots__ = (
         "_at", "_fixed_s", "_free", "_limits", "_pause_at", "_random_s", "_rng", "_services", "_strained_since", "_under_way",

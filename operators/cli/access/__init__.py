@@ -1,1 +1,1 @@
-"""`vedette keys` and `vedette access`: who may ask the doors, for what."""
+"""`vedette keys` and `vedette access`: callers of the doors, and their rights."""

@@ -1,4 +1,4 @@
-"""`vedette access`: whether a policy can be used, and what it allows whom, and why. Reads files only; asks no server."""
+"""`vedette access`: checks a policy, and shows what it allows a caller and why. Reads files only."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`vedette audit erase`: what the records say of a person becomes unreadable, and the chain still verifies."""
+"""`vedette audit erase`: makes a person's data in the records unreadable. The chain still verifies."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`vedette audit tail`: the newest records of the prediction log, and those that come."""
+"""`vedette audit tail`: the newest records of the prediction log, and new ones as they come."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""`vedette audit verify`: whether the logs are as they were written; the first record that is not, and what was done to it."""
+"""`vedette audit verify`: checks that the logs are unchanged, and names the first changed record and the change."""
 
 import time
 from collections.abc import Sequence

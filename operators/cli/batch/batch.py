@@ -1,4 +1,4 @@
-"""`vedette batch INPUT OUTPUT`: score a folder of Parquet files, partition by partition; a job that was stopped goes on where it was.
+"""`vedette batch INPUT OUTPUT`: score a folder of Parquet files, partition by partition. A stopped job continues where it stopped.
 
 The work is serving.batch's; what the model's columns are called in the data comes from its detector (lifecycle.training.batch.source)."""
 

@@ -1,1 +1,1 @@
-"""`vedette capacity`: what a number of events a day takes."""
+"""`vedette capacity`: the resources that a number of events a day needs."""

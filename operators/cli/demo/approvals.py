@@ -1,4 +1,4 @@
-"""`vedette demo approvals`: two people and one machine. A rollout that nobody brings through alone, and what becomes of those who try.
+"""`vedette demo approvals`: two people and one machine. No one can pass the rollout alone, and each attempt to do so fails.
 
 The loop, its files, keys, signatures, log and the commands are real; the replicas only say that they have loaded what they were told,
 and get no requests, so that it takes seconds. `vedette demo` serves for real."""

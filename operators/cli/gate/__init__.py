@@ -1,1 +1,1 @@
-"""`vedette gate`: whether a bundle may go on."""
+"""`vedette gate`: whether a bundle passes the checks before its release."""

@@ -1,1 +1,1 @@
-"""`vedette label`: what analysts say of answers, and what they should look at next."""
+"""`vedette label`: analysts' verdicts on answers, and what to label next."""

@@ -1,4 +1,4 @@
-"""`vedette label give | show`: one word of an analyst on one event, and every word on it."""
+"""`vedette label give | show`: one label of an analyst on one event, and every label on it."""
 
 from typing import Annotated
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""`vedette label list | export`: the last word on each event; for people, or as a file."""
+"""`vedette label list | export`: the last label of each event; for people, or as a file."""
 
 import csv
 import sys

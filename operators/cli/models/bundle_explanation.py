@@ -1,4 +1,4 @@
-"""`vedette bundle explain`: what a model goes by as a whole, on the rows that its bundle brings along."""
+"""`vedette bundle explain`: which columns a model uses as a whole, on the rows in its bundle."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated

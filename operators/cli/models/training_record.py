@@ -1,4 +1,4 @@
-"""Who trained a bundle, on record."""
+"""Records in the log of acts who trained a bundle."""
 
 import os
 from typing import TYPE_CHECKING

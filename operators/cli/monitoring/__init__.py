@@ -1,1 +1,1 @@
-"""The verbs that watch a model: `vedette monitor`, which goes on, and what it knows."""
+"""The verbs that watch a model: `vedette monitor`, which runs until a signal, and `vedette monitor show`."""

@@ -1,4 +1,4 @@
-"""`vedette drift`: one report on whether rows of now are like the rows of training. Exit code 1 if they are not."""
+"""`vedette drift`: one report on whether recent rows are like the rows of training. Exit code 1 if they are not."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What analysts have said of alerts since a position in the log of labels: the monitor's port, on lifecycle.labels."""
+"""Analysts' labels of alerts since a position in the log of labels: the monitor's port, on lifecycle.labels."""
 
 from collections.abc import Mapping
 from pathlib import Path

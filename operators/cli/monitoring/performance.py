@@ -1,4 +1,4 @@
-"""`vedette performance`: precision, recall and F1 over time, from labels that come late and not by chance."""
+"""`vedette performance`: precision, recall and F1 over time, from labels that come late and are not drawn at random."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`vedette pipeline graph`: which stage comes before which."""
+"""`vedette pipeline graph`: the order of the stages."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`vedette pipeline init`: a whole project to begin with."""
+"""`vedette pipeline init`: a complete example project."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`vedette pipeline run`: runs what changed, and puts each run that changed something on record.
+"""`vedette pipeline run`: runs the stages that changed, and records each run that changed something.
 
 Exit code 0: everything is up to date, or was before; 1: a stage failed; 128 and the signal's number: a signal ended the run."""
 

@@ -1,4 +1,4 @@
-"""`vedette pipeline status`: which stages would run, and why. Exit code 0: none, 3: some, 1: it could not be told."""
+"""`vedette pipeline status`: which stages would run, and why. Exit code 0: none, 3: some, 1: unknown."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`vedette registry gc`: removes bundles that nobody needs; says what it would remove, and does it when told so."""
+"""`vedette registry gc`: lists unused bundles, and removes them with --yes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -1,4 +1,4 @@
-"""`vedette registry list | show`: what is in the registry, and what was done to one bundle."""
+"""`vedette registry list | show`: the bundles of the registry, and the history of one bundle."""
 
 from typing import Annotated, Any
 

@@ -1,5 +1,5 @@
-"""What serves, for retraining: asked of the control plane; a challenger is put into the store and a rollout asked for, as `vedette rollout
-start` does. Nothing here changes what serves."""
+"""The releases of a model, for retraining: reads from the control plane which revision serves, puts a challenger into the store and
+requests a rollout, as `vedette rollout start` does. It changes nothing that serves."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`vedette retrain check | run`: what the policy of a model says now, and doing it."""
+"""`vedette retrain check | run`: shows what the policy of a model decides now, and carries it out."""
 
 import signal
 from pathlib import Path

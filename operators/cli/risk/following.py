@@ -1,4 +1,4 @@
-"""`vedette risk follow` and `vedette risk enrich`: processes that keep risks true while a stream is scored."""
+"""`vedette risk follow` and `vedette risk enrich`: processes that keep risks up to date while a stream is scored."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""`vedette rollout plan`: replay recent traffic through a candidate, and show what it would have changed."""
+"""`vedette rollout plan`: replays recent traffic through a candidate, and shows what it would have changed."""
 
 import dataclasses
 from collections import deque

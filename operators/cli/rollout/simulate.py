@@ -1,4 +1,4 @@
-"""`vedette rollout simulate`: how often and how soon the judge is right, on simulated rollouts, next to a fixed threshold."""
+"""`vedette rollout simulate`: how often and how early the judge is right on simulated rollouts, compared with a fixed threshold."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`vedette rollout start`: ask for another revision of a model."""
+"""`vedette rollout start`: requests another revision of a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

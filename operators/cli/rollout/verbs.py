@@ -1,4 +1,4 @@
-"""Verbs for a rollout under way. Each leaves a request with who and why; the control loop decides and acts.
+"""Verbs for a rollout under way. Each leaves a request with the person and the reason; the control loop decides and acts.
 
 What approvers say is signed where they have a key. Whether it counts is decided by lifecycle.governance.approvals."""
 

@@ -1,5 +1,5 @@
-"""`vedette rules check | test | reach`: what of a folder of rules holds, what is not supported and why, what matches which event, and
-which rules a site's sources reach."""
+"""`vedette rules check | test | reach`: which rules of a folder are valid, which are not supported and why, which match an event, and
+which apply to a site's sources."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What rules hold and what of them does not, as `rules check` and `bundle` say it: the same words for the same files."""
+"""The valid and the unsupported rules of a folder, as `rules check` and `bundle` print them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

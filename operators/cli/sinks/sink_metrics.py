@@ -1,4 +1,4 @@
-"""What the sinks have counted, read when it is scraped. Names are in operators.telemetry.sink_names."""
+"""The counters of the sinks, read at each scrape. Names are in operators.telemetry.sink_names."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`vedette sinks test`: one example alert to one sink, past its spool, and what came back."""
+"""`vedette sinks test`: sends one example alert to one sink, without its spool, and prints the answer."""
 
 import importlib.metadata
 import secrets

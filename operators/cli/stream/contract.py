@@ -1,4 +1,4 @@
-"""`vedette stream contract`: what programs up- and downstream need to know, as AsyncAPI."""
+"""`vedette stream contract`: the contract for programs up- and downstream, as AsyncAPI."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""`vedette stream replay FILE`: a detector's data file into the topic of the events, with the disorder that it really has."""
+"""`vedette stream replay FILE`: sends a detector's data file into the topic of events, with the real order and delays."""
 
 import time
 from collections.abc import Iterable

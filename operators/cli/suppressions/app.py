@@ -1,4 +1,4 @@
-"""`vedette suppressions check`: whose the suppressions of a file are, when they end, and what they would do."""
+"""`vedette suppressions check`: the owners and ends of a file's suppressions, and their effect."""
 
 import time
 from datetime import UTC, datetime

@@ -37,7 +37,7 @@ class Counts(Value):
 
 @dataclass(frozen=True, slots=True)
 class Bets:
-    """What is bet on before each look.
+    """The bets of one test, fixed before each look.
 
     odds: odds ratios of y to x (or, beyond a margin, of y to x + offset), each a bet of its own. shares: of the capital, for each
     odds ratio and last for the plain estimates; sum 1. prior_n, prior_k: what levels are estimated from before anything was seen."""

@@ -136,7 +136,7 @@ class SegmentStreams(Value):
 
 
 class Streams(Value):
-    """Totals of a_r, a_s, b_r, b_s."""
+    """Totals (n, k) of four streams: stable and candidate (a, b), each for the segment and for the rest (s, r)."""
 
     n: tuple[int, int, int, int]
     k: tuple[int, int, int, int]

@@ -1,1 +1,1 @@
-"""Credentials to callers: tokens and the keys of their issuers, API keys, client certificates."""
+"""From credentials to callers: tokens and the keys of their issuers, API keys, client certificates."""

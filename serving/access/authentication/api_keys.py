@@ -1,4 +1,4 @@
-"""API keys: their text, the entries that are kept of them, and the check. Pure but for `new_key`'s randomness, which comes in.
+"""API keys: their text, the stored entries, and the check. Pure except for the randomness of `new_key`, which is an argument.
 
 A key is `vdk_ID_SECRET`. The secret has 256 random bits, so one SHA-256 protects it as well as a slow hash would: nobody can guess it. The
 file holds digests only. The key itself is shown once, when it is made."""

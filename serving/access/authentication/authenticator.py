@@ -1,4 +1,4 @@
-"""From credentials to a caller: tokens, API keys, client certificates. What was verified is remembered, and so is what was wrong.
+"""From credentials to a caller: tokens, API keys, client certificates. Results are remembered, good and bad ones.
 
 Credentials are remembered by a keyed digest, so that no secret stays in memory. What is verified counts until it expires, or until the
 policy, the file of keys or the keys of its issuer change. Where several credentials come, the first of token, key and certificate counts;

@@ -1,4 +1,5 @@
-"""The keys of token issuers: fetched in a thread, kept, and read again. An issuer that is away changes nothing until its keys are too old.
+"""The keys of token issuers: fetched in a thread, kept, and read again. If an issuer does not answer, its keys stay valid until they are
+too old.
 
     never read                      `keys` raises KeysAway
     read                            `keys` gives them; a look every `every_s` seconds

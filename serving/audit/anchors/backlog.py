@@ -1,4 +1,4 @@
-"""What waits to be anchored at one place, and when to try next. Pure: no clock, no thread.
+"""Checkpoints that wait to be published at one anchor, and the time of the next attempt. Pure: no clock, no thread.
 
 Of each log only the newest checkpoint waits: it covers all before it. So memory is bounded, however long an anchor is down."""
 

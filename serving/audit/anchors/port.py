@@ -1,4 +1,4 @@
-"""What an anchor is asked. Adapters: a folder, any object store that fsspec knows, a Kafka topic."""
+"""The port of an anchor. Adapters: a folder, any object store that fsspec knows, a Kafka topic."""
 
 import re
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""When an answer may leave: the modes, answers that wait for the disk, and what is said of a log that cannot keep up."""
+"""When an answer may leave: the modes, answers that wait for the disk, and the messages about a log that cannot keep up."""

@@ -1,4 +1,4 @@
-"""Answers that wait until their records are on the disk: what the loops hand to the writer's thread, and how they are told."""
+"""Answers that wait until their records are on the disk: how the loops hand records to the writer's thread, and how it notifies them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Removes the oldest segments beyond the number that is kept, in a thread of its own: each is read whole before it goes.
+"""Removes the oldest segments beyond the kept number, in a thread of its own. Each segment is read as a whole before it is removed.
 
 A segment that is not what its final checkpoint says stays, is logged, and is found by `vedette audit verify`. What a legal hold needs, and
 what a living writer has open, stays too. Policies by time are lifecycle.governance.archive.retention's."""

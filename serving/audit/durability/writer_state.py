@@ -1,4 +1,4 @@
-"""What the prediction log's writer has kept and lost, and what is wrong now. Says each change in the log, once."""
+"""The state of the prediction log's writer: records kept and lost, and the current fault. Logs each change once."""
 
 import logging
 import os

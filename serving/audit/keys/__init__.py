@@ -1,1 +1,1 @@
-"""Keys that sign the chain: which one signs now, and which ones verification trusts for what time."""
+"""Keys that sign the chain: the current signing key, and the keys that verification trusts, each with its time."""

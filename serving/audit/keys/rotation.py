@@ -1,4 +1,4 @@
-"""A new key takes the place of another, in steps that may each be interrupted and run again.
+"""Replaces the signing key by a new one, in steps that may be interrupted and repeated.
 
 1. the new key is made, beside the old one and not in use;
 2. the old key vouches for it, in the notes beside the key and in the logs;

@@ -1,4 +1,4 @@
-"""Which keys verification trusts for a note of what time. Pure but for `read` and `of_store`, which read small files.
+"""Which keys verification trusts for a note of a given time. Pure except for `read` and `of_store`, which read small files.
 
 A verifier pins keys: it has them from somewhere other than the log. A pinned key may vouch for the key that takes its place, by a note in
 `FOLDER/chain/keys.jsonl`; that key may vouch for the next. So checkpoints of replaced keys stay verifiable, and a pin need not change:

@@ -1,1 +1,1 @@
-"""What records say about people: redacted or encrypted before a record is hashed, and erased by destroying a key."""
+"""Personal data in records: redacted or encrypted before a record is hashed, and erased by destroying a key."""

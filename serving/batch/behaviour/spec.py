@@ -1,4 +1,4 @@
-"""What a behavioural model counts, and what is usual: values, as the bundle's file `reference/behaviour.json` has them."""
+"""What a behavioural model counts, and its reference values, as the bundle's file `reference/behaviour.json` has them."""
 
 from collections.abc import Mapping
 from typing import Final

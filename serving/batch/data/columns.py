@@ -1,4 +1,4 @@
-"""Columns of an Arrow table as the model takes them, vectorised; a row with a wrong value keeps its reason and spoils no other.
+"""Columns of an Arrow table as the model takes them, vectorised. A row with a wrong value gets a reason and does not affect other rows.
 
 The same values as `vedette score` reads row by row (a test holds the two equal)."""
 

@@ -1,4 +1,4 @@
-"""The FeatureReader where a frame brings the features along: it describes the bundle's own service, and has nothing stored."""
+"""A FeatureReader for a frame that already has its features: it describes the bundle's own service, and reads no store."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What a failure is in gRPC: its code, its message and google.rpc details. Pure; the doors send it."""
+"""Failures in gRPC: code, message and google.rpc details. Pure; the doors send them."""
 
 from typing import Any, Final, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What answers the requests of HTTP connections. A protocol only: serving.doors.http.door.HttpDoor is ours."""
+"""The protocol of an application that answers the requests of HTTP connections. Vedette's is serving.doors.http.door.HttpDoor."""
 
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""What the connections of an HTTP server are allowed, and what a connection beyond that is told. serving.doors.http.connection keeps it."""
+"""Limits of the connections of an HTTP server, and the answer to a connection beyond them. serving.doors.http.connection applies them."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""An HTTP application that answers a few paths of another one: what may be reached without TLS.
+"""An HTTP application that forwards only a few paths to another one: those that may be reached without TLS.
 
 Probes of the kubelet have no client certificate, and replicas read each other's metrics over loopback. Neither port serves models."""
 

@@ -1,4 +1,4 @@
-"""What certificates say: until when they hold, and who a client is. The doors' one user of cryptography.
+"""The validity of certificates, and the client that one names. Only this module of the doors uses cryptography.
 
 Trust is not decided here: OpenSSL has verified a client's certificate before `peer_certificate` reads it."""
 

@@ -1,4 +1,4 @@
-"""What is known of one number of a row while a graph is run on symbols, and the arithmetic of it. Pure."""
+"""Symbolic values of one row while a graph is run on symbols, and their arithmetic. Pure."""
 
 import math
 from collections.abc import Mapping

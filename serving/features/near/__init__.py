@@ -1,1 +1,1 @@
-"""Feature rows kept in the replica's memory, and kept true by what the store says of its changes. Only values, no connection."""
+"""Feature rows kept in the replica's memory, and invalidated when the store reports changes. Only values, no connection."""

@@ -1,4 +1,4 @@
-"""What a store must tell so that its rows may be kept in memory."""
+"""What a store must report so that its rows may be kept in memory."""
 
 from typing import Any, Protocol, runtime_checkable
 

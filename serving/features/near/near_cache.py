@@ -1,4 +1,4 @@
-"""The rows that a replica keeps, and what must never be kept. Core: a store tells its changes, somebody else reads.
+"""The rows that a replica keeps, and the rules about rows that must not be kept. Core: the store reports changes, the caller reads.
 
 A read takes a `ReadTicket` before it is sent. A change of the entity that is told before the read's row is here voids the ticket, because
 nobody knows whether the row is from before the change. So what is kept was never older than the last change that was told."""

@@ -1,4 +1,4 @@
-"""A store whose rows are kept in memory: a hit costs no read. It is before the breaker, so hits neither ask it nor count for it.
+"""A store whose rows are kept in memory: a hit costs no read. It is in front of the breaker, so hits do not count for the breaker.
 
 Rows are found only while the source of changes is current: it has said within its bound that nothing it was told is on its way.
 

@@ -1,4 +1,4 @@
-"""What can be wrong about features.
+"""Errors of feature definitions and values.
 
     FeatureError
     |- InvalidColumn    (BadRequest)   a key or request-time field is missing, of the wrong type or refused by a transform

@@ -1,4 +1,5 @@
-"""What of a graph may grow or go on without bound: operators whose output size, or number of turns, follows values of an input.
+"""Finds the parts of a graph that may grow or run without bound: operators whose output size or number of turns follows values of an
+input.
 
 The shapes of a request are bounded by the doors, so sizes that come from shapes are bounded too. A size that comes from a value is not: one
 number in a small request could ask for all memory, or for turns without end. Reads the protobuf only; nothing of the model runs here."""

@@ -1,4 +1,4 @@
-"""Whom to trust: a folder of public keys, and whether a bundle's signatures are of one of them.
+"""Trusted keys: a folder of public keys, and whether one of them signed a bundle.
 
     NAME.pub     a PEM public key
     NAME.json    optional: {"not_before": TIME, "not_after": TIME, "revoked": TIME, "reason": TEXT}, times RFC 3339

@@ -1,4 +1,4 @@
-"""The mappings that ship with Vedette: which there are, and what one of them says. A site names those that it has, as `sources`."""
+"""The mappings that ship with Vedette, and their content. A site names its sources in `sources`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

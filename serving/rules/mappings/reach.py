@@ -1,4 +1,4 @@
-"""Which rules a site's sources reach: a rule is reached by a source whose events have the log source that the rule names. Pure.
+"""Which rules apply to a site's sources: a source reaches a rule if its events have the log source that the rule names. Pure.
 
 A reached rule may still name a field that the events of a source do not have. That is known only of schemas with names of their own (ECS,
 OCSF), and is counted apart."""

@@ -1,1 +1,1 @@
-"""What is told of an answer besides the answer: its records."""
+"""The records of answers."""

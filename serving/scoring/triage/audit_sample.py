@@ -1,4 +1,4 @@
-"""Which of the rows below the bound the model scores anyway, so that lost attacks are seen. Pure.
+"""Which rows below the bound the model still scores, so that lost attacks are seen. Pure.
 
 A row is chosen by its own values: the same row is chosen again in a replay, in a batch job and by another replica, and no entity has to be
 named. Rows of equal values are chosen all or none."""

@@ -1,4 +1,4 @@
-"""What triage did with each row, and what an answer and its record say of it. Pure."""
+"""The outcomes of triage for each row, and how answers and records show them. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -34,7 +34,8 @@ _WITHOUT: Final = "; serve the bundle without triage"
 
 
 class TriagedModel:
-    """Implements ports.Model. Asked for the output `triage`, it ends rows and says which; else the model answers alone.
+    """A model with a cheap model in front that ends clear cases (port Model). If the output `triage` is requested, it ends rows and says
+    which. Otherwise the model answers alone.
 
     bound: rows that are scored below it are ended. audit_share: of them, the share that is run anyway."""
 

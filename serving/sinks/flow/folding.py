@@ -1,4 +1,5 @@
-"""Alerts that become one: those of a group within a window, and those over the limits of a sink. One alert then counts and lists them."""
+"""Folds several alerts into one: those of a group within a window, and those over the limits of a sink. The new alert counts and lists
+them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What becomes of an alert that arrives for a sink. Pure: one decision an alert, and the state behind it."""
+"""Decides about each alert that arrives for a sink: send, fold or leave out. Pure: one decision an alert, and the state behind it."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal

@@ -10,7 +10,7 @@ MOST_GROUPS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ThrottleLimits:
-    """Limits in alerts. None: no limit."""
+    """Limits on the rate of alerts of one sink. None: no limit."""
 
     per_second: float | None = None
     burst: int = 100

@@ -1,4 +1,4 @@
-"""What a form is told beside the alert, and what it finds in the event: addresses, ports, user, host."""
+"""Options of a form beside the alert, and the fields that it finds in the event: addresses, ports, user, host."""
 
 import ipaddress
 import re

@@ -1,5 +1,5 @@
-"""Alerts that a far end refuses for good: lines of JSON in a file, with the reason. Two files at most: when the first is full it becomes
-`NAME.1.jsonl`, and what was there before is removed and counted."""
+"""Alerts that a destination refused for good: lines of JSON in a file, with the reason. There are two files at most. When the first is
+full it becomes `NAME.1.jsonl`, and the former one of that name is removed and counted."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: exponential with full jitter, never sooner than the far end asks."""
+"""How long to wait before the next attempt: exponential with full jitter, never shorter than the destination asks."""
 
 from dataclasses import dataclass
 from random import Random

@@ -1,4 +1,4 @@
-"""Which schema a record was written with: in a header, or before the payload. Pure.
+"""Which schema a record was written with: its id is in a header or in front of the payload. Pure.
 
 Forms, as Confluent's clients write and read them (their documentation, "Wire format"; the newer one is in use since version 8.0):
 

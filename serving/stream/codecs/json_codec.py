@@ -1,4 +1,4 @@
-"""Events in JSON (RFC 8259): one object a record. Stricter than most readers where readers differ: see `JsonCodec`.
+"""Events in JSON (RFC 8259): one object a record. Stricter than most parsers where parsers differ: see `JsonCodec`.
 
 orjson makes an object of a flow in 0.5 us, a typed msgspec struct takes 0.8; that no name is repeated costs another 1. So there is no
 declared type, and the whole event is there for rules and alerts. Types are checked by column (`columns`)."""

@@ -1,4 +1,5 @@
-"""What a bundle's rules ask of a stream: which rules to match, which correlations to evaluate, and where a group may be torn apart."""
+"""What a stream needs for a bundle's rules: the rules to match, the correlations to evaluate, and the groups that may lie in several
+partitions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A member of a consumer group without state: reads a batch, deals with it, then records how far it came.
+"""A member of a consumer group without state: reads a batch, processes it, then records its position.
 
 What cannot be dealt with now is tried again, in order; nothing is passed over. A batch that was dealt with but not recorded is read again
 by the next member, so what is done with it must bear repetition."""

@@ -1,1 +1,1 @@
-"""PARTITIONS: what a worker keeps of each partition that it owns: held events, states, where reading stands, the changelog. Pure."""
+"""PARTITIONS: the state of each partition that a worker owns: held events, states, the read position, the changelog. Pure."""

@@ -1,4 +1,4 @@
-"""One partition that the worker owns: what it holds, the states, and where reading and the changelog stand."""
+"""One partition that the worker owns: its held events and states, and the positions of reading and of the changelog."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""Which row of the windows each scored event reads: kept from the moment a batch is counted until it is scored, by whoever scores it.
+"""Which row of the windows each scored event reads. The row is kept from the moment a batch is counted until it is scored.
 
 The stream's thread adds batches, the thread of the listeners finds rows: what is shared is replaced whole."""
 

@@ -1,4 +1,4 @@
-"""A WindowSpec compiled to what counting takes: which numbers are summed, which values are told apart, and how features are made of both.
+"""A WindowSpec compiled for counting: which numbers are summed, which values are distinguished, and how features are computed from both.
 Pure."""
 
 import struct

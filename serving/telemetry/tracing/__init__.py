@@ -1,3 +1,3 @@
-"""Spans of requests: who is traced (tracer, tail), what a span is called (names), and how a trace crosses a hop (traceparent).
+"""Spans of requests: which requests are traced (tracer, tail), names of spans (names), and how a trace crosses a hop (traceparent).
 
 Imported by name, module by module: only trace, tracer and memory_spans load OpenTelemetry, and nothing outside this room does."""

@@ -1,4 +1,4 @@
-"""The trace of what is being done now, for whoever writes a line about it. Loads no OpenTelemetry.
+"""The trace of the current work, for log lines about it. Loads no OpenTelemetry.
 
 Set while a traced request is answered; a request has a context of its own, so no other sees it."""
 

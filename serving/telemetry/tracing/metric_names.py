@@ -1,4 +1,4 @@
-"""Metrics of tracing itself: what was kept and why, and what became of the spans."""
+"""Metrics of tracing itself: kept traces by reason, and the fate of spans."""
 
 from typing import Final
 

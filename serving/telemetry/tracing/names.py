@@ -1,4 +1,4 @@
-"""What spans and their attributes are called: OpenTelemetry's semantic conventions where they have a name, `vedette.*` else.
+"""Names of spans and their attributes: OpenTelemetry's semantic conventions where they have a name, else `vedette.*`.
 
 docs/reference/tracing.md has both tables; a test holds them equal to SPANS and ATTRIBUTES. Pure: loads no OpenTelemetry.
 Source: OpenTelemetry semantic conventions 1.4x, HTTP server, gRPC server, messaging."""

@@ -1,4 +1,4 @@
-"""What may become the trace of one request: its clock readings, until it is known whether anybody wants them.
+"""The clock readings of one request, which become a trace if the request is sampled or kept.
 
 One is made for each request while tracing is on. A request that is quick, good and not sampled costs its making and a tuple a reading;
 spans, ids and attributes are made only for one that is sampled or kept."""

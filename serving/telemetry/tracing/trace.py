@@ -1,4 +1,4 @@
-"""One span that is open, its finished parts, and the header that carries it to whoever is called next.
+"""One open span, its finished parts, and the header that carries the trace to the next call.
 
 A part is noted when it ends, with its times: one short step. The bytes are written later, by whoever ships them: many in a row cost half of
 what each costs between two requests. The SDK's `start_span` keeps a lock, limits and callbacks for spans that others change while they are

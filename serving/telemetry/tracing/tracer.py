@@ -1,4 +1,4 @@
-"""Decides who is traced: at the head, once, by the caller's header or a coin; at the end, by what became of the request (tail).
+"""Decides which requests are traced: at the start by the caller's header or by sampling, at the end by their outcome (tail).
 
 A request that is not sampled touches nothing of OpenTelemetry. Spans are given with their times after the fact, so the core only keeps
 clock readings. How spans travel is the business of `delivery`."""
