@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from tests.e2e.running.vedette import environment, processes_of
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, until
 
 MARK = "DRIFT_DEMO_MARK"
 """Not one of VEDETTE_*, which the demonstration does not hand on."""
@@ -33,4 +33,4 @@ def test_a_detector_that_drifts_is_trained_again_and_promoted(tmp_path):
         "labels", "trigger", "training", "gate", "challenge",
     ]  # fmt: skip
     assert "what happened" in page.read_text(encoding="utf-8")
-    assert processes_of(mark, MARK) == [], "nothing runs on"
+    until(lambda: not processes_of(mark, MARK), "nothing runs on")

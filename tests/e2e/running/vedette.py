@@ -17,10 +17,10 @@ from typing import Any
 from tests.e2e import sockets
 from tests.e2e.running import warm_vedette
 from tests.e2e.running.processes import ROOT
+from tests.waiting import HANG_S, until
 
 START_S = 600.0
 """A hanging start ends then. Ray is tried again where a machine is too busy for it, and each try takes half a minute."""
-STOP_S = 40.0
 _MARK = "VEDETTE_E2E_MARK"
 
 
@@ -82,13 +82,13 @@ def up(store: Path, *options: str, timeout_s: float = START_S, cwd: Path | None 
         waited = time.monotonic() - began
         yield Vedette(said["http"], said["grpc"], said["model"], said["curl"], process.pid, store, log, mark, waited)
         process.send_signal(signal.SIGINT)
-        assert process.wait(STOP_S) == 0, f"vedette up ended with {process.returncode}:\n{tail(log)}"
-        wait_until_gone(mark)
+        assert process.wait(HANG_S) == 0, f"vedette up ended with {process.returncode}:\n{tail(log)}"
+        until(lambda: not processes_of(mark), lambda: f"Ctrl-C left behind: {[command_of(pid) for pid in processes_of(mark)]}")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(STOP_S)
+                process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -100,8 +100,8 @@ def _announcement(process: subprocess.Popen, log: Path, timeout_s: float) -> Map
     """The JSON that `up --json` prints once it listens."""
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    text, until = "", time.monotonic() + timeout_s
-    while time.monotonic() < until:
+    text, end = "", time.monotonic() + timeout_s
+    while time.monotonic() < end:
         text += (process.stdout.read() or b"").decode()
         try:
             return json.loads(text[text.index("{") :])
@@ -127,13 +127,6 @@ def processes_of(mark: str, name: str = _MARK) -> list[int]:
 def listening(mark: str) -> dict[str, str]:
     """Every address and port at which a process that inherited the mark listens for TCP, and what that process is."""
     return {address: command_of(pid)[:100] for address, pid in sockets.listening(processes_of(mark)).items()}
-
-
-def wait_until_gone(mark: str, timeout_s: float = 10.0) -> None:
-    """Give the last processes a moment to end."""
-    until = time.monotonic() + timeout_s
-    while processes_of(mark) and time.monotonic() < until:
-        time.sleep(0.1)
 
 
 def command_of(pid: int) -> str:
