@@ -14,7 +14,7 @@ from lifecycle.datasets.datatypes import DATATYPES
 from lifecycle.datasets.declarations import read_detector
 from tests.e2e.running import foreign_models
 from tests.e2e.running.vedette import Vedette, up, verb
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.e2e
 SOAK = 10_000
@@ -38,7 +38,7 @@ def answer(client: httpx.Client, url: str, body: dict) -> str:
 
 def test_what_was_just_answered_is_computed_again_to_the_bit(vedette: Vedette):
     body = json.loads((vedette.store.parent / vedette.curl.rpartition("@")[2]).read_text(encoding="utf-8"))
-    with httpx.Client(timeout=20) as client:
+    with httpx.Client(timeout=HANG_S) as client:
         url = f"{vedette.http}/v2/models/{vedette.model}/infer"
         receipts = [answer(client, url, body) for _ in range(40)]
     until(lambda: is_written(vedette.store, receipts[-1]))
@@ -73,7 +73,7 @@ def test_ten_thousand_answers_over_real_data(dataset: str, tmp_path: Path):
     bodies = rows_of(dataset, folder, SOAK)
     with (
         up(store, "--dataset", dataset, "--data-dir", str(folder)) as vedette,
-        httpx.Client(timeout=20) as client,
+        httpx.Client(timeout=HANG_S) as client,
     ):
         url = f"{vedette.http}/v2/models/{vedette.model}/infer"
         receipts = [answer(client, url, body) for body in bodies]

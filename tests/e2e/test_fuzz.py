@@ -23,6 +23,7 @@ from operators.conformance.values import ModelFacts
 from tests import laws
 from tests.e2e.running.strategies import grpc_calls, http_calls
 from tests.e2e.running.vedette import Vedette, replica_pids
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.e2e
 
@@ -96,7 +97,7 @@ def test_the_served_description_holds_no_5xx(vedette: Vedette, fuzzed: object):
     @given(data=st.data())
     def ask(operation: schemathesis.schemas.APIOperation, data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy())
-        reply = case.call(timeout=20)
+        reply = case.call(timeout=HANG_S)
         SENT[f"described {reply.status_code}"] += 1
         assert reply.status_code < 500 or reply.status_code == NOT_OFFERED, (case, reply.text[:500])
 

@@ -20,7 +20,7 @@ from operators.rollout.status import Target
 from tests.e2e.running.processes import ROOT
 from tests.e2e.running.vedette import environment
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("a pod as KServe starts it")]
 RUNTIME = ROOT / "manifests" / "overlays" / "kserve" / "runtime.yaml"
@@ -50,7 +50,7 @@ def test_the_runtime_serves_what_the_inference_service_says(tmp_path: Path):
             assert answer["outputs"][0]["data"] == list(range(1, 17))
         finally:
             pod.send_signal(signal.SIGTERM)
-            status = pod.wait(60)
+            status = pod.wait(HANG_S)
     assert status == 0, (tmp_path / "log").read_text()[-3000:]
 
 
@@ -58,7 +58,7 @@ def _infer(port: int) -> dict:
     tensor = {"datatype": "INT32", "shape": [1, 16]}
     inputs = [{"name": "INPUT0", "data": list(range(16)), **tensor}, {"name": "INPUT1", "data": [1] * 16, **tensor}]
     body = json.dumps({"inputs": inputs}).encode()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/simple/infer", body, timeout=20) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/simple/infer", body, timeout=HANG_S) as reply:
         return json.loads(reply.read())
 
 
@@ -66,7 +66,7 @@ def _until_ready(pod: subprocess.Popen[bytes], port: int, log: Path) -> None:
     def is_ready() -> bool:
         assert pod.poll() is None, log.read_text()[-3000:]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=HANG_S) as reply:
                 return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
             return False

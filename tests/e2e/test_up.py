@@ -9,6 +9,7 @@ import urllib.request
 import pytest
 
 from tests.e2e.running.vedette import Vedette, command_of, curl, listening, processes_of, replica_pids, verdicts
+from tests.waiting import HANG_S
 
 pytestmark = pytest.mark.e2e
 
@@ -33,7 +34,7 @@ def test_ray_starts_no_server_of_a_dashboard_and_no_autoscaler_of_a_cluster(vede
 
 def test_metrics_count_what_was_answered(vedette: Vedette):
     curl(vedette)
-    with urllib.request.urlopen(f"{vedette.http}/metrics", timeout=10) as reply:
+    with urllib.request.urlopen(f"{vedette.http}/metrics", timeout=HANG_S) as reply:
         text = reply.read().decode()
     assert f'"{vedette.model}"' in text
 

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 _INSTALL: Final = Path(__file__).parents[1] / "install_apicurio.sh"
 GUID: Final = "89791762-2336-4186-9674-299b90a802e2"
@@ -180,7 +180,7 @@ def apicurio() -> str:
     def answers() -> bool:
         assert running.poll() is None, (own / "log").read_text(encoding="utf-8", errors="replace")[-2000:]
         try:
-            with urllib.request.urlopen(f"{url}/schemas/types", timeout=5) as response:
+            with urllib.request.urlopen(f"{url}/schemas/types", timeout=HANG_S) as response:
                 return response.status == 200
         except (urllib.error.URLError, OSError):
             return False

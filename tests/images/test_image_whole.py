@@ -21,7 +21,7 @@ from tests.images.conftest import BUSYBOX, Build
 from tests.images.container import Process, command_line, run
 from tests.images.rooms import NOT_FOR, ROOMS
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.soak
 STORE = "/var/lib/vedette"
@@ -71,7 +71,7 @@ def test_serving_answers(whole: Build, scratch: Path, tmp_path: Path):
         tensor = {"datatype": "INT32", "shape": [1, 16]}
         inputs = [{"name": "INPUT0", "data": list(range(16)), **tensor}, {"name": "INPUT1", "data": [1] * 16, **tensor}]
         body = json.dumps({"inputs": inputs}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/simple/infer", body, timeout=20) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/simple/infer", body, timeout=HANG_S) as reply:
             assert json.loads(reply.read())["outputs"][0]["data"] == list(range(1, 17))
 
 
@@ -150,13 +150,13 @@ def _started(
             assert process.poll() is None, log.read_text()[-3000:]
         finally:
             process.kill()  # unshare takes everything of its namespace along
-            process.wait(30)
+            process.wait(HANG_S)
 
 
 def _until_answers(port: int, path: str, log: Path) -> None:
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=HANG_S) as reply:
                 return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -90,7 +90,7 @@ def ray_node(folder: Path, environment: Mapping[str, str]) -> Iterator[RayNode]:
                 process.wait(timeout=45)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+            process.wait(timeout=HANG_S)
 
 
 def wait_for(claim: Any, what: str) -> None:

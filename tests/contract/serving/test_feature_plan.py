@@ -10,6 +10,7 @@ from serving.features.opening import open_features
 from serving.features.plan import feast
 from serving.settings import ServingSettings
 from tests.contract.serving.feast_world import KINDS, NOW, NOW_US, FeastWorld, columns
+from tests.waiting import HANG_S
 
 STORES = ["sqlite", "redis", "cluster", "sentinels", "sqlite, rows kept", "redis, rows kept", "cluster, rows kept"]
 FIXTURES = {"redis": "redis_url", "cluster": "redis_cluster_url", "sentinels": "redis_sentinels_url"}
@@ -47,7 +48,7 @@ async def reader(world, definitions, monkeypatch):
 
 def settings(world):
     return ServingSettings(
-        feature_repo=world.folder, store_dir=world.folder, feature_timeout_s=5.0, feature_near_cache_bytes=world.near_bytes
+        feature_repo=world.folder, store_dir=world.folder, feature_timeout_s=HANG_S, feature_near_cache_bytes=world.near_bytes
     )
 
 

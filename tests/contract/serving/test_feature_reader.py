@@ -61,7 +61,7 @@ class StoreHarness:
     async def open(self):
         folder, near_bytes = self.world.folder, self.near_bytes
         settings = ServingSettings(
-            feature_repo=folder, store_dir=folder, feature_timeout_s=5.0, feature_near_cache_bytes=near_bytes
+            feature_repo=folder, store_dir=folder, feature_timeout_s=HANG_S, feature_near_cache_bytes=near_bytes
         )
         return await open_features(settings)
 

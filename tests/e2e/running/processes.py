@@ -10,12 +10,14 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.waiting import HANG_S
+
 ROOT = Path(__file__).parents[3]
 
 
 def is_answering(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as reply:
+        with urllib.request.urlopen(url, timeout=HANG_S) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False
@@ -51,7 +53,7 @@ def running(arguments: list[str], log: Path, environment: dict[str, str] | None 
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(20)
+                process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

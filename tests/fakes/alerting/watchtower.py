@@ -17,7 +17,7 @@ import yaml
 from operators.observability.alerts.prometheus_rule import rule_file
 from tests.manifests.conftest import MANIFESTS
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 PROMETHEUS, ALERTMANAGER = shutil.which("prometheus"), shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
@@ -73,7 +73,7 @@ class Watchtower:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=HANG_S) as answer:
         return json.loads(answer.read())
 
 
@@ -147,7 +147,7 @@ def watchtower(folder: Path, targets: Mapping[str, tuple[str, Mapping[str, str]]
 
 def _is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=HANG_S) as answer:
             return answer.status == 200
     except OSError:
         return False

@@ -36,7 +36,7 @@ def server(world):
     until(lambda: server.started)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(HANG_S)
 
 
 async def opened(world, url=None):
@@ -55,7 +55,7 @@ async def opened(world, url=None):
 async def test_the_server_and_the_store_say_the_same(world, server, service, keys, request_fields):
     there, here = await opened(world, server), await opened(world)
     at_us = np.full(len(next(iter(keys.values()))), NOW_US + 1_000_000)
-    over_http, direct = [await r.read(service, columns(keys), columns(request_fields), at_us, 5.0) for r in (there, here)]
+    over_http, direct = [await r.read(service, columns(keys), columns(request_fields), at_us, HANG_S) for r in (there, here)]
     assert {n: c.tolist() for n, c in over_http.columns.items()} == {n: c.tolist() for n, c in direct.columns.items()}
     assert {n: c.dtype for n, c in over_http.columns.items()} == {n: c.dtype for n, c in direct.columns.items()}
     assert over_http.degraded.tolist() == direct.degraded.tolist()
@@ -68,7 +68,7 @@ async def test_the_server_and_the_store_say_the_same(world, server, service, key
 
 async def test_a_key_that_is_no_text_finds_nobody(world, server):
     reader = await opened(world, server)
-    rows = await reader.read("ages", {"user": np.array([b"\xff", b"ada"], dtype=object)}, {}, np.full(2, NOW_US), 5.0)
+    rows = await reader.read("ages", {"user": np.array([b"\xff", b"ada"], dtype=object)}, {}, np.full(2, NOW_US), HANG_S)
     assert rows.columns["ages__count"].tolist() == [-1, 3]
     await reader.close()
 

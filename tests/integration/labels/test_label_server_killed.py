@@ -36,7 +36,7 @@ class Running:
         body = {"label_id": f"l-{number}", "event": f"r-{number % 20:x}", "verdict": "attack", "analyst": "ada"}
         asked = urllib.request.Request(self.address, json.dumps(body).encode(), {"authorization": f"Bearer {self.token}"})
         try:
-            with urllib.request.urlopen(asked, timeout=20) as answer:
+            with urllib.request.urlopen(asked, timeout=HANG_S) as answer:
                 return answer.status in (200, 201)
         except (OSError, urllib.error.URLError):
             return False
@@ -76,11 +76,11 @@ def test_it_ends_in_order_and_keeps_its_token(tmp_path):
     first = Running(tmp_path)
     assert first.give(0)
     first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(30) == 0
+    assert first.process.wait(HANG_S) == 0
     again = Running(tmp_path)
     assert again.token == first.token
     assert again.give(0)
     again.process.send_signal(signal.SIGINT)
-    assert again.process.wait(30) == 0
+    assert again.process.wait(HANG_S) == 0
     assert (tmp_path / "keys" / "labels.token").stat().st_mode & 0o077 == 0
     assert len(LabelLog(tmp_path / "labels").read()) == 1

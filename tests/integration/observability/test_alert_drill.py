@@ -28,7 +28,7 @@ from serving.stream.ports import Partition
 from tests.fakes.alerting.player import Player, values
 from tests.fakes.alerting.watchtower import ALERTMANAGER, PROMETHEUS, watchtower
 from tests.manifests.observability.cases import LATENCY, RUNS, times
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 pytestmark = [
     pytest.mark.integration,
@@ -148,7 +148,7 @@ def tower(tmp_path_factory, replica, operator, player):
 def ask(port, body: bytes) -> int:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v2/models/simple/infer", body)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=HANG_S) as answer:
             return answer.status
     except urllib.error.HTTPError as problem:
         return problem.code
@@ -235,7 +235,7 @@ def test_prometheus_answers_every_panel(tower, dashboard):
 
 
 def test_prometheus_judges_every_rule(tower):
-    groups = json.loads(urllib.request.urlopen(f"{tower.prometheus}/api/v1/rules", timeout=10).read())["data"]["groups"]
+    groups = json.loads(urllib.request.urlopen(f"{tower.prometheus}/api/v1/rules", timeout=HANG_S).read())["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) == sum(len(g.alerts) for g in GROUPS) + len(OBJECTIVES.recorded)
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] == "err"} == {}

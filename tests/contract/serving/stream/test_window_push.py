@@ -29,7 +29,7 @@ from serving.stream.windows.push import OnlinePush
 from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer
-from tests.waiting import until
+from tests.waiting import HANG_S, until
 
 SECOND = int(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp())
 HOSTS = [b"10.0.0.1", "é".encode(), b""]
@@ -48,7 +48,7 @@ class Store:
         self.definitions = None
 
     def settings(self):
-        return ServingSettings(store_dir=self.folder, redis_url=self.redis_url, feature_timeout_s=5.0)
+        return ServingSettings(store_dir=self.folder, redis_url=self.redis_url, feature_timeout_s=HANG_S)
 
     async def reader(self):
         return await open_features(self.settings())

@@ -22,6 +22,7 @@ from serving.stream.events import StreamEvents
 from serving.stream.ports import Partition, StreamRecord
 from serving.stream.windows.kind import WindowKind
 from serving.stream.windows.reader import WindowFeatures
+from tests.waiting import HANG_S
 
 PARTITION = Partition("events", 0)
 FIELDS = ("proto", "state", "sport", "dport", "duration", "packets", "bytes", "src_bytes")
@@ -70,7 +71,7 @@ def batch(world, low, high):
 
 def run(world, spec, work):
     async def main():
-        ordinary = await open_features(ServingSettings(store_dir=world.folder, feature_timeout_s=5.0))
+        ordinary = await open_features(ServingSettings(store_dir=world.folder, feature_timeout_s=HANG_S))
         kind = WindowKind(spec)
         reader = WindowFeatures(ordinary, {spec.service: kind})
         try:

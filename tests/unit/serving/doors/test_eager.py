@@ -6,6 +6,7 @@ from contextvars import ContextVar
 import pytest
 
 from serving.doors.eager import start
+from tests.waiting import HANG_S
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="outside")
 
@@ -22,7 +23,7 @@ class Told(list):
         self._event.set()
 
     async def until(self):
-        await asyncio.wait_for(self._event.wait(), 5)
+        await asyncio.wait_for(self._event.wait(), HANG_S)
         (told,) = self
         return told
 
