@@ -1,5 +1,6 @@
 """A page that takes long to write (a second, for /metrics of a hundred variants). It is written in a thread of its own, so that
-the loop goes on answering requests. /metrics comes in two forms: who asks for OpenMetrics gets exemplars, traces that a latency is of."""
+the loop goes on answering requests; the thread ends with it. /metrics comes in two forms: who asks for OpenMetrics gets exemplars,
+traces that a latency is of."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,8 +23,7 @@ class Page:
     write: called in the thread, while the loop goes on counting."""
 
     def __init__(self, write: Callable[[], bytes], name: str) -> None:
-        self._write = write
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)  # others' threads may be busy for minutes
+        self._write, self._name = write, name
         self._under_way: asyncio.Task[bytes] | None = None
         self._next: asyncio.Task[bytes] | None = None
 
@@ -37,7 +37,11 @@ class Page:
         if before is not None:
             await asyncio.wait((before,))
         self._under_way, self._next = self._next, None
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self._name)  # others' threads may be busy for minutes
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, self._write)
+        finally:
+            thread.shutdown(wait=False)
 
 
 class MetricsPages:

@@ -48,6 +48,18 @@ async def test_metrics_are_written_beside_the_loop():
     assert (await asked).body == b"page 1"
 
 
+async def test_the_thread_ends_with_the_page():
+    """A listener that is closed would leave one for each form of the page."""
+    name = "page-of-a-test"
+
+    def alive():
+        return [thread for thread in threading.enumerate() if thread.name.startswith(name)]
+
+    page = Page(lambda: b"%d" % len(alive()), name)
+    assert await page.get() == b"1"
+    await until(lambda: not alive())
+
+
 async def test_who_asks_while_one_is_written_gets_the_next_all_the_same_one():
     """One that began before they asked would leave out what they have counted."""
     slow = Slow()
