@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from threading import Event
 
@@ -27,17 +28,16 @@ _log = logging.getLogger("vedette.risk")
 
 def follow(settings: ServingSettings, stream: StreamSettings, stopping: Event) -> RiskFollower:
     """Read verdicts into the ledger until told to stop. Raises StreamError, LedgerDown, RiskRulesError."""
-    ledger = open_ledger(settings.store_dir, settings.risk_url)
-    tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
-    try:
+    with ExitStack() as ends:
+        ledger = open_ledger(settings.store_dir, settings.risk_url)
+        ends.callback(ledger.close)
+        tracer = Tracer(settings.trace_ratio, settings.otlp_endpoint)
+        ends.callback(tracer.close)
         follower = RiskFollower(ledger, stream.verdicts, stream.risks)
         topics, group = [stream.verdicts, *([stream.investigate] if stream.investigate else [])], f"{stream.group}-risk"
         spans = StreamSpans(tracer, "kafka", group)
         GroupLoop(_connecting(stream, topics, group, stopping), follower, stopping.is_set, spans).run()
         return follower
-    finally:
-        tracer.close()
-        ledger.close()
 
 
 def enrich(
@@ -46,10 +46,13 @@ def enrich(
     """Score the enrichment queue until told to stop. Raises StreamError, LedgerDown, RiskRulesError, OSError."""
     if not stream.investigate:
         raise StreamError("VEDETTE_STREAM_INVESTIGATE is empty, so no event is queued for a closer look; name its topic")
-    ledger = open_ledger(settings.store_dir, settings.risk_url)
-    tracer = open_tracer(settings)
-    host = ReplicaHost(host_settings(settings, stream), partial(compose, tracer=tracer))
-    try:
+    with ExitStack() as ends:
+        ledger = open_ledger(settings.store_dir, settings.risk_url)
+        ends.callback(ledger.close)
+        tracer = open_tracer(settings)
+        ends.callback(tracer.close)
+        host = ReplicaHost(host_settings(settings, stream), partial(compose, tracer=tracer))
+        ends.callback(host.stop)
         on_ready(host.start().http)
         scorer = BatchScorer(HostAnswerer(host), stream.model, stream.operating_point, stream.deadline_s)
         enricher = Enricher(scorer, ledger, stream.risks, stream.max_event_bytes)
@@ -57,9 +60,6 @@ def enrich(
         spans = StreamSpans(tracer, "kafka", group)
         GroupLoop(_connecting(stream, [stream.investigate], group, stopping), enricher, stopping.is_set, spans).run()
         return enricher
-    finally:
-        host.stop()
-        ledger.close()
 
 
 def _connecting(stream: StreamSettings, topics: list[str], group: str, stopping: Event) -> JoinGroup:

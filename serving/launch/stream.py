@@ -121,56 +121,59 @@ class StreamProcess:
         """connect: joins another kind of stream than Kafka; nothing is restored then."""
         self._stopping = stopping
         self.counts = StreamCounts()
-        tracer = open_tracer(settings)
-        self._windows = windows = ServedWindows(
-            is_on=stream.windows,
-            bound=stream.distinct_values,
-            lateness_s=stream.lateness_s,
-            push_s=stream.push_s,
-            tracer=tracer,
-        )
-        self._worker: StreamWorker | None = None
-        self._host = host = ReplicaHost(
-            host_settings(settings, stream),
-            partial(
-                compose,
-                watched=[self.counts.metrics],
-                degraded=self._degraded,
-                around=windows.over,
-                is_joined=self._is_joined,
+        state_log = None
+        try:
+            codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
+        except ValueError as problem:
+            raise StreamError(str(problem)) from problem
+        kind_of_stream = "kafka" if connect is None else "aws_kinesis"
+        if connect is None:
+            cluster = open_cluster(stream.servers, stream.options, stream.option_files)
+            connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
+        with ExitStack() as ends:
+            tracer = open_tracer(settings)
+            ends.callback(tracer.close)
+            windows = ServedWindows(
+                is_on=stream.windows,
+                bound=stream.distinct_values,
+                lateness_s=stream.lateness_s,
+                push_s=stream.push_s,
                 tracer=tracer,
-            ),
-        )
+            )
+            self._worker: StreamWorker | None = None
+            self._host = host = ReplicaHost(
+                host_settings(settings, stream),
+                partial(
+                    compose,
+                    watched=[self.counts.metrics],
+                    degraded=self._degraded,
+                    around=windows.over,
+                    is_joined=self._is_joined,
+                    tracer=tracer,
+                ),
+            )
+            ends.callback(host.stop)
+            ends.callback(windows.close)
+            self._ends = ends.pop_all()
         correlations = ServedCorrelations(
             lambda model: host.service.stable_rules(model),  # noqa: PLW0108  # there is no service before it is started
             choice=stream.correlations,
             lateness_s=stream.lateness_s + stream.disorder_s,
         )
         scorer = BatchScorer(HostAnswerer(self._host), stream.model, stream.operating_point, stream.deadline_s)
-        state_log = None
-        spans = StreamSpans(tracer, "kafka" if connect is None else "aws_kinesis", stream.group)
-        if connect is None:
-            cluster = open_cluster(stream.servers, stream.options, stream.option_files)
-            connect, state_log = _connecting(cluster, stream), KafkaStateLog(cluster, stream.state)
-        try:
-            codec = open_codec(chosen(event_format or CodecSettings(), CodecLimits(record_bytes=stream.max_event_bytes)))
-        except ValueError as problem:
-            raise StreamError(str(problem)) from problem
+        spans = StreamSpans(tracer, kind_of_stream, stream.group)
         kinds = AllKinds((windows, correlations))
         parts = StreamParts(connect, state_log, codec, scorer, kinds, stream, self.counts, spans)
         self._worker = StreamWorker(parts, stopping.is_set)
 
     def run(self, on_ready: Callable[[int], None] = lambda _: None) -> None:
         """Serve and work. on_ready: gets the port of the HTTP door when the models are loaded. Raises StreamError, OSError."""
-        ports = self._host.start()
-        collect_rarely()
-        try:
+        with self._ends:
+            ports = self._host.start()
+            collect_rarely()
             on_ready(ports.http)
             if self._worker is not None:
                 self._worker.run()
-        finally:
-            self._windows.close()
-            self._host.stop()
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
