@@ -102,6 +102,15 @@ class FeastStore:
                 self._feast = self._open_given() if self._is_given else self._open(self.folder / CONFIGURATION)
         return self._feast
 
+    @contextlib.contextmanager
+    def _talking(self) -> "Iterator[FeatureStore]":
+        """Feast for a talk with the online store, quietly; its connection is closed afterwards."""
+        with quiet():
+            try:
+                yield self.feast
+            finally:
+                _close_online(self.feast)
+
     def _open(self, configuration: Path) -> "FeatureStore":
         quick_feast.load()
         from feast import FeatureStore
@@ -128,8 +137,8 @@ class FeastStore:
         objects: list[object] = []
         for item in what:
             objects.extend(objects_for(item).all() if isinstance(item, Declaration) else item)
-        with quiet():
-            self.feast.apply(objects)
+        with self._talking() as feast:
+            feast.apply(objects)
         online = self.folder / "online.db"
         if online.exists():  # readers must not wait for a materialisation's transaction
             with contextlib.closing(sqlite3.connect(online)) as connection:
@@ -184,8 +193,8 @@ class FeastStore:
             names = [view.name for view in self.feast.list_feature_views() if view_names is None or view.name in view_names]
         names = [name for name in names if self._has_rows(name)]
         for done, name in enumerate(names, 1):
-            with quiet():
-                self.feast.materialize(start.astimezone(UTC), end.astimezone(UTC), feature_views=[name])
+            with self._talking() as feast:
+                feast.materialize(start.astimezone(UTC), end.astimezone(UTC), feature_views=[name])
             if progress is not None:
                 progress(Materialized(name, done, len(names)))
         return len(names)
@@ -206,8 +215,8 @@ class FeastStore:
     def online(self, service: str, rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """The answer of Feast's own reader for these keys and request fields: for comparison and inspection, not for serving."""
         definition = self.service(service)
-        with quiet():
-            return dict(self.feast.get_online_features(definition, rows, full_feature_names=True).to_dict())
+        with self._talking() as feast:
+            return dict(feast.get_online_features(definition, rows, full_feature_names=True).to_dict())
 
     def view_source(self, name: str) -> tuple[Path, str] | None:
         """The file of a stored view's rows and the name of its column of times; None for an on-demand view or another kind of source."""
@@ -252,6 +261,18 @@ def defaults_of(service: "FeatureService") -> dict[str, Any]:
                     f"feature {name}: its tag default is {tag!r:.60}, expected JSON: a number, true, false or a quoted text ({problem})"
                 ) from problem
     return defaults
+
+
+def _close_online(feast: "FeatureStore") -> None:
+    """Close the connection to the online store. Feast never does, and opens another when it needs one.
+
+    Else the garbage collector closes it at some time, and until then SQLite's `online.db-wal` and `-shm` lie in the store."""
+    online = getattr(feast._provider, "online_store", None)
+    for name in ("_conn", "_client"):  # of Feast's SQLite, of its Redis
+        connection = getattr(online, name, None)
+        if connection is not None:
+            setattr(online, name, None)
+            connection.close()
 
 
 def with_redis(configuration: str, redis_url: str) -> str:

@@ -33,6 +33,7 @@ ENV PATH=/opt/vedette/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     RAY_USAGE_STATS_ENABLED=0 \
+    ORT_DISABLE_TELEMETRY=1 \
     VEDETTE_STORE_DIR=/var/lib/vedette
 WORKDIR /opt/vedette/app
 USER 10001:10001

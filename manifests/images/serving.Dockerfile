@@ -27,6 +27,7 @@ ENV PATH=/opt/vedette/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     RAY_USAGE_STATS_ENABLED=0 \
+    ORT_DISABLE_TELEMETRY=1 \
     RAY_worker_niceness=0 \
     VEDETTE_HOST=0.0.0.0 \
     VEDETTE_STORE_DIR=/var/lib/vedette

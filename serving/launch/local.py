@@ -67,7 +67,6 @@ def start_local(settings: ServingSettings) -> LocalServing:
     for port in sorted({settings.http_port, settings.grpc_port} - {0}):
         bind(settings.host, port).close()
     settings, reserved = with_ports(settings)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default is 15: a busy machine would give a replica next to no CPU
     logging.getLogger("ray").setLevel(logging.WARNING)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)

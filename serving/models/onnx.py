@@ -2,13 +2,16 @@
 
 What a model may contain is serving.models.graph's to judge; what its outputs mean is the Scorer's."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import: else it reports its use to its maker
+import onnxruntime as ort
 
 from serving.models.errors import BundleError, RunError
 from serving.models.manifest import TensorSpec

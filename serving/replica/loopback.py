@@ -16,7 +16,10 @@ _ALL_INTERFACES = "[::]:"
 
 
 def keep_cluster_to_loopback() -> None:
-    """Make this process and those that Ray starts for it use 127.0.0.1 as the node's address. To be called before `ray.init`."""
+    """Make this process and those that Ray starts for it use 127.0.0.1 as the node's address. To be called before `ray.init`.
+
+    Its Ray does not report its use to Ray's maker either, unless RAY_USAGE_STATS_ENABLED says so."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
 

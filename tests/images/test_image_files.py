@@ -55,6 +55,12 @@ def test_a_base_is_an_argument_so_that_a_digest_or_another_registry_can_be_given
     assert {stage.base for stage in stages(_path(name), {argument: pinned})} == {pinned}
 
 
+@pytest.mark.parametrize("name", ["lifecycle", "serving"])
+def test_no_library_reports_its_use_to_its_maker(name: str):
+    told = {key: value for line in _last(name, "ENV") for key, value in pairs(line).items()}
+    assert (told["RAY_USAGE_STATS_ENABLED"], told["ORT_DISABLE_TELEMETRY"]) == ("0", "1")
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_runs_as_a_number_that_pods_can_check_and_in_no_shell(name: str):
     assert _last(name, "USER") == ["10001:10001"]

@@ -1,5 +1,6 @@
 """`vedette features`, as it is typed, against a store on disk."""
 
+import gc
 import json
 import shutil
 from collections.abc import Mapping
@@ -48,6 +49,21 @@ def test_the_newest_values_up_to_a_moment_and_then_up_to_now(folder):
     assert online(folder) == 1.0
     assert VIEW in run(folder, "materialize", "--service", "logins_v1").stdout
     assert online(folder) == 2.0
+
+
+def test_no_connection_to_the_online_store_is_left_for_the_garbage_collector(folder):
+    gc.disable()
+    try:
+        store, begin = FeastStore(folder / "feast"), START - timedelta(hours=1)
+        for talk in (
+            lambda: store.apply(LOGINS),
+            lambda: store.materialize(begin, START),
+            lambda: store.online("logins_v1", {"user": ["a"]}),
+        ):
+            talk()
+            assert [path.name for path in (folder / "feast").glob("online.db*")] == ["online.db"]
+    finally:
+        gc.enable()
 
 
 def test_what_the_store_has(folder):
