@@ -1,7 +1,6 @@
 """`vedette explain RECEIPT`: why an answer of the prediction log was as it was, in words."""
 
 import statistics
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from operators.cli.audit.archive_options import Archive, record_log
 from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import iso_time
 
 if TYPE_CHECKING:
     from lifecycle.governance.replay.explained import EntityPast, ExplainedAnswer, ExplainedRow
@@ -60,8 +60,9 @@ def explain(
 def _print(answer: "ExplainedAnswer") -> None:
     record = answer.record
     given = f"; the client was given {record.explained!r}" if record.explained is not None else ""
+    at = iso_time(record.time_us)
     page().print(
-        f"{record.model}/{record.version} ({record.variant}) at {_moment(record.time_us)}, operating point {record.operating_point}{given}",
+        f"{record.model}/{record.version} ({record.variant}) at {at}, operating point {record.operating_point}{given}",
         markup=False,
         soft_wrap=True,
     )
@@ -146,8 +147,8 @@ def _past_words(past: "EntityPast") -> str:
     if not past.answers:
         return f"{entity}: no answer before, in the {past.looked_at:,} records of the model before this one"
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(past.verdicts.items()))
-    alert = f", the last alert at {_moment(past.last_alert_us)}" if past.last_alert_us is not None else ""
-    since = _moment(past.first_us or 0)
+    alert = f", the last alert at {iso_time(past.last_alert_us)}" if past.last_alert_us is not None else ""
+    since = iso_time(past.first_us or 0)
     return f"{entity}: {past.answers} answers since {since}: {verdicts}{alert}"
 
 
@@ -178,7 +179,3 @@ def _number(value: Any) -> str:
     if not isinstance(value, int | float):
         return "-" if value is None else str(value)
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _moment(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from operators.cli import conform, explain, lineage, operator, report, up
+from operators.cli import conform, explain, lineage, operator, up
 from operators.cli.access import keys as access_keys
 from operators.cli.access import policy as access_policy
 from operators.cli.audit import app as audit
@@ -24,6 +24,7 @@ from operators.cli.monitoring import drift, monitor, performance
 from operators.cli.pipeline import app as pipeline
 from operators.cli.pipeline import data
 from operators.cli.registry import app as registry
+from operators.cli.report import app as report
 from operators.cli.retraining import app as retraining
 from operators.cli.risk import app as risk
 from operators.cli.rollout import app as rollout

@@ -3,7 +3,7 @@
 Alarms, triggers, challenges and rollouts are acts. The bundle's own lineage says which training a trigger led to, and on which labels."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lifecycle.governance.acts import Act
@@ -20,6 +20,7 @@ _DRAWN: Final = frozenset(
     }
 )
 _SHORT: Final = 12
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_of_retraining(act: Act) -> bool:
@@ -84,11 +85,11 @@ def retraining_nodes(acts: Iterable[Act]) -> tuple[list[Node], list[Edge]]:
 def _add_alarm(act: Act, nodes: list[Node]) -> None:
     seen = act.evidence
     label = f"{seen.get('kind', 'alarm')} of {seen.get('subject', '?')}: {act.reason}"
-    nodes.append(Node(f"alarm/{seen.get('alarm_id')}", NodeKind.ALARM, label, {"time": _moment(act), **seen}))
+    nodes.append(Node(f"alarm/{seen.get('alarm_id')}", NodeKind.ALARM, label, {"time": iso_time(act.time_us), **seen}))
 
 
 def _add_act(act: Act, trigger: str, nodes: list[Node], edges: list[Edge]) -> None:
-    seen, facts = act.evidence, {"time": _moment(act), "by": act.actor, "reason": act.reason, **act.evidence}
+    seen, facts = act.evidence, {"time": iso_time(act.time_us), "by": act.actor, "reason": act.reason, **act.evidence}
     match act.action:
         case "retraining.trigger" | "retraining.refuse":
             what = "refused" if act.action == "retraining.refuse" else "asked for a training"
@@ -124,8 +125,12 @@ def gate_words(act: Act) -> str:
     return f"passed: {', '.join(passed)}" if passed else "passed"
 
 
-def _moment(act: Act) -> str:
-    return datetime.fromtimestamp(act.time_us / 1e6, tz=UTC).isoformat(timespec="seconds")
+def iso_time(time_us: int) -> str:
+    """ISO 8601, UTC; the number itself if no calendar has the time."""
+    try:
+        return (_EPOCH + timedelta(microseconds=time_us)).isoformat(timespec="seconds")
+    except OverflowError:
+        return f"time_us {time_us}"
 
 
 def _short(digest: str) -> str:

@@ -4,13 +4,13 @@ The graph says what was made of what. The story says when, so that a retraining 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.lineage.facts import BundleFact, RolloutFact, RolloutMove, StoreFacts
 from lifecycle.governance.lineage.graph import LineageGraph
-from lifecycle.governance.lineage.retraining import gate_words, node_of
+from lifecycle.governance.lineage.retraining import gate_words, iso_time, node_of
 
 _KINDS: Final = {
     "monitor.alarm": "alarm",
@@ -38,8 +38,8 @@ class StoryLine:
 
     @property
     def time(self) -> str:
-        """ISO 8601, UTC."""
-        return datetime.fromtimestamp(self.time_us / 1e6, tz=UTC).isoformat(timespec="seconds")
+        """ISO 8601, UTC; the number itself if no calendar has the time."""
+        return iso_time(self.time_us)
 
 
 def story_of(part: LineageGraph, facts: StoreFacts) -> tuple[StoryLine, ...]:
@@ -60,7 +60,7 @@ def story_text(lines: Sequence[StoryLine]) -> list[str]:
     widest = max(len(line.what) for line in lines)
     return [
         "what happened, in order (UTC)",
-        *(f"{line.time[:19].replace('T', ' ')}  {line.what.ljust(widest)}  {line.words}" for line in lines),
+        *(f"{line.time.removesuffix('+00:00').replace('T', ' ')}  {line.what.ljust(widest)}  {line.words}" for line in lines),
     ]
 
 

@@ -1,6 +1,5 @@
 """`vedette audit acts`: who did what, when and why, from the log of governed acts."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, page, plain, print_json
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import time_text
 
 if TYPE_CHECKING:
     from lifecycle.governance.acts import Act
@@ -50,7 +50,7 @@ def acts(
     for one in found:
         style = "red" if one.outcome == "refused" else "bold yellow" if one.action == "rollout.break-glass" else ""
         table.add_row(
-            _when(one.time_us), Text(plain(one.actor)), Text(plain(one.action), style=style), Text(plain(one.subject)),
+            _when(one), Text(plain(one.actor)), Text(plain(one.action), style=style), Text(plain(one.subject)),
             Text(plain(one.outcome), style=style), Text(plain(one.reason)),
         )  # fmt: skip
     page().print(table)
@@ -60,12 +60,8 @@ def _record(act: "Act") -> dict[str, Any]:
     import msgspec
 
     found: dict[str, Any] = msgspec.to_builtins(act)
-    return {"time": _when(act.time_us), **found}
+    return {"time": _when(act), **found}
 
 
-def _when(time_us: int) -> str:
-    """When; the number itself where it is none of this calendar, as somebody may have written into the log."""
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return f"time_us {time_us}"
+def _when(act: "Act") -> str:
+    return time_text(act.time_us, "%Y-%m-%d %H:%M:%SZ")

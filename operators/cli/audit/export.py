@@ -1,7 +1,7 @@
 """`vedette audit export`: an auditor's package, which a script in it checks without Vedette."""
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +11,15 @@ from operators.cli.audit.archive_options import Archive, archived_of
 from operators.cli.audit.options import AnchorUrls, KeysFolder, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
 from operators.cli.store.checked import StoreDir
-
-_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+from operators.cli.times import TIME_FORMATS, to_us
 
 
 def export(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or a file whose name ends with .tar.gz.")],
-    since: Annotated[datetime | None, typer.Option("--from", formats=_FORMATS, help="UTC (default: the first record).")] = None,
-    until: Annotated[datetime | None, typer.Option("--to", formats=_FORMATS, help="UTC, exclusive (default: now).")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=TIME_FORMATS, help="UTC (default: the first record).")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=TIME_FORMATS, help="UTC, exclusive (default: now).")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Only this model, each record with its proof; may be repeated.")
     ] = None,
@@ -50,7 +51,7 @@ def export(
     settings = ServingSettings()
     signer = Keyring(settings.audit_key or default_key(store), settings.audit_key_name).signer()
     models, tenants = frozenset(model or ()), frozenset(tenant or ())
-    choice = ExportChoice(_us(since, 0), _us(until, 1 << 62), models, tenants, is_whole or not (models or tenants))
+    choice = ExportChoice(to_us(since, 0), to_us(until, 1 << 62), models, tenants, is_whole or not (models or tenants))
     trusted = keys or store / "keys" / "trusted"
     source = ExportSource(
         log,
@@ -78,10 +79,6 @@ def export(
         page().print("[yellow]not signed[/]: the manifest has no signature, because no key is at hand")
     place = made.path if made.path.is_dir() else f"{made.path.name.partition('.')[0]}, once it is unpacked"
     page().print(f"checked without Vedette by python3 -I verify.py in {place}", soft_wrap=True, markup=False)
-
-
-def _us(when: datetime | None, default: int) -> int:
-    return default if when is None else int(when.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _bundles(store: Path, models: frozenset[str]) -> dict[str, bytes]:

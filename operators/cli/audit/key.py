@@ -3,7 +3,7 @@
 What they do is in serving.audit.keys. Each change of keys is recorded as a governed act before it is made."""
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from operators.cli.acts import record_act
 from operators.cli.console import CommandError, Json, page, print_json, print_table
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import time_text, to_us
 
 if TYPE_CHECKING:
     from serving.audit.keys.keyring import Keyring
@@ -154,7 +155,7 @@ def revoke(
     from serving.audit.keys.trust import trusted_folder
 
     settings, verifier = _settings(store_dir), _parse(key)
-    time_us = int(after.replace(tzinfo=UTC).timestamp()) * 1_000_000 if after is not None else _now_us()
+    time_us = to_us(after, _now_us())
     _record(settings, "key.revoke", verifier, reason, {"after_us": time_us})
     path = write_revocation(trusted_folder(settings.store_dir), verifier, time_us)
     if as_json:
@@ -196,12 +197,7 @@ def _short(key: "VerifierKey") -> str:
 
 def _when(time_us: int | None) -> str:
     """A moment; the number itself where it is none of this calendar, as somebody may have written into the file of revocations."""
-    if time_us is None:
-        return "-"
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"time_us {time_us}"
+    return "-" if time_us is None else time_text(time_us, "%Y-%m-%d %H:%M:%S UTC")
 
 
 def _now_us() -> int:

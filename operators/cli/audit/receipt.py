@@ -1,6 +1,5 @@
 """`vedette audit receipt`: the proof that an answer is in the log, and the check of such a proof."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +18,7 @@ from operators.cli.audit.options import (
 )
 from operators.cli.console import CommandError, Json, page, print_json
 from operators.cli.store.checked import AnyStoreDir, store_to_use
+from operators.cli.times import iso_time
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.receipts import CheckedProof, ReceiptProof
@@ -108,7 +108,7 @@ def _as_record(shown: "CheckedProof") -> dict[str, Any]:
 
 def _print(proof: "ReceiptProof", shown: "list[CheckedProof]") -> None:
     for one in shown:
-        when = datetime.fromtimestamp(one.before_us / 1e6, UTC).isoformat(timespec="seconds")
+        when = iso_time(one.before_us)
         anchor = f"; the proof says that {one.anchor} holds a later checkpoint that extends this one" if one.anchor else ""
         page().print(
             f"{one.log}, segment {one.segment}, line {one.line}: in the log by {when}{anchor}", soft_wrap=True, markup=False

@@ -1,7 +1,6 @@
 """`vedette audit retention run` and `vedette audit hold`: removes expired segments, except those under a legal hold."""
 
 import getpass
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of, signer_of
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_records, print_table
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import time_text
 
 app = typer.Typer(no_args_is_help=True, help="Remove expired segments, except those under a legal hold.")
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: records that nobody may remove.")
@@ -112,7 +112,7 @@ def list_holds(store_dir: StoreDir = None, as_json: Json = False) -> None:
     lines = [
         {
             "hold": hold.name,
-            "since": datetime.fromtimestamp(hold.time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+            "since": time_text(hold.time_us, "%Y-%m-%d %H:%M:%SZ"),
             "by": hold.by,
             "condition": hold.where,
             "reason": hold.reason,

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from operators.cli.audit.options import LogFolder, Tenant, log_folder
 from operators.cli.console import Json, errors, page, plain_line
 from operators.cli.store.checked import AnyStoreDir, store_to_use
+from operators.cli.times import iso_time
 
 if TYPE_CHECKING:
     from lifecycle.governance.following import LogLine
@@ -56,16 +56,8 @@ def _print(found: "list[tuple[LogLine, bytes]]", as_json: bool) -> None:
 
 
 def _words(record: "LogLine") -> str:
-    when = _moment(record.time_us)
+    when = iso_time(record.time_us, "milliseconds")
     counted = {verdict: record.verdicts.count(verdict) for verdict in dict.fromkeys(record.verdicts)}
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no verdict"
     who = f"{record.model}/{record.version} {record.variant}" + (f" for {record.tenant}" if record.tenant else "")
     return f"{when}  {who}  {verdicts}  {record.latency_us} us  {record.receipt}"
-
-
-def _moment(time_us: int) -> str:
-    """When; the number itself where it is none of this calendar."""
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return f"time_us {time_us}"

@@ -12,6 +12,7 @@ import typer
 
 from operators.cli.audit.archive_options import archive_if_there, settings_of
 from operators.cli.console import CommandError
+from operators.cli.times import time_text
 from operators.values import parse_duration
 
 if TYPE_CHECKING:
@@ -100,10 +101,7 @@ def moment_us(text: str | None, now: int) -> int | None:
 
 def shown_time(time_us: int) -> str:
     """A time for people, UTC; the number itself where it is none of this calendar."""
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"time_us {time_us}"
+    return time_text(time_us, "%Y-%m-%d %H:%M:%S")
 
 
 def label_record(label: "Label") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +15,12 @@ from operators.cli.models.bundle import find_bundle
 from operators.cli.models.compare import detector_of
 from operators.cli.models.evaluate import scratch_store
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import TIME_FORMATS, to_us
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector
     from lifecycle.monitoring.drift.sample import DriftSample
     from serving.models.bundle import Bundle
-
-_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def drift(
@@ -31,10 +30,10 @@ def drift(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option("--from", formats=_MOMENTS, help="First moment of the window, UTC (default: 24 hours ago)."),
+        typer.Option("--from", formats=TIME_FORMATS, help="First moment of the window, UTC (default: 24 hours ago)."),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", formats=_MOMENTS, help="Last moment of the window, UTC (default: now).")
+        datetime | None, typer.Option("--to", formats=TIME_FORMATS, help="Last moment of the window, UTC (default: now).")
     ] = None,
     current: Annotated[
         Path | None, typer.Option(help="File whose rows are the window, in place of the prediction log.")
@@ -139,7 +138,7 @@ def _answered(
 
     root = store_dir or ServingSettings().store_dir
     now_us = time.time_ns() // 1000
-    first_us, last_us = _us(since, now_us - 86_400_000_000), _us(until, now_us + 1)
+    first_us, last_us = to_us(since, now_us - 86_400_000_000), to_us(until, now_us + 1)
     name = bundle.manifest.name
     if first_us >= last_us:
         raise CommandError("the window ends before it begins: --from must be before --to, and --to is now if it is not given")
@@ -162,7 +161,3 @@ def _answered(
         window, labelled=answered_window(bundle, found.named, labels), words=f"{len(found.rows):,} drawn of the answered rows",
         notes=(*window.notes, note),
     )  # fmt: skip
-
-
-def _us(moment: datetime | None, default: int) -> int:
-    return default if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)

@@ -1,6 +1,5 @@
 """`vedette monitor show`: what the monitor knows now, from its files; a monitor need not run."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, page, plain, print_json, print_table
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import iso_time
 
 if TYPE_CHECKING:
     from lifecycle.monitoring.watch.model_state import ModelState
@@ -109,7 +109,4 @@ def _print(record: dict[str, Any]) -> None:
 
 
 def _moment(time_us: int) -> str | None:
-    try:
-        return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds") if time_us else None
-    except (ValueError, OverflowError, OSError):
-        return f"time_us {time_us}"
+    return iso_time(time_us) if time_us else None

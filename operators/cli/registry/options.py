@@ -12,6 +12,7 @@ import typer
 
 from operators.cli.console import page, print_json
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import time_text
 
 if TYPE_CHECKING:
     from lifecycle.governance.registry.history import RegisteredBundle
@@ -103,7 +104,7 @@ def now_us() -> int:
 
 def when(time_us: int) -> str:
     """A moment for people, UTC."""
-    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
+    return time_text(time_us, "%Y-%m-%d %H:%M UTC")
 
 
 def described(bundle: "RegisteredBundle") -> dict[str, Any]:

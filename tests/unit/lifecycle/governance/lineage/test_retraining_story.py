@@ -148,6 +148,13 @@ def test_the_story_is_told_in_order_of_time_and_of_the_log():
     ]
 
 
+def test_a_time_that_no_calendar_has_is_told_as_its_number():
+    facts = StoreFacts(acts=(at(10**18, TRIGGER),))
+    drawn = graph_of(facts)
+    assert drawn.nodes["trigger/t1"].facts["time"] == "time_us 1000000000000000000"
+    assert story_text(story_of(drawn, facts))[1].startswith("time_us 1000000000000000000  trigger")
+
+
 def test_there_is_no_story_where_nothing_is_recorded():
     assert story_text(story_of(LineageGraph.of([], []), StoreFacts())) == []
 

@@ -147,6 +147,17 @@ async def test_the_verb_prints_reasons_and_json(tmp_path):
     assert CliRunner().invoke(app, ["explain", *told, "--method", "guess"]).exit_code == 1
 
 
+async def test_a_time_that_no_calendar_has_is_shown_as_its_number(tmp_path):
+    asked = await Asked(tmp_path).answer()
+    late = 10**18
+    for segment in asked.log_world.folder.glob("segment-*.jsonl"):
+        lines = [json.loads(line) | {"time_us": late} for line in segment.read_text().splitlines()]
+        segment.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = CliRunner().invoke(app, ["explain", asked.receipts[-1], "--store-dir", str(asked.store)])
+    assert done.exit_code == 0, done.output
+    assert f"(stable) at time_us {late}, operating point" in done.output
+
+
 async def test_a_score_that_is_no_number_is_said_to_be_none(tmp_path):
     asked = await Asked(tmp_path).answer(allow_nonfinite=True, request_fields=[{"name": "level", "datatype": "FP32"}])
     nothing = float("nan")

@@ -1,7 +1,7 @@
 """`vedette report fairness`: alert and error rates by segment in a window of the prediction log; and how a fairness report is shown."""
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +9,10 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, plain, print_json, print_table
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import TIME_FORMATS, to_us
 
 if TYPE_CHECKING:
     from lifecycle.evaluation.fairness.disparity import FairnessReport
-
-_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def fairness(
@@ -26,9 +25,9 @@ def fairness(
         ),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=_MOMENTS, help="Start, UTC (default: 24 hours ago).")
+        datetime | None, typer.Option("--from", formats=TIME_FORMATS, help="Start, UTC (default: 24 hours ago).")
     ] = None,
-    until: Annotated[datetime | None, typer.Option("--to", formats=_MOMENTS, help="End, UTC (default: now).")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=TIME_FORMATS, help="End, UTC (default: now).")] = None,
     entity: Annotated[
         str | None, typer.Option(help="The column that names the entity (default: the bundle's entity key).")
     ] = None,
@@ -58,7 +57,7 @@ def fairness(
     refuse_as_inputs(mapping, manifest)
     key = entity or next((k.name for k in manifest.entity_keys), None)
     now_us = time.time_ns() // 1000
-    choice = RecordChoice(model, None, _us(since, now_us - 86_400_000_000), _us(until, now_us + 1))
+    choice = RecordChoice(model, None, to_us(since, now_us - 86_400_000_000), to_us(until, now_us + 1))
     log = RecordLog(root / "audit", archive_if_there(root, None))
     found = answered_rows(
         log.chosen(choice), key, SubjectKeys(root / "keys" / "subjects"), {} if labels is None else read_labels(labels)
@@ -87,7 +86,3 @@ def show_fairness(report: "FairnessReport", what: str) -> None:
     for sentence in fairness_words(report):
         print(plain(sentence))
     print()
-
-
-def _us(moment: datetime | None, otherwise: int) -> int:
-    return otherwise if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)

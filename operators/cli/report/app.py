@@ -2,15 +2,16 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from operators.cli.console import CommandError, errors
-from operators.cli.fairness import fairness
+from operators.cli.report.fairness import fairness
 from operators.cli.store.checked import StoreDir
+from operators.cli.times import TIME_FORMATS, to_us
 
 if TYPE_CHECKING:
     from lifecycle.documents.document import Document, Format
@@ -21,7 +22,6 @@ Form = Annotated[
     str, typer.Option("--format", help="md, html or json. HTML has a print stylesheet: a browser makes a PDF of it.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file (default: stdout).")]
-_MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 @app.command()
@@ -63,11 +63,11 @@ def card(
 @app.command()
 def compliance(
     since: Annotated[
-        datetime | None, typer.Option("--from", formats=_MOMENTS, help="Start, UTC (default: the beginning).")
+        datetime | None, typer.Option("--from", formats=TIME_FORMATS, help="Start, UTC (default: the beginning).")
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option("--to", formats=_MOMENTS, help="End, UTC; a date means its first moment (default: now)."),
+        typer.Option("--to", formats=TIME_FORMATS, help="End, UTC; a date means its first moment (default: now)."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     form: Form = "md",
@@ -88,7 +88,7 @@ def compliance(
 
     _check(form)
     root = store_dir or ServingSettings().store_dir
-    first, last = _us(since, 0), _us(until, time.time_ns() // 1000)
+    first, last = to_us(since, 0), to_us(until, time.time_ns() // 1000)
     if last < first:
         raise CommandError(f"--to {until} is before --from {since}; the report is of the time between them")
     trust_of = trusted_keys(root / "keys" / "trusted")
@@ -106,10 +106,6 @@ def compliance(
     _write(document, form, out)
     if not all(report.is_sound for report in reports):
         raise typer.Exit(1)
-
-
-def _us(moment: datetime | None, otherwise: int) -> int:
-    return otherwise if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
 
 
 def _check(form: str) -> "Format":

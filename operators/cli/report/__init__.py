@@ -1,0 +1,1 @@
+"""`vedette report`: model cards, compliance reports, and answers by segment."""
