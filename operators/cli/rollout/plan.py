@@ -9,20 +9,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.control_plane import Name
-from operators.cli.rollout.start import (
-    BundleDigest,
-    OperatingPoint,
-    Suppressions,
-    Thresholds,
-    TriageAudit,
-    TriageBound,
-    TriageOn,
-    Version,
-    bundle_of,
-    suppressions_of,
-    threshold_of,
-    triage_of,
-)
+from operators.cli.rollout.start import CandidateOptions, bundle_of, with_candidate
 from operators.cli.store.checked import StoreDir
 
 if TYPE_CHECKING:
@@ -37,16 +24,10 @@ _BUDGET_S: Final = 20.0
 """How long the runs of a replay may take. A slow candidate replays fewer requests, the newest."""
 
 
+@with_candidate
 def plan(
     name: Name,
-    version: Version = None,
-    bundle: BundleDigest = None,
-    operating_point: OperatingPoint = None,
-    threshold: Thresholds = None,
-    suppressions: Suppressions = None,
-    triage: TriageOn = False,
-    triage_audit: TriageAudit = None,
-    triage_bound: TriageBound = None,
+    candidate: CandidateOptions,
     requests: Annotated[int, typer.Option(min=1, help="Replay at most this many of the newest requests.")] = 20_000,
     log: Annotated[Path | None, typer.Option(help="Folder of the prediction log (default: audit in the store).")] = None,
     store_dir: StoreDir = None,
@@ -58,13 +39,8 @@ def plan(
     store = (store_dir or ServingSettings().store_dir).resolve()
     stable = _stable(store, name)
     model = _model(store, name)
-    found = bundle_of(store, model, version, bundle)
-    wanted: dict[str, Any] = {
-        "version": found.manifest.version, "bundle": found.digest, "operating_point": operating_point,
-        "thresholds": dict(threshold_of(t) for t in threshold or ()),
-        "suppressions": [] if suppressions is None else suppressions_of(suppressions),
-        "triage": triage_of(triage, triage_audit, triage_bound),
-    }  # fmt: skip
+    found = bundle_of(store, model, candidate.version, candidate.bundle)
+    wanted = {"version": found.manifest.version, "bundle": found.digest, **candidate.changes()}
     records = _recent(log or store / "audit", model, requests)
     replayed, forecast = _forecast(records, stable, _revision(wanted), store)
     if as_json:

@@ -1,5 +1,9 @@
 """`vedette rollout start`: requests another revision of a model."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,44 +17,74 @@ if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument
     from serving.models.bundle import Bundle
 
-Version = Annotated[str | None, typer.Option(help="Model version of the candidate (default: the newest).")]
-BundleDigest = Annotated[
-    str | None,
-    typer.Option(
-        "--bundle", help="Digest of its bundle, or a reference into the registry, e.g. flows@production (default: the store's)."
-    ),
-]
-OperatingPoint = Annotated[str | None, typer.Option(help="Operating point that decides (default: the bundle's).")]
-Thresholds = Annotated[
-    list[str] | None, typer.Option("--threshold", help="POINT=VALUE: replaces a threshold of the bundle; repeat.")
-]
-Suppressions = Annotated[
-    Path | None,
-    typer.Option(help="YAML file with `suppressions`: known causes of false alarms (default: none)."),
-]
 
-TriageOn = Annotated[bool, typer.Option("--triage", help="The bundle's triage ends clear cases before the model runs.")]
-TriageAudit = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help="With --triage: share of ended cases that the model still scores (default: 0.01). Use 1 for a trial."
-    ),
-]
-TriageBound = Annotated[float | None, typer.Option(help="With --triage: replaces the bundle's bound.")]
+@dataclass(frozen=True, slots=True)
+class CandidateOptions:
+    """What a command line says of a candidate. A field is an option of each verb that is made `with_candidate`."""
+
+    version: Annotated[str | None, typer.Option(help="Model version of the candidate (default: the newest).")] = None
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            help="Digest of its bundle, or a reference into the registry, e.g. flows@production (default: the store's)."
+        ),
+    ] = None
+    operating_point: Annotated[str | None, typer.Option(help="Operating point that decides (default: the bundle's).")] = None
+    threshold: Annotated[list[str] | None, typer.Option(help="POINT=VALUE: replaces a threshold of the bundle; repeat.")] = None
+    suppressions: Annotated[
+        Path | None, typer.Option(help="YAML file with `suppressions`: known causes of false alarms (default: none).")
+    ] = None
+    triage: Annotated[bool, typer.Option("--triage", help="The bundle's triage ends clear cases before the model runs.")] = (
+        False
+    )
+    triage_audit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --triage: share of ended cases that the model still scores (default: 0.01). Use 1 for a trial.",
+        ),
+    ] = None
+    triage_bound: Annotated[float | None, typer.Option(help="With --triage: replaces the bundle's bound.")] = None
+
+    def changes(self) -> dict[str, Any]:
+        """What the candidate does otherwise than its bundle says, as a revision's document has it. Raises CommandError."""
+        found: dict[str, Any] = {}
+        if self.operating_point is not None:
+            found["operatingPoint"] = self.operating_point
+        if self.threshold:
+            found["thresholds"] = dict(threshold_of(t) for t in self.threshold)
+        if self.suppressions is not None:
+            found["suppressions"] = suppressions_of(self.suppressions)
+        if (switch := triage_of(self.triage, self.triage_audit, self.triage_bound)) is not None:
+            found["triage"] = switch
+        return found
+
+
+def with_candidate(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of a candidate in place of its parameter `candidate`."""
+    options = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in inspect.signature(CandidateOptions).parameters.values()]
+    own = list(inspect.signature(verb).parameters.values())
+    place = next(at for at, parameter in enumerate(own) if parameter.name == "candidate")
+    after = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own[place + 1 :]]
+    parameters = [*own[:place], *options, *after]
+
+    @functools.wraps(verb)
+    def command(*before: Any, **given: Any) -> None:
+        candidate = CandidateOptions(**{option.name: given.pop(option.name) for option in options})
+        verb(*before, candidate=candidate, **given)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
 
 
 @with_control_plane
+@with_candidate
 def start(
     choice: ControlPlaneChoice,
     name: Name,
-    version: Version = None,
-    bundle: BundleDigest = None,
-    operating_point: OperatingPoint = None,
-    threshold: Thresholds = None,
-    suppressions: Suppressions = None,
-    triage: TriageOn = False,
-    triage_audit: TriageAudit = None,
-    triage_bound: TriageBound = None,
+    candidate: CandidateOptions,
     policy: Annotated[
         str | None, typer.Option(help="Steps: a file with a RolloutPolicy, or the name of an existing one.")
     ] = None,
@@ -59,15 +93,7 @@ def start(
 ) -> None:
     """Request a revision. It is rolled out step by step; the first revision of a service is served at once."""
     control = choice.open()
-    revision = _revision(choice, name, version, bundle)
-    if operating_point is not None:
-        revision["operatingPoint"] = operating_point
-    if threshold:
-        revision["thresholds"] = dict(threshold_of(t) for t in threshold)
-    if suppressions is not None:
-        revision["suppressions"] = suppressions_of(suppressions)
-    if (switch := triage_of(triage, triage_audit, triage_bound)) is not None:
-        revision["triage"] = switch
+    revision = _revision(choice, name, candidate.version, candidate.bundle) | candidate.changes()
     steps = None if policy is None else rollout_steps(policy)
 
     def edit(before: "ServiceDocument | None") -> "ServiceDocument":
