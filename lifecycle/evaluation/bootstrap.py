@@ -118,11 +118,5 @@ def counted(hits: Floats, alarms: Floats, attacks: Floats, benign: Floats) -> Fl
     )
 
 
-def count_figures(alert: Mask, attack: Mask) -> Statistic:
-    """A statistic: COUNTED of given alerts. alert, attack: shape (n,)."""
-    columns = np.column_stack([alert & attack, alert & ~attack, attack, ~attack]).astype(np.float64)
-    return lambda weights: counted(*(weights @ columns).T)
-
-
 def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0), dtype=np.float64)

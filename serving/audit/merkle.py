@@ -95,23 +95,6 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return tree_of(leaves).root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The hashes that lead from leaf `index` to the root of `leaves`, lowest first. Source: RFC 9162, section 2.1.3.1.
-
-    Raises IndexError where there is no such leaf."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    proof: list[bytes] = []
-    level, at = list(leaves), index
-    while len(level) > 1:
-        sibling = at ^ 1
-        if sibling < len(level):
-            proof.append(level[sibling])
-        level = _parents(level)
-        at >>= 1
-    return proof
-
-
 def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Raise ProofError unless the proof shows that `leaf` is number `index` of the `size` entries below `root`.
 
@@ -135,15 +118,6 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
         raise ProofError("the proof is shorter than the tree is high")
     if node != root:
         raise ProofError("the proof leads to another root")
-
-
-def consistency_proof(leaves: Sequence[bytes], first: int) -> list[bytes]:
-    """The hashes that show that the tree of the first `first` leaves is a prefix of the tree of all. Source: RFC 9162, section 2.1.4.1.
-
-    Raises IndexError unless 0 < first <= len(leaves)."""
-    if not 0 < first <= len(leaves):
-        raise IndexError(f"a tree of {first} entries is not a prefix of a tree of {len(leaves)}")
-    return _subproof(leaves, first, 0, len(leaves), is_known=True)
 
 
 def check_consistency(first: int, first_root: bytes, second: int, second_root: bytes, proof: Sequence[bytes]) -> None:
@@ -189,19 +163,3 @@ def _both_roots(first: int, second: int, path: Sequence[bytes]) -> tuple[bytes, 
     if last != 0:
         raise ProofError("the proof is shorter than the tree is high")
     return old, new
-
-
-def _parents(level: list[bytes]) -> list[bytes]:
-    pairs = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
-    return [*pairs, level[-1]] if len(level) & 1 else pairs
-
-
-def _subproof(leaves: Sequence[bytes], first: int, start: int, end: int, *, is_known: bool) -> list[bytes]:
-    size = end - start
-    if first == size:
-        return [] if is_known else [root_of(leaves[start:end])]
-    middle = 1 << (size - 1).bit_length() - 1
-    if first <= middle:
-        return [*_subproof(leaves, first, start, start + middle, is_known=is_known), root_of(leaves[start + middle : end])]
-    proof = _subproof(leaves, first - middle, start + middle, end, is_known=False)
-    return [*proof, root_of(leaves[start : start + middle])]

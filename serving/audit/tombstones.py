@@ -32,7 +32,6 @@ from serving.audit.segment_files import (
     note_lines,
     open_file,
     read_leaves,
-    read_notes,
 )
 from serving.audit.signed_note import NoteError, Signer, text_of, unsigned, whole_number
 
@@ -94,13 +93,6 @@ class Tombstone:
 def tombstones_file(folder: Path) -> Path:
     """Where the tombstones of a folder's logs are."""
     return folder / "chain" / "removed.jsonl"
-
-
-def read_tombstones(folder: Path) -> list[tuple[Tombstone, str]]:
-    """Every tombstone and its note, oldest first; no signature is checked. Raises NoteError, OSError."""
-    path = tombstones_file(folder)
-    notes = read_notes(path) if path.exists() else []
-    return [(Tombstone.parse(text_of(note)), note) for note in notes]
 
 
 def write_tombstone(folder: Path, stone: Tombstone, signer: Signer | None) -> str:

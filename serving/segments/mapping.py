@@ -74,10 +74,6 @@ class SegmentMap:
             self._found[entity] = found
         return found
 
-    def of_column(self, column: str) -> tuple[str, ...]:
-        """The segments of one column."""
-        return tuple(s for s in self.segments if s.startswith(f"{column}="))
-
     def refuse_inputs(self, names: Collection[str], whose: str) -> None:
         """Raise SegmentMapError if one of the mapping's columns is among a model's inputs. names: its columns, tensors and features.
 

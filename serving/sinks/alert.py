@@ -113,16 +113,3 @@ def microseconds(text: str) -> int:
     if found < 0:
         raise WrongAlert(f"{text[:80]!r} is before 1970")
     return found
-
-
-_decoder: Final = msgspec.json.Decoder(SinkAlert)
-
-
-def encode_alert(alert: SinkAlert) -> bytes:
-    """JSON for the spool."""
-    return msgspec.json.encode(alert)
-
-
-def decode_alert(text: bytes) -> SinkAlert:
-    """Read what `encode_alert` wrote. Raises msgspec.DecodeError."""
-    return _decoder.decode(text)

@@ -1,4 +1,4 @@
-"""The fairness section of a report: for people as a table or Markdown, for programs as a record. Pure."""
+"""The fairness section of a report: for people as a table, for programs as a record. Pure."""
 
 import dataclasses
 from typing import Any, Final
@@ -54,13 +54,6 @@ def fairness_words(report: FairnessReport) -> list[str]:
         f"{report.unmapped:,} of {report.rows:,} rows are in no segment and count with the rest."
     )
     return sentences
-
-
-def fairness_markdown(report: FairnessReport) -> str:
-    """The section as Markdown, from its heading on."""
-    table = ["| " + " | ".join(c or "finding" for c in COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    table += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in fairness_lines(report)]
-    return "\n".join(["## Fairness by segment", "", *(f"- {s}" for s in fairness_words(report)), "", *table, ""])
 
 
 def _sentence(d: Disparity) -> str:

@@ -6,7 +6,7 @@ sample differs. Where a node is a larger part of the simulated replicas than of 
 lost and what each other replica gets are those of the plan. Clients do not try again."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -249,24 +249,3 @@ class _Run:
             if not self._broken(at, count, target, ""):
                 return max(at * WINDOW_S - begins, 0.0)
         return None
-
-
-def queue_latencies(
-    work_of: Sequence[float], gaps: Sequence[float], *, slots: int = 1, seed: int = 1
-) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Latencies of requests at one server, for checks against closed forms. work_of: busy_s and busy_scv. gaps: between arrivals."""
-    from operators.capacity.waiting import ReplicaWork
-
-    env, found = simpy.Environment(), list[float]()
-    replica = SimReplica(ReplicaWork(work_of[0], work_of[1]), np.random.default_rng(seed), slots=slots)
-
-    def arrivals() -> Generator[Any, Any, None]:
-        for gap in gaps:
-            yield env.timeout(gap)
-            done = replica.take(env.now)
-            if done is not None:
-                found.append(done - env.now)
-
-    env.process(arrivals())
-    env.run()
-    return np.asarray(found)

@@ -85,11 +85,6 @@ class SimReplica:
         self.is_alive = False
         self._under_way.clear()
 
-    def revive(self, now: float) -> None:
-        """A new replica in its place, with nothing to do."""
-        self.is_alive, self._strained_since = True, None
-        self._free = [now] * len(self._free)
-
     def _refuses(self, now: float, limits: RefusalLimits) -> bool:
         waiting = len(self._under_way)
         if waiting >= limits.max_ongoing:

@@ -150,15 +150,6 @@ class RecordQueries:
             ).fetchall()
         return [tuple(one) for one in found]
 
-    def acts_about(self, needle: str, most: int = 20) -> list[RecordRow]:
-        """The newest acts whose subject is this, or ends in `/` and this."""
-        with self._file.reading() as connection:
-            found = connection.execute(
-                f"{_ACTS} WHERE t.subject = ? OR t.subject LIKE ? ESCAPE '!' ORDER BY t.time_us DESC, t.id DESC LIMIT ?",
-                (needle, f"%/{_literal(needle)}", most),
-            ).fetchall()
-        return [_row("act", one) for one in found]
-
     def segments(self) -> list[IndexedSegment]:
         """All segments, by log and name."""
         with self._file.reading() as connection:

@@ -11,7 +11,7 @@ from lifecycle.evaluation.bootstrap import (
     bootstrap,
     by_entity,
     by_row,
-    count_figures,
+    counted,
     figure_interval,
     share_interval,
 )
@@ -24,6 +24,12 @@ ROWS = st.lists(st.tuples(st.sampled_from("abcde"), st.booleans(), st.booleans()
 def columns(rows):
     entity, attack, alert = zip(*rows, strict=True)
     return np.array(entity, dtype=object), np.array(attack), np.array(alert)
+
+
+def count_figures(alert, attack):
+    """A statistic: COUNTED of given alerts. alert, attack: shape (n,)."""
+    columns = np.column_stack([alert & attack, alert & ~attack, attack, ~attack]).astype(np.float64)
+    return lambda weights: counted(*(weights @ columns).T)
 
 
 @laws.examples(50)

@@ -7,7 +7,7 @@ import pytest
 from operators.capacity.assumptions import default_assumptions
 from operators.capacity.demand import CapacityDemand
 from operators.capacity.plan import CapacityPlan, plan
-from operators.capacity.simulation.run import queue_latencies, simulate_plan
+from operators.capacity.simulation.run import simulate_plan
 from operators.capacity.simulation.scenarios import SimScenario, day, scenarios
 from operators.capacity.simulation.sim_replica import RefusalLimits, SimReplica
 from operators.capacity.waiting import ReplicaWork, quantile_s
@@ -25,16 +25,27 @@ def _gaps(rate: float) -> list[float]:
     return np.random.default_rng(3).exponential(1 / rate, REQUESTS).tolist()
 
 
+def queue_latencies(work: ReplicaWork, gaps: list[float], *, slots: int = 1) -> "np.ndarray":
+    """Latencies of requests at one replica. gaps: between arrivals, in seconds."""
+    replica, now, found = SimReplica(work, np.random.default_rng(1), slots=slots), 0.0, []
+    for gap in gaps:
+        now += gap
+        done = replica.take(now)
+        assert done is not None
+        found.append(done - now)
+    return np.asarray(found)
+
+
 def test_exponential_services_take_as_long_as_in_the_closed_form():
     """M/M/1: the latency is exponential with rate mu - lambda."""
-    found = queue_latencies((0.001, 1.0), _gaps(500))
+    found = queue_latencies(ReplicaWork(0.001, 1.0), _gaps(500))
     assert found.mean() == pytest.approx(1 / 500, rel=0.05)
     assert np.quantile(found, 0.99) == pytest.approx(math.log(100) / 500, rel=0.08)
 
 
 def test_equal_services_wait_as_long_as_in_the_closed_form():
     """M/D/1: the mean wait is rho / (2 mu (1 - rho))."""
-    found = queue_latencies((0.001, 0.0), _gaps(600))
+    found = queue_latencies(ReplicaWork(0.001, 0.0), _gaps(600))
     assert found.mean() == pytest.approx(0.001 + 0.6 / (2 * 1000 * 0.4), rel=0.05)
 
 
@@ -44,13 +55,13 @@ def test_several_servers_wait_as_long_as_in_the_closed_form():
     load = rate * 0.001
     blocked = load**slots / math.factorial(slots) * slots / (slots - load)
     waits = blocked / (sum(load**k / math.factorial(k) for k in range(slots)) + blocked)
-    found = queue_latencies((0.001, 1.0), _gaps(rate), slots=slots)
+    found = queue_latencies(ReplicaWork(0.001, 1.0), _gaps(rate), slots=slots)
     assert found.mean() == pytest.approx(0.001 + waits / (slots * 1000 - rate), rel=0.06)
 
 
 def test_the_queue_that_plans_are_made_of_is_the_one_that_is_simulated():
     work = ReplicaWork(200e-6, 0.25)
-    found = queue_latencies((work.busy_s, work.busy_scv), _gaps(3500))
+    found = queue_latencies(work, _gaps(3500))
     assert np.quantile(found, 0.99) == pytest.approx(quantile_s(work, 3500), rel=0.1)
 
 

@@ -10,11 +10,10 @@ from serving.audit.merkle import (
     TreeBuilder,
     check_consistency,
     check_inclusion,
-    consistency_proof,
-    inclusion_proof,
     leaf_hash,
     root_of,
 )
+from tests.fakes.audit.merkle_proofs import consistency_proof, inclusion_proof
 
 ENTRIES = [
     bytes.fromhex(text)

@@ -9,7 +9,8 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.segment_files import newest_checkpoint, segments_in
 from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import NoteError, Signer, signers_of
-from serving.audit.tombstones import SegmentChanged, Tombstone, read_tombstones, remove_segment
+from serving.audit.tombstones import SegmentChanged, Tombstone, remove_segment
+from tests.fakes.audit.tombstones import read_tombstones
 
 
 @pytest.fixture

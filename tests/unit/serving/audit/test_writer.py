@@ -12,10 +12,10 @@ from serving.audit import writer as writer_module
 from serving.audit.reader import AuditError, read_records
 from serving.audit.segment_files import PATTERN, segments_in, segments_with_records
 from serving.audit.segments import ChainedSegments
-from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, ROWS_A_RECORD, SegmentWriter
 from serving.messages import Tensor
 from tests.counting import calls_in
+from tests.fakes.audit.tombstones import read_tombstones
 from tests.fakes.serving.records import one_row, record
 from tests.open_files import open_below
 from tests.waiting import ends, until

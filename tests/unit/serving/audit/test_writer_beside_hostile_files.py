@@ -10,9 +10,9 @@ from serving.audit.merkle import root_of
 from serving.audit.segment_files import newest_checkpoint, read_leaves, segments_in
 from serving.audit.segments import ChainedSegments
 from serving.audit.signed_note import Signer
-from serving.audit.tombstones import read_tombstones
 from serving.audit.writer import CHUNK, SegmentWriter
 from tests.fakes.audit.hostile_files import ENTRY, HOSTILE, START_US, HostileFile
+from tests.fakes.audit.tombstones import read_tombstones
 from tests.fakes.serving.records import record
 
 

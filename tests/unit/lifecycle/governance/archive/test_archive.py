@@ -32,9 +32,9 @@ from serving.audit.encoding import decode_record, encode_record
 from serving.audit.keys.trust import Trust
 from serving.audit.segment_files import SegmentFiles, note_line, read_notes
 from serving.audit.signed_note import Signer, text_of
-from serving.audit.tombstones import read_tombstones
 from serving.messages import Tensor
 from tests import laws
+from tests.fakes.audit.tombstones import read_tombstones
 from tests.fakes.serving.records import record
 from tests.unit.lifecycle.governance.archive.logs import START_US, LogWorld, batch
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lifecycle.governance.export.script import proofs
 from lifecycle.governance.export.texts import script
 from serving.audit import merkle
+from tests.fakes.audit.merkle_proofs import consistency_proof, inclusion_proof
 from tests.laws import examples
 
 # RFC 8032, section 7.1: secret key, public key, message, signature
@@ -98,11 +99,11 @@ def test_trees_and_proofs(size, data):
     first, index = data.draw(st.integers(1, size)), data.draw(st.integers(0, size - 1))
     root = merkle.root_of(leaves)
     assert proofs.Tree(leaves).root_at(first) == merkle.root_of(leaves[:first])
-    proof = merkle.inclusion_proof(leaves, index)
+    proof = inclusion_proof(leaves, index)
     proofs.check_inclusion(leaves[index], index, size, proof, root)
     with pytest.raises(proofs.Wrong):
         proofs.check_inclusion(leaves[index], index, size, [*proof, root], root)
-    consistent = merkle.consistency_proof(leaves, first)
+    consistent = consistency_proof(leaves, first)
     proofs.check_consistency(first, merkle.root_of(leaves[:first]), size, root, consistent)
     with pytest.raises(proofs.Wrong):
         proofs.check_consistency(first, bytes(32), size, root, consistent)

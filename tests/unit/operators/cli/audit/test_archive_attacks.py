@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from operators.cli.main import app
 from serving.audit.keys.keyring import pin
 from serving.audit.signed_note import Signer, text_of
-from serving.audit.tombstones import read_tombstones, write_tombstone
+from serving.audit.tombstones import write_tombstone
+from tests.fakes.audit.tombstones import read_tombstones
 from tests.unit.lifecycle.governance.archive.logs import LogWorld
 
 pytestmark = pytest.mark.heavy

@@ -99,7 +99,8 @@ def archived(store, tmp_path):
     from lifecycle.governance.archive.parquet import write_segment
     from serving.audit.segment_files import read_entries, segments_in
     from serving.audit.signed_note import Signer
-    from serving.audit.tombstones import read_tombstones, remove_segment
+    from serving.audit.tombstones import remove_segment
+    from tests.fakes.audit.tombstones import read_tombstones
 
     files = next(files for files in segments_in(store / "audit") if (files.log, files.number) == ("alpha", 2))
     signer = Signer.from_file(store / "keys" / "second.pem")
