@@ -10,7 +10,6 @@ from functools import cache, partial
 from typing import Final
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import SpanExporter
 
 from serving.telemetry.metric_doc import Figures
 from serving.telemetry.tracing import metric_names
@@ -31,7 +30,7 @@ class Tracer:
     """Decides which requests are traced, and ships their spans.
 
     endpoint: base URL of an OTLP/HTTP collector (`/v1/traces` is added), or None: nothing is ever traced. tail: what is kept though it
-    was not sampled. exporter: takes the endpoint's place, at once and in this thread; for tests."""
+    was not sampled. exporter: takes encoded spans in the endpoint's place, at once and in this thread."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class Tracer:
         service_name: str = "vedette",
         *,
         tail: KeepPolicy = KEEP_NONE,
-        exporter: SpanExporter | None = None,
+        exporter: Callable[[Iterable[bytes], Resource], None] | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tail, self._now_s = tail, now_s
@@ -49,9 +48,7 @@ class Tracer:
         self._delivery: SpanDelivery | None = None
         self._ship: Ship | None = None
         if exporter is not None:
-            from serving.telemetry.tracing.memory_spans import readable
-
-            self._ship = lambda spans: exporter.export(readable(spans.encode(), resource()))
+            self._ship = lambda spans: exporter(spans.encode(), resource())
         elif endpoint is not None:
             self._delivery = SpanDelivery(endpoint, encode_resource(resource().attributes))
             self._ship = self._delivery.take

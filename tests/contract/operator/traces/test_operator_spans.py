@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from operators.handlers.looking.look_spans import open_tracer, part, traced
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.operator.operator_desk import Desk
+from tests.fakes.tracing.memory_spans import MemorySpans
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from serving.stream.windows.engine import SECOND_US
 from serving.stream.windows.kind import WindowKind
 from serving.stream.windows.plan import WindowPlan
 from serving.stream.windows.push import OnlinePush
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.waiting import HANG_S, until
 
 SECOND = int(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp())

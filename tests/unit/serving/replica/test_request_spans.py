@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from serving.errors import DeadlineExceeded, NotFound, Overloaded
 from serving.replica.request_spans import EarlyRefusals, begin_request, end_failed, request_span
 from serving.replica.served_file import newest_of_each
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.names import ATTRIBUTES, SPANS
 from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.unit.serving.replica.service import World, ask
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

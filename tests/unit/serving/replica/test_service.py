@@ -15,8 +15,8 @@ from serving.replica.served_file import ServedFile, newest_of_each
 from serving.scoring.scorer import Scorer
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.unit.serving.replica.service import GONE, ROW, World, ask
 from tests.waiting import until_so as until
 

@@ -19,11 +19,11 @@ from serving.replica.inference_service import ModelServer
 from serving.replica.served_file import newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.clock import ManualClock
 from tests.fakes.serving.audit import MemoryAudit
 from tests.fakes.serving.features import FakeFeatureReader
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.unit.serving.scoring import variants
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

@@ -20,10 +20,10 @@ from serving.scoring.variant_set import VariantSet
 from serving.segments.mapping import SegmentMap
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.clock import ManualClock
 from tests.fakes.serving.audit import MemoryAudit
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.waiting import HANG_S
 
 POINT = {"threshold": 0.8, "investigate": 0.5, "requirement": "by hand"}

@@ -19,11 +19,11 @@ from serving.sinks.ports import TAKEN, SendAnswer
 from serving.sinks.spool.dead_letters import DeadLetters
 from serving.sinks.spool.spool import Spool
 from serving.sinks.transports.backoff import Backoff
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.message_names import MESSAGE_ATTRIBUTES
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.sinks.alerts import an_alert
 from tests.fakes.sinks.transport import FarEndInMemory
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.laws import examples
 
 

@@ -18,9 +18,9 @@ from serving.stream.hybrid.group_loop import GroupLoop, NotNow
 from serving.stream.hybrid.signals import signals_of
 from serving.stream.ports import OutRecord, Partition, StreamError, StreamRecord
 from serving.stream.spans.batch_spans import StreamSpans
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.stream.broker import MemoryBroker, MemoryOutputs, MemorySource
+from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.waiting import until
 
 AT = 1_767_603_600_000_000

@@ -12,7 +12,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from serving.telemetry.tracing.memory_spans import readable
 from serving.telemetry.tracing.span_bytes import (
     NO_PARENT,
     KnownAttributes,
@@ -21,6 +20,7 @@ from serving.telemetry.tracing.span_bytes import (
     encode_span,
     head_of,
 )
+from tests.fakes.tracing.memory_spans import readable
 
 IDS = st.binary(min_size=8, max_size=8).filter(any)
 TRACES = st.binary(min_size=16, max_size=16).filter(any)

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from serving.telemetry.tracing.memory_spans import MemorySpans
 from serving.telemetry.tracing.trace import Trace
 from serving.telemetry.tracing.traceparent import parse_traceparent
 from serving.telemetry.tracing.tracer import Tracer
 from tests.counting import calls_in
+from tests.fakes.tracing.memory_spans import MemorySpans
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"00-{TRACE_ID}-{SPAN_ID}-01", f"00-{TRACE_ID}-{SPAN_ID}-00"

@@ -1,4 +1,4 @@
-"""Finished spans kept in memory as the SDK of OpenTelemetry has them, read from the bytes that a collector gets. For tests."""
+"""Finished spans kept in memory as the SDK of OpenTelemetry has them, read from the bytes that a collector gets."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -7,7 +7,6 @@ from opentelemetry import trace as otel
 from opentelemetry.proto.trace.v1 import trace_pb2 as wire
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 _SAMPLED: Final = otel.TraceFlags(otel.TraceFlags.SAMPLED)
@@ -18,11 +17,15 @@ class MemorySpans:
     """Keeps finished spans: `Tracer(1.0, None, exporter=spans.exporter)`."""
 
     def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
+        self._finished: list[ReadableSpan] = []
+
+    def exporter(self, spans: Iterable[bytes], resource: Resource) -> None:
+        """Take spans that ended, as they are encoded for a collector."""
+        self._finished += readable(spans, resource)
 
     def finished(self) -> tuple[ReadableSpan, ...]:
         """Every span that has ended, in the order of their ends."""
-        return self.exporter.get_finished_spans()
+        return tuple(self._finished)
 
 
 def readable(spans: Iterable[bytes], resource: Resource) -> list[ReadableSpan]:
