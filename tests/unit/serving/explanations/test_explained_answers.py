@@ -47,9 +47,7 @@ class _Gate:
 @pytest.fixture
 async def gated(served):
     gate = _Gate()
-    key, revision = next(iter(served.service._loader._loaded.items()))
-    object.__setattr__(revision, "explainer", gate)
-    assert served.variants.stable.revision is revision, key
+    served.serve("stable", explainer=gate)
     yield gate
     gate.opened.set()
 
@@ -172,8 +170,7 @@ async def test_rules_that_answer_for_the_model_say_which_of_them_hold(tmp_path):
     ruled = threat(tmp_path / "ruled", "1", 1.0, fails_above=None, rule_files={"rules.yaml": rules})
     world.store.add(ruled)
     await world.service.apply(spec(ruled))
-    revision = world.variants.stable.revision
-    object.__setattr__(revision, "model", _Broken())
+    world.serve("stable", model=_Broken())
     (body,) = explained(await world.service.infer(request(host(1), explain="shap")))
     assert body == {"method": "rules_answered", "verdict": "alert", "rules": ["loud"]}
 

@@ -18,6 +18,7 @@ from serving.spec import ServingSpec
 from serving.telemetry.tracing.tracer import Tracer
 from tests.fakes.tracing.memory_spans import MemorySpans
 from tests.unit.serving.replica.service import GONE, ROW, World, ask
+from tests.unit.serving.scoring.variants import serve_with
 from tests.waiting import until_so as until
 
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -93,7 +94,7 @@ async def test_an_answer_after_the_deadline_is_none(world):
             world.clock.advance(2.0)
             return self.model.run(tensors, outputs)
 
-    object.__setattr__(served, "model", Slow(served.model))
+    serve_with(world.service, "stable", "simple", model=Slow(served.model))
     with pytest.raises(DeadlineExceeded, match="after the deadline"):
         await world.service.infer(ask())
 

@@ -130,7 +130,7 @@ async def test_what_stable_fails_on_is_mirrored_too(world, bundles):
         def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
-    object.__setattr__(world.variants.stable.revision, "model", Broken())
+    world.serve("stable", model=Broken())
     with pytest.raises(Internal):
         await world.service.infer(request("a"))
     await world.mirror.drained()
@@ -172,7 +172,7 @@ async def test_a_candidate_that_hangs_delays_nobody(tmp_path, bundles):
                 gate.wait(HANG_S)
                 return {}
 
-        object.__setattr__(world.variants.others[0].revision, "model", Hanging())
+        world.serve("candidate", model=Hanging())
         for i in range(20):
             await world.service.infer(request(host(i)))
             await asyncio.sleep(0)
@@ -193,7 +193,7 @@ async def test_the_copys_latency_is_what_the_client_would_have_waited(world, bun
     class Slow:
         def __init__(self, served, seconds):
             self.model, self.seconds = served.model, seconds
-            object.__setattr__(served, "model", self)
+            world.serve(served.variant, model=self)
 
         def run(self, tensors, outputs=None, stop=None):
             world.clock.advance(self.seconds)
@@ -287,7 +287,7 @@ async def test_a_copy_that_is_still_scored_when_the_mirror_closes_is_stopped(tmp
     with ThreadPoolExecutor(1) as executor:
         world = filled(World(tmp_path, executor=executor), bundles)
         await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], mirror=100)))
-        object.__setattr__(world.variants.others[0].revision, "model", Endless())
+        world.serve("candidate", model=Endless())
         await world.service.infer(request("a"))
         await until_so(began.is_set)
         world.mirror.close()

@@ -67,7 +67,7 @@ class Model:
 def play(world, which, **how):
     served = world.variants.stable.revision if which == "stable" else world.variants.others[0].revision
     model = Model(served.model, world.clock, **how)
-    object.__setattr__(served, "model", model)
+    world.serve(which, model=model)
     return model
 
 
@@ -124,8 +124,8 @@ def runs_on_the_loop(world):
 
 def runs_in_a_thread(world):
     world.protection.bulkheads = Bulkheads(threads=1, queue=1)
-    for served in (world.variants.stable.revision, world.variants.others[0].revision):
-        object.__setattr__(served, "run_us", 1e6)
+    for name in ("stable", "candidate"):
+        world.serve(name, run_us=1e6)
 
 
 def is_kept(world):
@@ -159,8 +159,7 @@ async def test_a_candidate_that_drops_rows_is_blamed_and_stable_answers(world):
 
 
 async def test_a_run_of_many_rows_may_take_long(world):
-    served = world.variants.stable.revision
-    object.__setattr__(served, "run_us", 100_000.0)
+    world.serve("stable", run_us=100_000.0)
     play(world, "stable", takes_s=0.6)
     await ask(world, 30, variant="stable")
     assert state(world, "stable") == "CLOSED"
@@ -175,7 +174,7 @@ async def test_wrong_input_opens_nothing(world):
 
 async def test_what_cannot_be_answered_in_time_is_refused_before_any_work(world):
     model = play(world, "stable")
-    object.__setattr__(world.variants.stable.revision, "run_us", 50_000.0)
+    world.serve("stable", run_us=50_000.0)
     with pytest.raises(DeadlineExceeded, match="so it was not run"):
         await world.service.infer(msgspec.structs.replace(request("a"), deadline_s=0.02))
     assert (model.runs, world.protection.refused_late) == (0, 1)
@@ -183,7 +182,7 @@ async def test_what_cannot_be_answered_in_time_is_refused_before_any_work(world)
 
 async def test_a_model_whose_threads_are_taken_is_overloaded_not_waited_for(world):
     bulkheads = world.protection.bulkheads = Bulkheads(threads=1, queue=1)
-    object.__setattr__(world.variants.stable.revision, "run_us", 1e6)
+    world.serve("stable", run_us=1e6)
     taken = bulkheads.of("threat/1/stable")
     taken._under_way = 2
     with pytest.raises(Overloaded):

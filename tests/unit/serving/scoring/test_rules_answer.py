@@ -104,7 +104,7 @@ async def test_a_score_that_nobody_gave_is_null_in_json(tmp_path):
 async def test_the_model_out(tmp_path, monkeypatch):
     world = await world_with(tmp_path, WITHOUT_FEATURES)
     model = Breaking(world.variants.stable.revision.model)
-    object.__setattr__(world.variants.stable.revision, "model", model)
+    world.serve("stable", model=model)
     model.problem = Unavailable("the breaker is open")
     answer = await world.service.infer(request("10.0.0.1", level=4.0))
     assert (answer.parameters["source"], outputs(answer)["verdict"]) == ("rules", [b"alert"])
@@ -118,7 +118,7 @@ async def test_the_model_out(tmp_path, monkeypatch):
 async def test_the_graphs_own_outputs_are_the_models_alone(tmp_path):
     world = await world_with(tmp_path, WITHOUT_FEATURES)
     model = Breaking(world.variants.stable.revision.model)
-    object.__setattr__(world.variants.stable.revision, "model", model)
+    world.serve("stable", model=model)
     model.problem = Unavailable("the breaker is open")
     with pytest.raises(Unavailable, match="the breaker is open"):
         await world.service.infer(request("10.0.0.1", outputs=["risk"]))
@@ -130,7 +130,7 @@ async def test_without_rules_all_is_as_before(tmp_path):
     answer = await world.service.infer(request("10.0.0.1"))
     assert (answer.parameters["source"], answer.parameters["degraded"]) == ("model", True)
     model = Breaking(world.variants.stable.revision.model)
-    object.__setattr__(world.variants.stable.revision, "model", model)
+    world.serve("stable", model=model)
     model.problem = RuntimeError("broken")
     with pytest.raises(Internal):
         await world.service.infer(request("10.0.0.1"))
@@ -172,7 +172,7 @@ async def test_sigma_rules_see_the_event_of_a_field(tmp_path):
         request_fields=[{"name": "level", "datatype": "FP32"}, {"name": "event", "datatype": "BYTES"}],
     )
     model = Breaking(world.variants.stable.revision.model)
-    object.__setattr__(world.variants.stable.revision, "model", model)
+    world.serve("stable", model=model)
     model.problem = Unavailable("the breaker is open")
     shell = {"Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Image": "C:\\PowerShell.exe"}
     said = {"logsource": {"product": "windows", "category": "process_creation"}, "Image": "x\\powershell.exe"}

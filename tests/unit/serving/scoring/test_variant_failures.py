@@ -36,15 +36,14 @@ async def test_a_variant_that_fails_is_answered_for_by_stable_and_blamed(world, 
 
 async def test_a_variant_that_hangs_leaves_stable_the_time_to_answer_and_counts_as_slow(world, bundles):
     await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=100)))
-    served, begun, released = world.variants.others[0].revision, threading.Event(), threading.Event()
+    begun, released = threading.Event(), threading.Event()
 
     class Hanging:
         def run(self, tensors, outputs=None, stop=None):
             begun.set()
             released.wait(HANG_S)
 
-    object.__setattr__(served, "model", Hanging())
-    object.__setattr__(served, "run_us", 1e6)
+    world.serve("candidate", model=Hanging(), run_us=1e6)
     bulkheads = world.scorer._protection.bulkheads = Bulkheads(threads=1, queue=1)
     asking = asyncio.create_task(world.service.infer(replace(request("a"), deadline_s=2 * HANG_S)))
     await until_so(begun.is_set)
@@ -71,9 +70,8 @@ async def test_a_failure_of_both_is_blamed_on_the_one_that_was_chosen(world, bun
         def run(self, tensors, outputs=None, stop=None):
             raise RuntimeError("out of memory")
 
-    variants = world.variants
-    for loaded in (variants.stable, *variants.others):
-        object.__setattr__(loaded.revision, "model", Broken())
+    for name in ("stable", "candidate"):
+        world.serve(name, model=Broken())
     for i in range(20):
         with pytest.raises(Internal):
             await world.service.infer(request(host(i)))
@@ -96,7 +94,7 @@ async def test_slow_is_over_the_objective_and_counts_the_first_of_an_entity(worl
             return self.model.run(tensors, outputs)
 
     slow = Slow()
-    object.__setattr__(served, "model", slow)
+    world.serve("candidate", model=slow)
     await world.service.infer(request("a"))
     slow.seconds = 0.04
     await world.service.infer(request("a"))

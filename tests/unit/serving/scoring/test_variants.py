@@ -137,8 +137,7 @@ async def test_a_request_stable_alone_can_answer_is_nobodys_evidence(world, bund
     renamed = threat(tmp_path / "r", "6", 0.5)
     world.store.add(renamed)
     await world.service.apply(spec(bundles["stable"], variant(renamed, weight=100)))
-    variants = world.variants
-    object.__setattr__(variants.others[0].revision, "model_outputs", frozenset({"elsewhere"}))
+    world.serve("candidate", model_outputs=frozenset({"elsewhere"}))
     answer = await world.service.infer(request("a", outputs=["risk"]))
     assert answer.parameters["variant"] == "stable"
     assert world.evidence("stable")["requests"] == 0

@@ -2,6 +2,8 @@
 
 `threat` takes host (its entity) and level; the score is sigmoid(gain * level), so that a test can say which verdict is right."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from serving.models.store import BundleStore
 from serving.replica.inference_service import ModelServer
 from serving.scoring.mirror import Mirror
 from serving.scoring.scorer import Scorer, ScorerLimits
-from serving.scoring.variant_set import VariantSet
+from serving.scoring.variant_set import Variant, VariantSet
 from serving.segments.mapping import SegmentMap
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from serving.telemetry.metrics import ServingMetrics
@@ -158,6 +160,10 @@ class World:
         """What `threat` answers with."""
         return self.service._snapshot.find("threat", None)
 
+    def serve(self, variant: str, **fields: Any) -> None:
+        """Serve a variant of `threat` with other fields of its revision, e.g. `model`: a fake."""
+        serve_with(self.service, variant, **fields)
+
     def series(self) -> dict[str, dict[tuple[str, ...], float]]:
         """name -> label values (without replica, in the order of their names) -> value."""
         found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -185,6 +191,27 @@ class World:
             if name == variant:
                 out[gate] = out.get(gate, 0) + int(v)
         return out
+
+
+def serve_with(service: ModelServer, variant: str, name: str = "threat", **fields: Any) -> None:
+    """Put a revision with other fields in the place of one that is served. What is served is replaced whole, as after a change."""
+    made: dict[int, Variant] = {}
+
+    def put(one: Variant) -> Variant:
+        if (one.revision.name, one.revision.variant) != (name, variant):
+            return one
+        return made.setdefault(id(one), replace(one, revision=replace(one.revision, **fields)))
+
+    def sets(found: Mapping[Any, VariantSet]) -> Mapping[Any, VariantSet]:
+        return {
+            key: VariantSet(put(s.stable), tuple(map(put, s.others)), s.split, tuple(map(put, s.ranges)), s.objective_s)
+            for key, s in found.items()
+        }
+
+    served = service._snapshot
+    changed = {part: sets(getattr(served, part)) for part in ("variant_sets", "by_version", "current")}
+    service._snapshot = replace(served, **changed)
+    assert made, f"{name} has no variant {variant}"
 
 
 def spec(stable: Bundle, *variants: VariantSpec, **fields: Any) -> ServingSpec:

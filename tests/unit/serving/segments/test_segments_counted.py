@@ -81,20 +81,24 @@ async def test_nothing_is_counted_without_a_mapping_or_without_another_variant(t
     assert counted(alone, "stable", "live")[ALL] == (0, 0)
 
 
+class Spied:
+    """Keeps what a model is fed."""
+
+    def __init__(self, model, seen):
+        self.model, self.seen = model, seen
+
+    def run(self, feed, *rest):
+        self.seen.append({tensor: value.tolist() for tensor, value in feed.items()})
+        return self.model.run(feed, *rest)
+
+
 async def test_the_mapping_reaches_neither_the_model_nor_the_record(tmp_path, bundles):
     answers, records = [], []
     for name, mapping in (("with", MAPPING), ("without", None)):
         world = world_of(tmp_path / name, bundles, segments=mapping)
         seen = []
         await world.service.apply(spec(bundles["stable"], variant(bundles["candidate"], weight=0)))
-        model = world.variants.stable.revision.model
-        run = model.run
-
-        def spied(feed, *rest, run=run, seen=seen):
-            seen.append({tensor: value.tolist() for tensor, value in feed.items()})
-            return run(feed, *rest)
-
-        object.__setattr__(model, "run", spied) if not hasattr(model, "__dict__") else setattr(model, "run", spied)
+        world.serve("stable", model=Spied(world.variants.stable.revision.model, seen))
         answer = await world.service.infer(request("10.1.0.1", "alice", level=[2.0, -1.0]))
         answers.append(([o.data.tolist() for o in answer.outputs], seen))
         records.append((sorted(world.audit.records[-1].inputs), dict(world.audit.records[-1].features)))

@@ -147,8 +147,9 @@ async def test_what_rules_answered_is_asked_of_the_rules_again(tmp_path):
     world.features.is_down = True
     await world.service.infer(request("10.0.0.1", "10.0.0.2", "x", level=[4.0, 2.0, 2.0]))
     world.features.is_down = False
-    object.__setattr__(world.variants.stable.revision, "model", Breaking(world.variants.stable.revision.model))
-    world.variants.stable.revision.model.problem = Unavailable("the breaker is open")
+    model = Breaking(world.variants.stable.revision.model)
+    model.problem = Unavailable("the breaker is open")
+    world.serve("stable", model=model)
     await world.service.infer(request("10.0.0.1", level=4.0))
     await world.service.infer(tensors(4.0, 0.0))
     assert dict(replayed(world).outcomes) == {"identical": 3}
