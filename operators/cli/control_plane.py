@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from operators.cli.console import CommandError, errors, print_json
-from operators.cli.store.checked import AnyStoreDir, store_to_use
+from operators.cli.store.store_option import AnyStoreDir, store_to_use
 
 if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument

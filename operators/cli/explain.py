@@ -8,7 +8,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, record_log
 from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import iso_time
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 app = typer.Typer(no_args_is_help=True, help="What an answer, a bundle or a rollout was made of, and what came of it.")
 

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from operators.cli.console import CommandError, Json, errors, plain, print_json, print_records
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from serving.access.authentication.api_keys import ApiKeyEntry

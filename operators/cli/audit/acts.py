@@ -6,7 +6,7 @@ import typer
 
 from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, page, plain, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import time_text
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, archive_place, settings_of, signer_of
 from operators.cli.console import Json, page, print_json, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 
 def archive(

@@ -7,7 +7,7 @@ import typer
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of
 from operators.cli.console import CommandError, Json, page, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 
 def erase(

@@ -10,7 +10,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, archived_of
 from operators.cli.audit.options import AnchorUrls, KeysFolder, anchored_notes, log_folder, pinned_keys, store_folder
 from operators.cli.console import Json, page, print_json, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import TIME_FORMATS, to_us
 
 

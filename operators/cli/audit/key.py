@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from operators.cli.acts import record_act
 from operators.cli.console import CommandError, Json, page, print_json, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import time_text, to_us
 
 if TYPE_CHECKING:

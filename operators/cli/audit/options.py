@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import CommandError
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from serving.audit.keys.trust import Trust

@@ -9,7 +9,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, record_log
 from operators.cli.audit.options import store_folder
 from operators.cli.console import CommandError, Json, errors, print_json, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.archive.query import QueryResult

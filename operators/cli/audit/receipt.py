@@ -17,7 +17,7 @@ from operators.cli.audit.options import (
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, print_json
-from operators.cli.store.checked import AnyStoreDir, store_to_use
+from operators.cli.store.store_option import AnyStoreDir, store_to_use
 from operators.cli.times import iso_time
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, record_log
 from operators.cli.audit.options import Tenant, store_folder
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_table, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.archive.record_log import RecordChoice

@@ -8,7 +8,7 @@ import typer
 from operators.cli.acts import now_us, record_act
 from operators.cli.audit.archive_options import Archive, record_log, settings_of, signer_of
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_records, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import time_text
 
 app = typer.Typer(no_args_is_help=True, help="Remove expired segments, except those under a legal hold.")

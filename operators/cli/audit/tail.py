@@ -8,7 +8,7 @@ import typer
 
 from operators.cli.audit.options import LogFolder, Tenant, log_folder
 from operators.cli.console import Json, errors, page, plain_line
-from operators.cli.store.checked import AnyStoreDir, store_to_use
+from operators.cli.store.store_option import AnyStoreDir, store_to_use
 from operators.cli.times import iso_time
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from operators.cli.audit.options import (
     trusted_keys,
 )
 from operators.cli.console import CommandError, Json, page, plain, print_json, print_table, progress
-from operators.cli.store.checked import AnyStoreDir
+from operators.cli.store.store_option import AnyStoreDir
 
 if TYPE_CHECKING:
     from lifecycle.governance.verify.findings import Finding, Report

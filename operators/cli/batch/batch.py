@@ -16,7 +16,7 @@ import typer
 from operators.cli.batch.file_acts import file_acts
 from operators.cli.batch.to_risk import to_risk
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from serving.batch.job import BatchJob

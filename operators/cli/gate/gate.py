@@ -14,7 +14,7 @@ from operators.cli.models.bundle import find_bundle
 from operators.cli.models.compare import detector_of
 from operators.cli.models.evaluate import TestFile, scratch_store
 from operators.cli.models.train import DataDir, DataFile, load
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable

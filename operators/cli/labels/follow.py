@@ -12,7 +12,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, settings_of
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.labels.options import Unseen, label_desk
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from operators.control.labels.topic_follower import FollowCounts, LabelTopic, TopicMessage

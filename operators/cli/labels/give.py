@@ -17,7 +17,7 @@ from operators.cli.labels.options import (
     shown_time,
     whoever_asks,
 )
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 EventArgument = Annotated[
     str, typer.Argument(metavar="EVENT", help="The answer's `receipt`, RECEIPT#ROW, or the client's own request id.")

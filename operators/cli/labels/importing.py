@@ -12,7 +12,7 @@ import typer
 from operators.cli.audit.archive_options import Archive
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, progress
 from operators.cli.labels.options import ModelOption, Unseen, label_desk, whoever_asks
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.errors import WrongLabel

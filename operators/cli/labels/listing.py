@@ -10,7 +10,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, page, print_json, print_table
 from operators.cli.labels.options import ModelOption, label_record, labels_there, moment_us, now_us, shown_time
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.label import Label

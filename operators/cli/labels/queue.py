@@ -9,7 +9,7 @@ import typer
 from operators.cli.audit.archive_options import Archive, archive_if_there, settings_of
 from operators.cli.console import CommandError, Json, errors, page, print_json, print_table
 from operators.cli.labels.options import label_log, moment_us, now_us, shown_time, whoever_asks
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.labels.queue.plan import LabelQueue

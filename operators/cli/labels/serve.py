@@ -15,7 +15,7 @@ from operators.cli.audit.archive_options import Archive, archive_if_there, setti
 from operators.cli.console import CommandError, errors, page
 from operators.cli.labels.options import Unseen, label_desk
 from operators.cli.labels.queue import as_record, planned
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from operators.control.labels.server import LabelDoor

@@ -7,7 +7,7 @@ import typer
 
 from operators.cli.console import Json, page, print_json, print_table
 from operators.cli.models.bundle import BundleArgument, find_bundle
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.explanations.permutation_importance import PermutationImportance

@@ -11,7 +11,7 @@ from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_file
 from operators.cli.models.bundle import find_bundle
 from operators.cli.models.evaluate import TestFile, scratch_store
 from operators.cli.models.train import DataDir, DataFile, load
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector

@@ -9,7 +9,7 @@ import typer
 from operators.cli.console import CommandError, Json, print_json, progress
 from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_files
 from operators.cli.models.train import DataDir, DataFile, DetectorArgument, feature_store, load
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector

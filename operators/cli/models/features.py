@@ -13,7 +13,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, plain, print_json, print_records, progress
 from operators.cli.models.train import feature_store
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from lifecycle.training.feast_store import FeastStore, Materialized

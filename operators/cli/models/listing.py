@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from operators.cli.console import CommandError, Json, print_records, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 
 def models(

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json, print_table, progress
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from operators.cli.models.row_answers import ScoredRow

@@ -12,7 +12,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, plain, print_json, print_table, progress
 from operators.cli.models.training_record import record_training
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from operators.cli.document_view import HtmlFile, MarkdownFile, show, write_file
 from operators.cli.models.bundle import find_bundle
 from operators.cli.models.compare import detector_of
 from operators.cli.models.evaluate import scratch_store
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import TIME_FORMATS, to_us
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 
 from operators.cli.console import CommandError, Json
 from operators.cli.monitoring.monitor_view import show
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 app = typer.Typer(invoke_without_command=True)
 app.command("show")(show)

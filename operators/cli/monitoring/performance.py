@@ -10,7 +10,7 @@ from operators.cli.audit.archive_options import Archive, archive_if_there
 from operators.cli.console import CommandError, Json, errors, print_json
 from operators.cli.document_view import show
 from operators.cli.labels.options import labels_there, moment_us, now_us
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.values import parse_duration
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from operators.cli.console import Json, errors, plain, print_json, print_table
 from operators.cli.pipeline.opening import ProjectDir, Stages, opened
 from operators.cli.pipeline.status import show_states, state_record, why
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.pipeline.project import Project, StageState

@@ -10,7 +10,7 @@ import typer
 
 from operators.cli.console import CommandError, errors
 from operators.cli.report.fairness import fairness
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.times import TIME_FORMATS, to_us
 
 if TYPE_CHECKING:

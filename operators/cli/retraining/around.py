@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from operators.cli.acts import now_us
 from operators.cli.control_plane import ControlPlaneChoice
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from lifecycle.datasets.detector import Detector

@@ -8,7 +8,7 @@ import typer
 
 from operators.cli.acts import now_us
 from operators.cli.console import Json, plain_line, print_json, print_table
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 
 def status(

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from operators.cli.console import CommandError, Json, errors, page, plain, print_json, print_table
 from operators.cli.labels.options import moment_us, now_us
 from operators.cli.risk import following
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from serving.risk.assess import Risk

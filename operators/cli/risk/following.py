@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 
 GroupPrefix = Annotated[str | None, typer.Option(help="Prefix of the consumer group (default: vedette).")]

@@ -10,7 +10,7 @@ import typer
 from operators.cli.console import CommandError, Json, errors, page, print_json
 from operators.cli.control_plane import Name
 from operators.cli.rollout.start import CandidateOptions, bundle_of, with_candidate
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
     from operators.labs.forecast import Forecast, Replayed

@@ -11,7 +11,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, finite, print_json
 from operators.cli.control_plane import ControlPlaneChoice, Name, Why, signed, with_control_plane
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 
 if TYPE_CHECKING:
     from operators.control.port import Control, ServiceDocument

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.store.checked import AnyStoreDir
+from operators.cli.store.store_option import AnyStoreDir
 
 if TYPE_CHECKING:
     from lifecycle.store_layout.run import MigrationPlan

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from operators.cli.console import Json, errors, print_json
-from operators.cli.store.checked import StoreDir
+from operators.cli.store.store_option import StoreDir
 from operators.cli.stream import contract, replay, topics, watch
 from operators.cli.stream.options import Servers, cluster_of, stream_settings
 

@@ -9,7 +9,7 @@ import typer
 
 from operators.cli.console import CommandError, Json, errors, print_json
 from operators.cli.control_plane import ControlPlaneChoice, with_control_plane
-from operators.cli.store.checked import store_to_use
+from operators.cli.store.store_option import store_to_use
 from operators.cli.up import is_loopback
 
 if TYPE_CHECKING:
