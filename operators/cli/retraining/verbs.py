@@ -26,7 +26,7 @@ def check(choice: ControlPlaneChoice, name: Model, policy: PolicyFile, as_json: 
     """Show what the policy would do now, and why. Changes nothing."""
     from lifecycle.retraining.policy import read_policy
     from lifecycle.retraining.run import check as look
-    from operators.cli.retraining.around import BaseData, surroundings
+    from operators.cli.retraining.adapters import BaseData, surroundings
     from operators.cli.retraining.view import show_decision
 
     read = read_policy(policy)
@@ -50,7 +50,7 @@ def run(
 ) -> None:
     """Do what the policy decides now: train, challenge the champion, request a rollout. Continues a run that was killed."""
     from lifecycle.retraining.policy import read_policy
-    from operators.cli.retraining.around import BaseData, surroundings
+    from operators.cli.retraining.adapters import BaseData, surroundings
 
     read, pause_s = read_policy(policy), _pause_s(every)
     stopping = Event()
