@@ -57,9 +57,9 @@ def up(
     """Train (the first time), verify, materialize and serve, until Ctrl-C."""
     started = time.monotonic()
     if stream:
-        from operators.cli.stream.here import check_stream_here, stream_here
+        from operators.cli.stream.local_stream import check_local_stream, local_stream
 
-        rows = check_stream_here(None if no_train else dataset, data_dir)
+        rows = check_local_stream(None if no_train else dataset, data_dir)
     options = {
         "http_port": http_port,
         "grpc_port": grpc_port,
@@ -86,7 +86,7 @@ def up(
             ports = running.http_port, running.grpc_port
             _announce(settings, *ports, bundle, shown, time.monotonic() - started, as_json=as_json)
             if stream:
-                here = beside.enter_context(stream_here(settings.store_dir, rows, dataset, stream_speed, as_json=as_json))
+                here = beside.enter_context(local_stream(settings.store_dir, rows, dataset, stream_speed, as_json=as_json))
             else:
                 beside.enter_context(redirect_stdout(sys.stderr))
             beside.enter_context(rollouts(settings, running))

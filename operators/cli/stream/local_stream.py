@@ -26,7 +26,7 @@ _GONE: Final = "the {name} ended by itself with status {status}; its log is {log
 
 
 @contextmanager
-def stream_here(store_dir: Path, rows: Path | None, detector: str, speed: float, *, as_json: bool) -> "Iterator[StreamHere]":
+def local_stream(store_dir: Path, rows: Path | None, detector: str, speed: float, *, as_json: bool) -> "Iterator[LocalStream]":
     """Run the stream while the block runs. rows: the detector's file that is replayed; None: generated rows. speed: 0: as fast as possible.
 
     Raises LocalKafkaError, StreamError, CommandError."""
@@ -38,14 +38,14 @@ def stream_here(store_dir: Path, rows: Path | None, detector: str, speed: float,
         if not servers:
             with errors.status("starting Kafka"):
                 servers = stack.enter_context(LocalKafka()).address
-        here = StreamHere(store_dir, stream_settings(servers=servers, model=detector), as_json=as_json)
+        here = LocalStream(store_dir, stream_settings(servers=servers, model=detector), as_json=as_json)
         stack.callback(here.close)
         here.start(rows, detector, speed)
         yield here
 
 
-def check_stream_here(detector: str | None, data_dir: Path | None) -> Path | None:
-    """What `stream_here` will need, before minutes are spent on training: the rows' file, or None where they are generated.
+def check_local_stream(detector: str | None, data_dir: Path | None) -> Path | None:
+    """What `local_stream` will need, before minutes are spent on training: the rows' file, or None where they are generated.
 
     Raises CommandError, LocalKafkaError."""
     from operators.control.local_kafka import LocalKafka
@@ -58,7 +58,7 @@ def check_stream_here(detector: str | None, data_dir: Path | None) -> Path | Non
     return _rows_of(data_dir, detector)
 
 
-class StreamHere:
+class LocalStream:
     """The processes of the stream on this machine."""
 
     def __init__(self, store_dir: Path, settings: "StreamSettings", *, as_json: bool) -> None:
