@@ -21,7 +21,7 @@ from operators.cli.console import Json, errors, print_json
 from operators.cli.store.store_option import StoreDir
 
 if TYPE_CHECKING:
-    from operators.console.beside import ConsoleBeside
+    from operators.console.console_process import ConsoleProcess
     from serving.models.bundle import Bundle
     from serving.models.store import BundleStore
     from serving.settings import ServingSettings
@@ -183,14 +183,14 @@ def _stop_on_signals(stopping: Event) -> None:
         signal.signal(number, lambda *_: stopping.set())
 
 
-def _console(beside: ExitStack, settings: "ServingSettings", http_port: int, port: int) -> "ConsoleBeside | None":
+def _console(beside: ExitStack, settings: "ServingSettings", http_port: int, port: int) -> "ConsoleProcess | None":
     """None: it cannot be opened, and serving goes on without it."""
-    from operators.console.beside import console_beside
+    from operators.console.console_process import console_on_demand
 
     host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104  # nosec B104  # asked, not listened on
     door = url_of(host, http_port, "https" if settings.tls_cert else "http")
     tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
-    made = console_beside(settings.store_dir, port=port, access=settings.access, doors=[door], tls=tls)
+    made = console_on_demand(settings.store_dir, port=port, access=settings.access, doors=[door], tls=tls)
     try:
         return beside.enter_context(made)
     except OSError as problem:
@@ -203,7 +203,7 @@ def _announce(
     http_port: int,
     grpc_port: int | None,
     bundle: "Bundle | None",
-    console: "ConsoleBeside | None",
+    console: "ConsoleProcess | None",
     took_s: float,
     *,
     as_json: bool,

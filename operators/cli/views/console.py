@@ -92,7 +92,7 @@ def _serve(
     is_proxied_tls: bool,
     as_json: bool,
 ) -> None:
-    from operators.console.beside import address_of, open_port, yield_to_others
+    from operators.console.console_process import address_of, open_port, yield_to_others
     from operators.console.launch import ConsoleOptions, make_console
     from operators.console.server import ConsoleServer
     from operators.console.sign_in import keep_link_key

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from operators.console.application import ConsoleApp
-from operators.console.beside import open_port
+from operators.console.console_process import open_port
 from operators.console.launch import ConsoleOptions, make_console
 from operators.console.roles import ALL_ROLES, ConsoleRole, SignedInPerson
 from operators.console.server import ConsoleServer

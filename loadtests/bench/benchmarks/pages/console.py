@@ -23,7 +23,7 @@ from lifecycle.labels.label_log import LabelLog
 from loadtests.bench.errors import BenchError
 from loadtests.bench.report import Row, row
 from loadtests.bench.targets import value
-from operators.console.beside import open_port
+from operators.console.console_process import open_port
 from operators.console.launch import ConsoleOptions, make_console
 from operators.console.roles import ALL_ROLES, SignedInPerson
 from operators.console.server import ConsoleServer

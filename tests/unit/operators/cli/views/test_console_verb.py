@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from operators.cli.console import CommandError
 from operators.cli.main import app
-from operators.console import beside, server
+from operators.console import console_process, server
 from operators.control.folder import ControlFolder
 from serving.store_layout import FILE, LAYOUT, StoreLayoutError
 
@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path):
 def newer_default(tmp_path, monkeypatch):
     """The store of this machine has a newer layout; a cluster is reached."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(beside, "yield_to_others", lambda: None)
+    monkeypatch.setattr(console_process, "yield_to_others", lambda: None)
     monkeypatch.setattr(server.ConsoleServer, "run", lambda self: None)
     monkeypatch.setattr("operators.control.cluster.connect", lambda **given: ControlFolder(tmp_path / "cluster"))
     store = tmp_path / ".vedette"
@@ -72,7 +72,7 @@ def test_a_store_that_a_console_of_a_cluster_shows_is_checked(newer_default, mon
 
 def test_what_people_do_at_the_console_is_in_its_log(tmp_path, monkeypatch, root):
     """Where no store is shown its log is all there is."""
-    monkeypatch.setattr(beside, "yield_to_others", lambda: None)
+    monkeypatch.setattr(console_process, "yield_to_others", lambda: None)
     monkeypatch.setattr(server.ConsoleServer, "run", lambda self: None)
     assert asks(tmp_path, "--port", "0").exit_code == 0
     out = io.StringIO()

@@ -33,7 +33,7 @@ _log = logging.getLogger("vedette.console")
 
 
 @dataclass(frozen=True, slots=True)
-class ConsoleBeside:
+class ConsoleProcess:
     """A console whose port is open. link: signs its owner in, once; None: it takes keys and tokens of the access policy."""
 
     address: str
@@ -71,14 +71,14 @@ def yield_to_others() -> None:
 
 
 @contextlib.contextmanager
-def console_beside(
+def console_on_demand(
     store_dir: Path,
     *,
     port: int = DEFAULT_PORT,
     access: Path | None = None,
     doors: Sequence[str] = (),
     tls: tuple[Path, Path] | None = None,
-) -> Iterator[ConsoleBeside]:
+) -> Iterator[ConsoleProcess]:
     """Serve the console of a store on loopback while the block runs; on a free port if `port` is taken."""
     host, is_as_asked = "127.0.0.1", True
     try:
@@ -96,7 +96,7 @@ def console_beside(
         child = _Child(listener, arguments, links, lambda: keep_link_key(store_dir, address))
         ends.callback(child.stop)
         link = None if links is None else f"{address}/sign-in/{links.make()}"
-        yield ConsoleBeside(address, link, is_as_asked)
+        yield ConsoleProcess(address, link, is_as_asked)
 
 
 class _Child:
@@ -130,7 +130,7 @@ class _Child:
 
     def _serve(self) -> None:
         """One process, until it dies or we are told to stop."""
-        command = [sys.executable, "-m", "operators.console.beside", *self._arguments]
+        command = [sys.executable, "-m", "operators.console.console_process", *self._arguments]
         try:
             process = subprocess.Popen(  # our own module, and paths of our settings
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[self._listener.fileno()]

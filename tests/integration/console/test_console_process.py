@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from operators.console import beside
-from operators.console.beside import console_beside, open_port
+from operators.console import console_process
+from operators.console.console_process import console_on_demand, open_port
 from tests.waiting import HANG_S, until
 
 
@@ -22,7 +22,7 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread that ends meanwhile has none
             for pid in (task / "children").read_text().split():
-                if b"operators.console.beside" in _command(pid):
+                if b"operators.console.console_process" in _command(pid):
                     found.add(int(pid))
     return found
 
@@ -41,7 +41,7 @@ def signed_in(link: str, address: str) -> int:
 
 @pytest.fixture
 def made(tmp_path):
-    with console_beside(tmp_path, port=0) as console:
+    with console_on_demand(tmp_path, port=0) as console:
         yield console
     assert children() == set()
 
@@ -61,13 +61,13 @@ def test_its_process_comes_with_the_first_visit_and_again_if_it_died(made):
 def test_a_taken_port_is_no_end(tmp_path):
     with open_port("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with console_beside(tmp_path, port=port) as console:
+        with console_on_demand(tmp_path, port=port) as console:
             assert not console.is_port_as_asked
             assert re.search(r":(\d+)$", console.address)[1] != str(port)
 
 
 def test_with_an_access_policy_there_is_no_link_and_no_key(tmp_path):
-    with console_beside(tmp_path, port=0, access=tmp_path / "access.yaml") as console:
+    with console_on_demand(tmp_path, port=0, access=tmp_path / "access.yaml") as console:
         assert console.link is None
     assert not (tmp_path / "console").exists()
 
@@ -79,9 +79,9 @@ def test_a_process_that_ends_by_itself_leaves_no_pipe(tmp_path, monkeypatch):
         made.append(popen(["false"], **options))
         return made[-1]
 
-    popen = beside.subprocess.Popen
-    monkeypatch.setattr(beside.subprocess, "Popen", ended)
-    monkeypatch.setattr(beside, "_AGAIN_S", 0.0)
-    with console_beside(tmp_path, port=0) as console, socket.create_connection(("127.0.0.1", urlsplit(console.address).port)):
+    popen = console_process.subprocess.Popen
+    monkeypatch.setattr(console_process.subprocess, "Popen", ended)
+    monkeypatch.setattr(console_process, "_AGAIN_S", 0.0)
+    with console_on_demand(tmp_path, port=0) as console, socket.create_connection(("127.0.0.1", urlsplit(console.address).port)):
         until(lambda: len(made) > 2, "it is started again")
     assert [process.stdin.closed for process in made] == [True] * len(made)
