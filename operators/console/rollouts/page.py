@@ -11,7 +11,7 @@ from operators.console.page import ConsolePage, LiveTopic, PageProblem, PageRout
 from operators.console.roles import ConsoleRole
 from operators.console.rollouts.acts import act, decide, text_to_sign
 from operators.console.rollouts.chart import evidence_chart
-from operators.console.rollouts.narrowed import model_of, name_of, of_their_models
+from operators.console.rollouts.model_scope import model_of, name_of, of_their_models
 from operators.console.rollouts.overview import READS_WITHIN_S, index_of, is_phase, list_page
 from operators.console.rollouts.view import acts_now, approval_step, seen_now, service_values, standing_words
 from operators.console.site import Site
