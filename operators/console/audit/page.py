@@ -18,7 +18,7 @@ from lifecycle.governance.lineage.store import answer_in, read_facts
 from lifecycle.governance.lineage.story import story_of
 from lifecycle.governance.lineage.svg import HEIGHT, WIDTH, layout_of
 from lifecycle.governance.verify.missing import is_off
-from operators.console.audit.asked import asked_of
+from operators.console.audit.list_filter import asked_of
 from operators.console.audit.log_state import StoreVerification, newest_checkpoints
 from operators.console.audit.proofs import EndedTrees, ShownReceipt, anchored_notes, shown_receipt
 from operators.console.log_index.index_file import IndexUnavailable
