@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lifecycle.governance.acts import PREDICTIONS
 from lifecycle.governance.archive.place import ArchiveError
-from operators.console.detections.asked import ANY, asked_of
 from operators.console.detections.codes_ahead import CodesAhead
 from operators.console.detections.labelling import WORDS, AlertLabels, prediction_log
+from operators.console.detections.list_filter import ANY, asked_of
 from operators.console.detections.reasons import AlertExplainer, AlertReasons, RecordedValue, recorded_values
 from operators.console.detections.risks import EntityRisks
 from operators.console.detections.timeline import span_of, time_line
