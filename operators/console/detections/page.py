@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lifecycle.governance.acts import PREDICTIONS
 from lifecycle.governance.archive.place import ArchiveError
-from operators.console.detections.codes_ahead import CodesAhead
 from operators.console.detections.labelling import WORDS, AlertLabels, prediction_log
 from operators.console.detections.list_filter import ANY, asked_of
+from operators.console.detections.reason_prefetch import ReasonPrefetch
 from operators.console.detections.reasons import AlertExplainer, AlertReasons, RecordedValue, recorded_values
 from operators.console.detections.risks import EntityRisks
 from operators.console.detections.timeline import span_of, time_line
@@ -42,7 +42,7 @@ class DetectionRoom:
     labels: AlertLabels
     risks: EntityRisks
     explainer: AlertExplainer
-    ahead: CodesAhead
+    ahead: ReasonPrefetch
 
     def close(self) -> None:
         """See KeptOpen."""
@@ -58,7 +58,7 @@ def room_of(site: Site) -> DetectionRoom:
             settings = settings_of(site)
             labels = AlertLabels(settings, index, lambda: prediction_log(settings, index))
             explainer = AlertExplainer(settings)
-            ahead = CodesAhead(lambda row: _find_codes(index, explainer, row))
+            ahead = ReasonPrefetch(lambda row: _find_codes(index, explainer, row))
             found = DetectionRoom(index, labels, EntityRisks(settings), explainer, ahead)
             site.kept["detections"] = found
         return found

@@ -82,6 +82,9 @@ def test_a_process_that_ends_by_itself_leaves_no_pipe(tmp_path, monkeypatch):
     popen = console_process.subprocess.Popen
     monkeypatch.setattr(console_process.subprocess, "Popen", ended)
     monkeypatch.setattr(console_process, "_AGAIN_S", 0.0)
-    with console_on_demand(tmp_path, port=0) as console, socket.create_connection(("127.0.0.1", urlsplit(console.address).port)):
+    with (
+        console_on_demand(tmp_path, port=0) as console,
+        socket.create_connection(("127.0.0.1", urlsplit(console.address).port)),
+    ):
         until(lambda: len(made) > 2, "it is started again")
     assert [process.stdin.closed for process in made] == [True] * len(made)

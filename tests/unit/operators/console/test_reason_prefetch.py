@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from operators.console.detections.codes_ahead import MOST_WAITING, CodesAhead
+from operators.console.detections.reason_prefetch import MOST_WAITING, ReasonPrefetch
 from tests.waiting import HANG_S
 
 
@@ -17,7 +17,7 @@ class Row:
 
 def test_each_is_explained_once_and_those_with_codes_or_rules_are_not():
     seen = []
-    ahead = CodesAhead(lambda row: seen.append(row.event), pause_s=0)
+    ahead = ReasonPrefetch(lambda row: seen.append(row.event), pause_s=0)
     rows = [Row("a"), Row("b", codes=("X",)), Row("c", rules="r"), Row("d")]
     for _ in range(2):
         ahead.ask(rows)
@@ -32,7 +32,7 @@ def test_one_that_fails_does_not_keep_the_others_waiting():
         seen.append(row.event)
         raise RuntimeError("a model that cannot run")
 
-    ahead = CodesAhead(explain, pause_s=0)
+    ahead = ReasonPrefetch(explain, pause_s=0)
     ahead.ask([Row("a"), Row("b")])
     assert ahead.wait(HANG_S)
     ahead.ask([Row("c")])
@@ -43,7 +43,7 @@ def test_one_that_fails_does_not_keep_the_others_waiting():
 @pytest.mark.heavy
 def test_no_more_wait_than_a_page_may_ask_for():
     seen = []
-    ahead = CodesAhead(lambda row: seen.append(row.event), pause_s=0)
+    ahead = ReasonPrefetch(lambda row: seen.append(row.event), pause_s=0)
     ahead.ask([Row(str(n)) for n in range(1000)])
     assert ahead.wait(HANG_S)
     assert len(seen) == MOST_WAITING

@@ -18,7 +18,7 @@ _MOST_TRIED: Final = 10_000
 _log = logging.getLogger("vedette.console")
 
 
-class CodesAhead:
+class ReasonPrefetch:
     """explain: finds and keeps the codes of one alert."""
 
     def __init__(self, explain: Callable[[AlertRow], None], *, pause_s: float = PAUSE_S) -> None:
