@@ -7,9 +7,9 @@ import numpy as np
 
 from lifecycle.monitoring.drift.check import Checked, DriftCheck, DriftKind, Unjudged
 from lifecycle.monitoring.drift.columns import check_column
+from lifecycle.monitoring.drift.multivariate_checks import check_together
 from lifecycle.monitoring.drift.sample import DriftSample
 from lifecycle.monitoring.drift.settings import DEFAULTS, DriftSettings, DriftSeverity, Family
-from lifecycle.monitoring.drift.together import check_together
 from lifecycle.monitoring.sequential.binning import text_of
 from lifecycle.monitoring.statistics.labelled import concept_change, coverage_drop
 from lifecycle.monitoring.statistics.multiplicity import benjamini_hochberg
