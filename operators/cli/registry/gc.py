@@ -40,8 +40,8 @@ def gc(
     """Remove unused bundles: no stage, no alias, not served, no recent change, no recent answer.
 
     What a cluster serves is not known here: of a registry outside the store nothing is removed without --keep-digests."""
+    from lifecycle.governance.registry.bundle_mentions import digests_in, named_bundles
     from lifecycle.governance.registry.collection import DAY_US, needs
-    from lifecycle.governance.registry.mentions import digests_in, named_bundles
 
     at = place(store_dir, registry)
     if really and keep_digests is None and not is_alone and not _is_within(at):
@@ -94,7 +94,7 @@ def _recorded(at: Place, logs: list[Path], *, since_us: int) -> dict[tuple[str, 
     """The newest answer of each version, over this store's records and those of other machines."""
     from lifecycle.governance.archive.place import ArchivePlace
     from lifecycle.governance.archive.record_log import RecordLog
-    from lifecycle.governance.registry.mentions import UnreadableRecord, answered_versions
+    from lifecycle.governance.registry.bundle_mentions import UnreadableRecord, answered_versions
 
     store = at.settings.store_dir
     archive = at.settings.audit_archive or str(store / "archive")
