@@ -143,7 +143,7 @@ def send_verb(
     """Send a verb, wait a moment until it is handled, and print the result. by: who says it; the person at this command line if None.
 
     Raises CommandError if it is refused, and ControlError."""
-    from operators.control.asking import refusal_of, request_of, wait_until_handled
+    from operators.control.verb_requests import refusal_of, request_of, wait_until_handled
 
     request = request_of(control, verb, why, args, by)
     earlier = control.read(name).status.moves

@@ -35,7 +35,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Go on to the next step without waiting for the end of this one."""
-    from operators.control.asking import expected_step
+    from operators.control.verb_requests import expected_step
 
     control = choice.open()
     args = expected_step(control.read(name))
@@ -77,7 +77,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Approve the current approval step. With --key the approval is signed; it counts for this revision, step and rollout only."""
-    from operators.control.asking import expected_step, missing_role, seen_evidence, subject_of
+    from operators.control.verb_requests import expected_step, missing_role, seen_evidence, subject_of
 
     control = choice.open()
     record = control.read(name)
@@ -102,7 +102,7 @@ def approve(
 @with_control_plane
 def reject(choice: ControlPlaneChoice, name: Name, why: Why = "", as_json: Json = False) -> None:
     """Reject the current approval step, which aborts the rollout. Needs --why."""
-    from operators.control.asking import expected_step
+    from operators.control.verb_requests import expected_step
 
     control = choice.open()
     send_verb(control, name, "reject", why, as_json=as_json, args=expected_step(control.read(name)))
@@ -121,7 +121,7 @@ def review(
         if not record.status.break_glass:
             raise CommandError(f"no step of {name} was passed by break-glass; there is nothing to sign")
         from lifecycle.governance.approvals.note import ApprovalSubject
-        from operators.control.asking import service_words
+        from operators.control.verb_requests import service_words
 
         last = record.status.break_glass[-1]
         subject = ApprovalSubject(service_words(record), last.attempt, last.revision, last.step)
@@ -154,7 +154,7 @@ def _note(
     evidence: str,
     why: str,
 ) -> str:
-    from operators.control.asking import note_of
+    from operators.control.verb_requests import note_of
     from operators.values import parse_duration
 
     try:

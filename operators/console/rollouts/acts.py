@@ -18,7 +18,8 @@ from lifecycle.governance.approvals.note import APPROVE, ApprovalNote
 from lifecycle.governance.approvals.people import PeopleFileError, Person
 from operators.console.page import PageProblem, Visit
 from operators.console.rollouts.view import approval_step
-from operators.control.asking import (
+from operators.control.port import Control, ControlError
+from operators.control.verb_requests import (
     missing_role,
     note_of,
     refusal_of,
@@ -27,7 +28,6 @@ from operators.control.asking import (
     subject_of,
     wait_until_handled,
 )
-from operators.control.port import Control, ControlError
 from operators.rollout.status import VerbRequest
 from serving.audit.signed_note import NoteError, VerifierKey, signers_of, text_of
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from operators.console.rollouts.overview import KINDS
-from operators.control.asking import expected_step
 from operators.control.port import Record
+from operators.control.verb_requests import expected_step
 from operators.control.words import UNDER_WAY, move_words, short, split_of, step_words, thresholds, unobserved
 from operators.rollout.spec import Analysis, ApprovalStep
 from operators.rollout.status import GateView, Phase, RolloutStatus, Verdict

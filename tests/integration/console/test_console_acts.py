@@ -13,9 +13,9 @@ from lifecycle.governance.acts import ActsLog
 from lifecycle.governance.approvals.judge import ApprovalClaim, proven
 from operators.console import application
 from operators.console.roles import ConsoleRole
-from operators.control.asking import subject_of
 from operators.control.folder import ControlFolder, people_file
 from operators.control.port import Forbidden, Unreachable
+from operators.control.verb_requests import subject_of
 from serving.access.authentication.api_keys import ApiKeyEntry, keys_text, new_key, utc
 from tests import quick_yaml as yaml
 from tests.fakes.approvers import ROLES, signer
