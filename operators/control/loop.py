@@ -16,7 +16,7 @@ from lifecycle.governance.approvals.standing import GovernanceView
 from operators.api.columns import resource_status
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_of
 from operators.api.types import ModelService
-from operators.backends.label_evidence.asking import with_labels
+from operators.backends.label_evidence.gate_labels import with_labels
 from operators.backends.label_evidence.store import StoreLabels
 from operators.backends.local import LocalBackend
 from operators.control.files import held

@@ -17,7 +17,7 @@ from operators.api.service_intent import CHANGED_BY, desired_of, generation_of, 
 from operators.api.types import ModelService
 from operators.autoscaling.values import ScalingDecision
 from operators.backends.kube import Conflict, Kube, KubeError, NotFound
-from operators.backends.label_evidence.asking import with_labels
+from operators.backends.label_evidence.gate_labels import with_labels
 from operators.handlers.claims import waiting_claimants, without_taken_places
 from operators.handlers.documents import Key, ResourceDocument, annotations, manager_of_revision, pending_verbs
 from operators.handlers.looking.acting import Acting
