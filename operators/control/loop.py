@@ -12,7 +12,7 @@ from typing import Final
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.approvals.desk import ActNotRecorded, ApprovalDesk
-from lifecycle.governance.approvals.standing import GovernanceView
+from lifecycle.governance.approvals.recorded_state import GovernanceView
 from operators.api.columns import resource_status
 from operators.api.service_intent import NOTHING_KNOWN, LastKnown, ServiceIntent, desired_of
 from operators.api.types import ModelService

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lifecycle.governance.acts import Act
-from lifecycle.governance.approvals.standing import and_then
+from lifecycle.governance.approvals.recorded_state import and_then
 from operators.rollout import history, moves
 from operators.rollout.analysis import Statistics, analysis_of, assessed, standard_statistics
 from operators.rollout.decide import decide

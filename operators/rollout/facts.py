@@ -5,7 +5,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lifecycle.governance.approvals.standing import UNGOVERNED, GovernanceView
+from lifecycle.governance.approvals.recorded_state import UNGOVERNED, GovernanceView
 from operators.rollout.evidence import Observation, ReplicaEvidence, Tally, key
 from operators.rollout.spec import ExperimentSpec, Revision, RolloutSpec
 from operators.rollout.status import RolloutStatus

@@ -136,7 +136,9 @@ def _until_granted(http: httpx.Client, namespace: str) -> None:
 @pytest.mark.parametrize("verb", MAY)
 @pytest.mark.parametrize("who", ROLES)
 def test_a_role_says_the_verbs_it_is_for_and_no_other(people, who, verb, tmp_path, monkeypatch):
-    monkeypatch.setattr(verb_requests, "HANDLED_WITHIN_S", 0.0)  # no operator runs: what is asked here is whether it may be said
+    monkeypatch.setattr(
+        verb_requests, "HANDLED_WITHIN_S", 0.0
+    )  # no operator runs: what is asked here is whether it may be said
     options, allowed = MAY[verb]
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(_EXPERIMENT))
     options = [str(tmp_path / "experiment.yaml") if o == "EXPERIMENT" else o for o in options]

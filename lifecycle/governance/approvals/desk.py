@@ -9,7 +9,7 @@ from typing import Any
 
 from lifecycle.governance.acts import Act, ActsLog, decode_act
 from lifecycle.governance.approvals.people import MOST_BYTES, NOBODY, People, PeopleFileError, read_people
-from lifecycle.governance.approvals.standing import GovernanceView, makers, standing
+from lifecycle.governance.approvals.recorded_state import GovernanceView, makers, recorded_state
 from serving.audit.merkle import leaf_hash, root_of
 from serving.audit.segment_files import newest_checkpoint, read_entries, segments_in
 from serving.audit.signed_note import NoteError, Signer, SigningKeyError
@@ -74,7 +74,7 @@ class ApprovalDesk:
                 self.problem = f"the log of governed acts cannot be read: {problem}"
                 acts = None
             self._check_writable()
-        found = None if acts is None or self.folder is None else standing(acts, service)
+        found = None if acts is None or self.folder is None else recorded_state(acts, service)
         made = makers(acts or (), frozenset(bundles))
         unknown = (self.problem or "the file of people was not read") if people is None else ""
         return GovernanceView(service, people or NOBODY, found, {**(made_by or {}), **made}, frozenset(checked), unknown)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lifecycle.governance.acts import Act
 from lifecycle.governance.approvals.desk import ActNotRecorded, ApprovalDesk
-from lifecycle.governance.approvals.standing import GovernanceView
+from lifecycle.governance.approvals.recorded_state import GovernanceView
 from operators.api.service_intent import MADE_BY
 from operators.handlers.documents import PendingVerbs, ResourceDocument, annotations, key_of
 from operators.handlers.settings import OperatorSettings

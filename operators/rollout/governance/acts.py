@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lifecycle.governance.acts import Act
-from lifecycle.governance.approvals.standing import GovernanceView
+from lifecycle.governance.approvals.recorded_state import GovernanceView
 from operators.rollout import moves
 from operators.rollout.governance.approving import starters
 from operators.rollout.governance.floor import required
@@ -38,12 +38,12 @@ _NAMES: Final[dict[type[moves.Move], str]] = {
 
 def adoption(status: RolloutStatus, asked: RolloutSpec, view: GovernanceView, now: datetime) -> Iterator[Act]:
     """The first act of a service: what was found is taken as it is. Also where a status goes back to an older stable revision."""
-    standing = view.standing
-    if standing is None or status.stable is None:
+    recorded = view.recorded
+    if recorded is None or status.stable is None:
         return
     digest = status.stable.digest
-    was = (standing.stable or {}) and Revision.model_validate(standing.stable).digest
-    if not standing.is_new and (was == digest or digest not in standing.settled):
+    was = (recorded.stable or {}) and Revision.model_validate(recorded.stable).digest
+    if not recorded.is_new and (was == digest or digest not in recorded.settled):
         return
     evidence: _Json = {"stable": _json(status.stable), "settled": sorted(_settled(status)), "floor": _floor(asked, view)}
     evidence |= {"variants": [[v.name, v.revision.digest, v.weight] for v in status.variants]} if status.variants else {}
@@ -51,7 +51,7 @@ def adoption(status: RolloutStatus, asked: RolloutSpec, view: GovernanceView, no
         evidence |= _opening(status) | {"candidate": _json(status.candidate)}
         evidence["passed"] = list(range(status.step_index))
         evidence["approved"] = [[a.by, status.step_index + 1] for a in status.approvals]
-    why = "the log begins with what is found" if standing.is_new else "an older revision, promoted before, is stable again"
+    why = "the log begins with what is found" if recorded.is_new else "an older revision, promoted before, is stable again"
     yield Act(time_us=_us(now), actor="operator", action="rollout.adopt", subject=view.service, reason=why, evidence=evidence)
 
 

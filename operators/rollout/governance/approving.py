@@ -15,7 +15,7 @@ from lifecycle.governance.approvals.judge import (
     proven,
 )
 from lifecycle.governance.approvals.note import REVIEW, ApprovalSubject
-from lifecycle.governance.approvals.standing import GovernanceView
+from lifecycle.governance.approvals.recorded_state import GovernanceView
 from operators.rollout.moves import Approve, BreakGlass, Hold, Move, PassStep, Review
 from operators.rollout.spec import ApprovalStep, RolloutSpec
 from operators.rollout.status import Approval, Phase, RolloutStatus, VerbRequest
@@ -30,7 +30,7 @@ def starters(status: RolloutStatus) -> set[str]:
 
 def involved(step: ApprovalStep, status: RolloutStatus, view: GovernanceView) -> Mapping[str, str]:
     """The people who must not approve, and what each did. If the step asks for roles, the people who made the bundle are among them."""
-    opened = view.standing.opened if view.standing is not None else None
+    opened = view.recorded.opened if view.recorded is not None else None
     recorded = opened.starters if opened is not None else frozenset()
     made = view.involved if step.roles else {}
     return {**made, **dict.fromkeys(starters(status) | recorded, "started this rollout")}

@@ -6,7 +6,7 @@ So an approval that is removed from a policy is still needed for one more rollou
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lifecycle.governance.approvals.standing import GovernanceView
+from lifecycle.governance.approvals.recorded_state import GovernanceView
 from operators.rollout.spec import ApprovalStep, ExperimentSpec, RolloutSpec, Step
 from operators.rollout.status import RolloutStatus
 
@@ -26,7 +26,7 @@ def required(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
 def governed(policy: RolloutSpec, view: GovernanceView) -> RolloutSpec:
     """The same, and with at least the approvals of the service's last promoted rollout."""
     policy = required(policy, view)
-    floor = view.standing.floor if view.standing is not None else None
+    floor = view.recorded.floor if view.recorded is not None else None
     if not floor:
         return policy
     before = RolloutSpec.model_validate(dict(floor))
@@ -51,7 +51,7 @@ def unapproved(wanted: ExperimentSpec, status: RolloutStatus, policy: RolloutSpe
     if all(step.approval is None for step in policy.steps):
         return []
     approved = {r.digest for r in (status.stable, status.former) if r is not None}
-    approved |= view.standing.settled if view.standing is not None else set()
+    approved |= view.recorded.settled if view.recorded is not None else set()
     return [v.name for v in wanted.variants if v.revision is not None and v.revision.digest not in approved]
 
 

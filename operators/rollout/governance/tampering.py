@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lifecycle.governance.approvals.judge import counting
-from lifecycle.governance.approvals.standing import GovernanceView, OpenRollout, Standing
+from lifecycle.governance.approvals.recorded_state import GovernanceView, OpenRollout, RecordedState
 from operators.rollout.governance.approving import given, involved, rule_of, subject_of
 from operators.rollout.moves import Correct
 from operators.rollout.spec import Revision, RolloutSpec
@@ -17,13 +17,13 @@ from operators.rollout.status import Approval, RolloutStatus
 
 def correction(status: RolloutStatus, spec: RolloutSpec, view: GovernanceView, now: datetime) -> Correct | None:
     """What is to be put right; None: the status claims no more than is recorded."""
-    standing = view.standing
-    if standing is not None and not standing.is_new:
-        claims = tuple(_claims(status, standing))
+    recorded = view.recorded
+    if recorded is not None and not recorded.is_new:
+        claims = tuple(_claims(status, recorded))
         if claims:
-            last = _last_stable(status, standing)
+            last = _last_stable(status, recorded)
             why = f"the status was changed by hand: {'; '.join(claims)}"
-            return Correct(reason=why, stable=last, settled=standing.settled)
+            return Correct(reason=why, stable=last, settled=recorded.settled)
     approvals, why = _approvals(status, spec, view, now)
     if why and not view.people_problem:
         return Correct(reason=f"an approval does not count: {why}", approvals=approvals, is_ended=False)
@@ -48,22 +48,22 @@ def unpassed(policy: RolloutSpec, opened: OpenRollout) -> int:
     return next((i for i in needed if i not in opened.passed), len(policy.steps))
 
 
-def _claims(status: RolloutStatus, standing: Standing) -> Iterator[str]:
+def _claims(status: RolloutStatus, recorded: RecordedState) -> Iterator[str]:
     former = [f.stable for f in status.history if f.outcome == "promoted" and f.candidate == status.stable]
     for what, revision in (
         ("stable", status.stable),
         ("the former stable", status.former),
         *(("before it", f) for f in former),
     ):
-        if revision is not None and revision.digest not in standing.settled:
+        if revision is not None and revision.digest not in recorded.settled:
             yield f"{what} is {revision.digest[:19]}, but no recorded act made it so"
     for variant in status.variants:
-        if variant.revision.digest not in standing.settled | standing.variants:
+        if variant.revision.digest not in recorded.settled | recorded.variants:
             yield f"the variant {variant.name} is {variant.revision.digest[:19]}, but no recorded experiment has it"
-    if status.stable is None and standing.settled:
+    if status.stable is None and recorded.settled:
         yield "no revision is stable, but a recorded act made one stable"
     if status.candidate is not None:  # whatever the phase says: a candidate gets its weight
-        opened = standing.opened
+        opened = recorded.opened
         if opened is None or opened.attempt != status.attempt:
             yield f"a rollout of {status.candidate.digest[:19]} is under way, but no recorded act started it"
         else:
@@ -98,15 +98,15 @@ def _approvals(
         return (), "no step asks for one" if status.approvals else ""
     barred = involved(step, status, view)
     _, false = counting(rule_of(step, spec), subject_of(status, view), map(given, status.approvals), view.people, barred, now)
-    opened = view.standing.opened if view.standing is not None else None
+    opened = view.recorded.opened if view.recorded is not None else None
     for approval in status.approvals if opened is not None else ():
         if opened is not None and (approval.by, index + 1) not in opened.approvals and approval.by not in false:
             false = {**false, approval.by: f"no recorded act is an approval of this step by {approval.by}"}
     return tuple(a for a in status.approvals if a.by not in false), "; ".join(false.values())
 
 
-def _last_stable(status: RolloutStatus, standing: Standing) -> Revision | None:
+def _last_stable(status: RolloutStatus, recorded: RecordedState) -> Revision | None:
     """The revision that was settled last; the status' stable revision if that was ever settled."""
-    if status.stable is not None and status.stable.digest in standing.settled:
+    if status.stable is not None and status.stable.digest in recorded.settled:
         return status.stable
-    return Revision.model_validate(standing.stable) if standing.stable else None
+    return Revision.model_validate(recorded.stable) if recorded.stable else None

@@ -9,7 +9,7 @@ from typing import Any
 from lifecycle.governance.acts import Act
 from lifecycle.governance.approvals.note import ApprovalSubject
 from lifecycle.governance.approvals.people import People
-from lifecycle.governance.approvals.standing import GovernanceView, makers, standing
+from lifecycle.governance.approvals.recorded_state import GovernanceView, makers, recorded_state
 from operators.rollout.advance import Advance, advance
 from operators.rollout.facts import Desired
 from operators.rollout.spec import Revision, RolloutSpec
@@ -54,7 +54,7 @@ class GovernedRollout:
             view = GovernanceView(
                 SERVICE,
                 self.people,
-                standing(self.acts, SERVICE) if self.is_logged else None,
+                recorded_state(self.acts, SERVICE) if self.is_logged else None,
                 makers(self.acts, bundles),
                 frozenset(self.checked),
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.governance.approvals.standing import GovernanceView, Standing
+from lifecycle.governance.approvals.recorded_state import GovernanceView, RecordedState
 from operators.rollout.advance import Advance, advance
 from operators.rollout.analysis import standard_statistics
 from operators.rollout.decide import decide
@@ -72,8 +72,8 @@ def test_where_rollouts_need_approvals_an_experiment_begins_with_revisions_that_
     unknown = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks))
     assert (unknown.status.phase, weights(unknown)) == (Phase.HEALTHY, {})
     assert "never approved: b, c" in unknown.status.waiting_for
-    known = Standing(settled=frozenset({A.digest, B.digest, C.digest}), is_new=False)
-    begun = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks, governance=GovernanceView(standing=known)))
+    known = RecordedState(settled=frozenset({A.digest, B.digest, C.digest}), is_new=False)
+    begun = look(HEALTHY, 0, desired=replace(DESIRED, rollout=asks, governance=GovernanceView(recorded=known)))
     assert begun.status.phase is Phase.EXPERIMENT
 
 

@@ -25,7 +25,7 @@ def desk(tmp_path):
 def test_without_a_log_nothing_is_recorded_and_nothing_is_known(tmp_path):
     desk = ApprovalDesk(None, None, now_us=lambda: 1)
     desk.record([act()])
-    assert desk.view(SERVICE).standing is None
+    assert desk.view(SERVICE).recorded is None
 
 
 def test_an_act_of_a_look_that_was_cut_off_is_kept_once(desk):
@@ -66,7 +66,7 @@ def test_attack_an_act_is_changed_in_the_log(desk):
     (files,) = segments_in(desk.folder)
     files.records.write_bytes(files.records.read_bytes().replace(b"ada", b"eve"))
     view = desk.view(SERVICE)
-    assert view.standing is None
+    assert view.recorded is None
     assert "do not match its last checkpoint" in desk.problem
     with pytest.raises(ActNotRecorded, match=r"rollout\.abort: could not be recorded"):
         desk.record([act("rollout.abort")])
@@ -89,7 +89,7 @@ def test_attack_the_log_is_rolled_back_while_somebody_reads_it(desk, left):
     assert len(desk.acts()) == 2
     for path, body in older.items():
         path.write_bytes(body) if left else path.unlink()
-    assert desk.view(SERVICE).standing is None
+    assert desk.view(SERVICE).recorded is None
     assert "or fewer" in desk.problem
 
 
@@ -110,7 +110,7 @@ def test_a_log_that_cannot_be_written_is_failing_until_it_can_be(desk, monkeypat
         with pytest.raises(ActNotRecorded):
             desk.record([act(request="q2")])
         for _ in range(2):
-            assert desk.view(SERVICE).standing is not None, "it can be read"
+            assert desk.view(SERVICE).recorded is not None, "it can be read"
             assert "No space left" in desk.failing
     desk.view(SERVICE)
     assert desk.failing is None

@@ -32,7 +32,7 @@ class OpenRollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RecordedState:
     """What the recorded acts of a service add up to.
 
     stable: the revision that became stable last, as JSON. settled: digests of all revisions that ever did. floor: the policy of the last
@@ -47,20 +47,20 @@ class Standing:
     variants: frozenset[str] = frozenset()
 
 
-NOTHING_RECORDED: Final = Standing()
+NOTHING_RECORDED: Final = RecordedState()
 
 
 @dataclass(frozen=True, slots=True)
 class GovernanceView:
     """What one look at a service knows about who may approve.
 
-    service: `modelservice/NAMESPACE/NAME`. standing: None if no log is kept or it cannot be read. involved: who must not approve besides
+    service: `modelservice/NAMESPACE/NAME`. recorded: None if no log is kept or it cannot be read. involved: who must not approve besides
     the starters -> what they did. checked: ids of requests whose `by` and groups somebody checked. people_problem: why the people file
     is unknown, so that no approval counts; empty: it is known."""
 
     service: str = ""
     people: People = NOBODY
-    standing: Standing | None = None
+    recorded: RecordedState | None = None
     involved: Mapping[str, str] = field(default_factory=dict)
     checked: frozenset[str] = frozenset()
     people_problem: str = ""
@@ -79,9 +79,9 @@ _MADE: Final = {
 
 def and_then(view: GovernanceView, acts: Iterable[Act]) -> GovernanceView:
     """The view after further acts were recorded."""
-    if view.standing is None:
+    if view.recorded is None:
         return view
-    return replace(view, standing=standing(acts, view.service, view.standing))
+    return replace(view, recorded=recorded_state(acts, view.service, view.recorded))
 
 
 def makers(acts: Iterable[Act], bundles: frozenset[str]) -> Mapping[str, str]:
@@ -90,7 +90,7 @@ def makers(acts: Iterable[Act], bundles: frozenset[str]) -> Mapping[str, str]:
     return {a.actor: _MADE[a.action] for a in acts if a.subject in subjects and a.action in _MADE and a.outcome == "accepted"}
 
 
-def standing(acts: Iterable[Act], service: str, before: Standing = NOTHING_RECORDED) -> Standing:
+def recorded_state(acts: Iterable[Act], service: str, before: RecordedState = NOTHING_RECORDED) -> RecordedState:
     """Fold the acts of one service, oldest first. before: what earlier acts add up to."""
     found = before
     for act in acts:
@@ -101,13 +101,13 @@ def standing(acts: Iterable[Act], service: str, before: Standing = NOTHING_RECOR
     return found
 
 
-def _after(before: Standing, act: Act) -> Standing:
+def _after(before: RecordedState, act: Act) -> RecordedState:
     seen, opened = act.evidence, before.opened
     match act.action:
         case "rollout.adopt":
             return _adopted(before, seen)
         case "rollout.release":
-            return Standing()
+            return RecordedState()
         case "rollout.start":
             return replace(before, opened=_opened(seen), is_new=False)
         case "threshold.calibrate" if opened is not None:
@@ -125,7 +125,7 @@ def _after(before: Standing, act: Act) -> Standing:
             revision = seen.get("candidate") or {}
             digest = str(seen.get("revision"))
             floor = seen.get("floor", before.floor)
-            return Standing(revision, before.settled | {digest}, None, floor, is_new=False)
+            return RecordedState(revision, before.settled | {digest}, None, floor, is_new=False)
         case "experiment.start":
             return replace(before, variants=_digests(seen), is_new=False)
         case "experiment.conclude":
@@ -135,10 +135,10 @@ def _after(before: Standing, act: Act) -> Standing:
     return before
 
 
-def _adopted(before: Standing, seen: Json) -> Standing:
+def _adopted(before: RecordedState, seen: Json) -> RecordedState:
     settled = before.settled | frozenset(map(str, seen.get("settled") or ()))
     opened = _opened(seen) if seen.get("candidate") else None
-    return Standing(seen.get("stable") or None, settled, opened, seen.get("floor"), is_new=False, variants=_digests(seen))
+    return RecordedState(seen.get("stable") or None, settled, opened, seen.get("floor"), is_new=False, variants=_digests(seen))
 
 
 def _digests(seen: Json) -> frozenset[str]:
