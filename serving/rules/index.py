@@ -36,10 +36,10 @@ def guard_of(node: tree.Node) -> LiteralGuard | None:
     if isinstance(node, tree.Pattern):
         longest = max(node.literals, key=len, default="")
         return frozenset((_cut(Atom(node.field, "contains", longest)),)) if longest else None
-    if isinstance(node, tree.All):
+    if isinstance(node, tree.AllOf):
         guards = [g for g in map(guard_of, node.parts) if g is not None]
         return min(guards, key=_likelihood, default=None)
-    if isinstance(node, tree.Any):
+    if isinstance(node, tree.AnyOf):
         parts = [guard_of(part) for part in node.parts]
         found = [g for g in parts if g is not None]
         return frozenset().union(*found) if len(found) == len(parts) else None

@@ -198,7 +198,7 @@ def _rule(document: Mapping[str, Any], identity: str, path: str, placeholders: P
             for v in (parsed.logsource.product, parsed.logsource.category, parsed.logsource.service)
         ]
     )
-    when = conditions[0] if len(conditions) == 1 else tree.Any(tuple(conditions))
+    when = conditions[0] if len(conditions) == 1 else tree.AnyOf(tuple(conditions))
     name = None if document.get("name") is None else str(document["name"])
     return tree.SigmaRule(identity, parsed.title, level, source, when, path, _techniques(document), name)
 
@@ -281,7 +281,7 @@ def _check_encodings(field: str | None, modifiers: Sequence[type[SigmaModifier[A
 def _joined(parts: list[tree.Node], how: type[ConditionItem]) -> tree.Node:
     if len(parts) == 1:
         return parts[0]
-    return tree.All(tuple(parts)) if how is ConditionAND else tree.Any(tuple(parts))
+    return tree.AllOf(tuple(parts)) if how is ConditionAND else tree.AnyOf(tuple(parts))
 
 
 def _text(field: str | None, text: SigmaString, *, cased: bool) -> tree.Node:

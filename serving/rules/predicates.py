@@ -28,9 +28,9 @@ def test_of(node: tree.Node) -> Test:
     """A function that returns whether the node holds for an event."""
     if isinstance(node, tree.Not):
         return _not(test_of(node.part))
-    if isinstance(node, tree.All):
+    if isinstance(node, tree.AllOf):
         return _all([test_of(part) for part in node.parts])
-    if isinstance(node, tree.Any):
+    if isinstance(node, tree.AnyOf):
         return _any(_merged(node.parts))
     if isinstance(node, tree.Text):
         return _text(node.field, node.how, node.cased, (node.value,))

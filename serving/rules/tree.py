@@ -70,14 +70,14 @@ class SameAs:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """Every part holds."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class AnyOf:
     """At least one part holds."""
 
     parts: tuple["Node", ...]
@@ -91,7 +91,7 @@ class Not:
 
 
 Leaf = Text | Pattern | Number | InNetwork | Exists | SameAs
-Node = All | Any | Not | Leaf
+Node = AllOf | AnyOf | Not | Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def unnamed_fields(rule: tree.SigmaRule, mapping: SourceMapping) -> frozenset[st
 
 def fields_named(node: tree.Node) -> Iterator[str]:
     """Every field a condition names; keywords name none."""
-    if isinstance(node, (tree.All, tree.Any)):
+    if isinstance(node, (tree.AllOf, tree.AnyOf)):
         for part in node.parts:
             yield from fields_named(part)
     elif isinstance(node, tree.Not):
