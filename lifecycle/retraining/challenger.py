@@ -41,7 +41,7 @@ _KEPT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class ChallengeInputs:
     """The champion, with the rows to beat it on. test: the detector's test file, where it has one.
 
     labels, answers: of the log; only labels that the training may use."""
@@ -63,39 +63,39 @@ def detector_of(champion: Bundle) -> Detector:
 
 
 def train_challenger(
-    contest: Contest, policy: RetrainingPolicy, folder: Path, version: str, tell: Progress
+    inputs: ChallengeInputs, policy: RetrainingPolicy, folder: Path, version: str, tell: Progress
 ) -> tuple[Bundle, JoinedRows]:
     """Train and write the bundle to `folder/challengers/TRIGGER`. Raises NotTrainable, TrainingError."""
-    lineage = _lineage(contest.champion.manifest)
-    _same_base(contest, lineage)
-    rows = _labelled(contest, policy)
-    seed = contest.base.detector.model.seed if lineage.seed is None else lineage.seed
-    spec = policy.strategies.incremental if contest.trigger.strategy == "incremental" else None
+    lineage = _lineage(inputs.champion.manifest)
+    _same_base(inputs, lineage)
+    rows = _labelled(inputs, policy)
+    seed = inputs.base.detector.model.seed if lineage.seed is None else lineage.seed
+    spec = policy.strategies.incremental if inputs.trigger.strategy == "incremental" else None
     if spec is None:
-        together = joined(contest.base, rows, policy, seen_by(lineage), origin=_origin(contest))
+        together = joined(inputs.base, rows, policy, seen_by(lineage), origin=_origin(inputs))
         trained = train(together.prepared, seed=seed, progress=tell)
     else:
-        together, onward = _onward(contest, policy, spec, rows, lineage, folder, seed)
+        together, onward = _onward(inputs, policy, spec, rows, lineage, folder, seed)
         trained = train(together.prepared, seed=seed, progress=tell, onward=onward)
-    place = folder / "challengers" / contest.trigger.trigger_id
+    place = folder / "challengers" / inputs.trigger.trigger_id
     shutil.rmtree(place, ignore_errors=True)
     bundle = write_bundle(trained, place, version)
     _keep_trees(folder, bundle, trained)
-    _prune(folder, keep=contest.champion.digest.removeprefix("sha256:"))
+    _prune(folder, keep=inputs.champion.digest.removeprefix("sha256:"))
     return bundle, together
 
 
 def challenge(
-    contest: Contest, challenger: Bundle, rows: JoinedRows, policy: RetrainingPolicy, tell: Progress
+    inputs: ChallengeInputs, challenger: Bundle, rows: JoinedRows, policy: RetrainingPolicy, tell: Progress
 ) -> ChallengeResult:
     """Put the challenger to every gate. Raises TrainingError, EvaluationError."""
     rules = policy.challenge
-    point = contest.serving.operating_point or contest.champion.manifest.default_operating_point or ""
-    first: Judge = contest.champion, _threshold(contest.champion.manifest, point, contest.serving.threshold)
+    point = inputs.serving.operating_point or inputs.champion.manifest.default_operating_point or ""
+    first: Judge = inputs.champion, _threshold(inputs.champion.manifest, point, inputs.serving.threshold)
     second: Judge = challenger, _threshold(challenger.manifest, point, None)
     tell("judging the challenger", 0.9)
     newest = newest_alerts(rows.prepared.detector, rows.held, first, second, policy.labels.inclusion_cap)
-    kept_rows = KeptRows.of(contest.base, contest.test)
+    kept_rows = KeptRows.of(inputs.base, inputs.test)
     kept = kept_rows.alerts(first, second)
     notes = (
         []
@@ -103,7 +103,7 @@ def challenge(
         else ["there are no kept test rows: give the detector's test file (--test), or a test part in its split"]
     )
     left = []
-    if contest.trigger.strategy == "incremental":
+    if inputs.trigger.strategy == "incremental":
         notes.append("an increment keeps the champion's trees, so attack types that neither has seen are not judged")
     elif (~kept.attack).any():
         share = float(kept.champion[~kept.attack].mean())
@@ -116,10 +116,10 @@ def challenge(
         )  # fmt: skip
         if not left and rules.left_out.most_families:
             notes.append("base rows name no attack types, so attack types that neither has seen are not judged")
-    champion, second_manifest = contest.champion.manifest, challenger.manifest
+    champion, second_manifest = inputs.champion.manifest, challenger.manifest
     return ChallengeResult(
-        champion.name, contest.trigger.trigger_id, point,
-        ChallengedBundle(champion.version, contest.champion.digest, first[1]),
+        champion.name, inputs.trigger.trigger_id, point,
+        ChallengedBundle(champion.version, inputs.champion.digest, first[1]),
         ChallengedBundle(second_manifest.version, challenger.digest, second[1]),
         judge(rules, newest, kept, left, seed=0), _counts(rows, kept), tuple(notes),
     )  # fmt: skip
@@ -137,18 +137,18 @@ def _counts(rows: JoinedRows, kept: PairedAlerts) -> tuple[tuple[str, str], ...]
     )  # fmt: skip
 
 
-def _labelled(contest: Contest, policy: RetrainingPolicy) -> LabelledAnswers:
-    detector = contest.base.detector
+def _labelled(inputs: ChallengeInputs, policy: RetrainingPolicy) -> LabelledAnswers:
+    detector = inputs.base.detector
     optional = [*([detector.entity.key] if detector.entity is not None else []), *detector.segments]
     group = detector.confidence.group if detector.confidence is not None else None
     return labelled_rows(
-        contest.answers, contest.labels, contest.champion.manifest, min_sureness=policy.labels.min_sureness,
-        since_us=contest.since_us, most_rows=policy.labels.most_rows, optional=[*optional, *([group] if group else [])],
+        inputs.answers, inputs.labels, inputs.champion.manifest, min_sureness=policy.labels.min_sureness,
+        since_us=inputs.since_us, most_rows=policy.labels.most_rows, optional=[*optional, *([group] if group else [])],
     )  # fmt: skip
 
 
 def _onward(
-    contest: Contest,
+    inputs: ChallengeInputs,
     policy: RetrainingPolicy,
     spec: Incremental,
     rows: LabelledAnswers,
@@ -157,21 +157,21 @@ def _onward(
     seed: int,
 ) -> tuple[JoinedRows, Continuation]:
     """The rows of an increment: labelled ones that the champion has not seen, and a sample of the base rows."""
-    base = contest.base
+    base = inputs.base
     if base.parts.folds:
         raise NotTrainable(
             f"detector {base.detector.name!r} chooses thresholds on left-out attack types (split.by: types), which needs a full training; "
             "use scheduled or on_demand instead of incremental"
         )
-    encoding, fitted = _trees_of(contest, folder, seed)
+    encoding, fitted = _trees_of(inputs, folder, seed)
     if fitted.trees + spec.trees > spec.max_trees:
         raise NotTrainable(
             f"the champion has {fitted.trees} trees, and {spec.trees} more would exceed "
             f"incremental.max_trees ({spec.max_trees}); train it in full"
         )
-    drawn = _replayed(base, spec.replay_rows, contest.trigger)
+    drawn = _replayed(base, spec.replay_rows, inputs.trigger)
     seen = seen_by(lineage)
-    together = joined(base, rows, policy, seen, origin=_origin(contest), benign_beside=float((drawn & ~base.data.attack).sum()))
+    together = joined(base, rows, policy, seen, origin=_origin(inputs), benign_beside=float((drawn & ~base.data.attack).sum()))
     fresh = ~seen.have(together.trained) & together.prepared.parts.train[len(base.data) :]
     if not fresh.any():
         raise NotTrainable("the champion was trained on every labelled row that is not held out; label more rows")
@@ -187,10 +187,10 @@ def _replayed(base: Prepared, rows: int, trigger: Trigger) -> Mask:
     return drawn
 
 
-def _trees_of(contest: Contest, folder: Path, seed: int) -> tuple[Encoding, Fitted]:
+def _trees_of(inputs: ChallengeInputs, folder: Path, seed: int) -> tuple[Encoding, Fitted]:
     """The champion's trees: as they were kept, or fitted again where it is of the base rows alone; checked against its graph."""
-    path = folder / "trees" / f"{contest.champion.digest.removeprefix('sha256:')}.json"
-    base = contest.base
+    path = folder / "trees" / f"{inputs.champion.digest.removeprefix('sha256:')}.json"
+    base = inputs.base
     try:
         encoding, fitted = fitted_from_text(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -201,10 +201,10 @@ def _trees_of(contest: Contest, folder: Path, seed: int) -> tuple[Encoding, Fitt
     except (ValueError, DetectorError) as problem:
         raise NotTrainable(f"{path}: {problem}; remove the file, and train the model in full") from problem
     frame = base.frame.iloc[:_CHECKED_ROWS]
-    difference = np.abs(fitted.scores(encoding.matrix(frame)) - row_scores(contest.champion, frame))
+    difference = np.abs(fitted.scores(encoding.matrix(frame)) - row_scores(inputs.champion, frame))
     if difference.max() > TOLERANCE:
         raise NotTrainable(
-            f"the trees of bundle {contest.champion.digest[:19]} are not kept on this machine, so its training cannot "
+            f"the trees of bundle {inputs.champion.digest[:19]} are not kept on this machine, so its training cannot "
             "be continued; train it in full first"
         )
     return encoding, fitted
@@ -227,24 +227,24 @@ def _prune(folder: Path, keep: str) -> None:
                 path.unlink()
 
 
-def _origin(contest: Contest) -> dict[str, object]:
-    trigger = contest.trigger
+def _origin(inputs: ChallengeInputs) -> dict[str, object]:
+    trigger = inputs.trigger
     return {
         "retraining": {
             "trigger": trigger.trigger_id,
             "strategy": trigger.strategy,
-            "champion": contest.champion.digest,
-            "champion_version": contest.champion.manifest.version,
+            "champion": inputs.champion.digest,
+            "champion_version": inputs.champion.manifest.version,
         }
     }
 
 
-def _same_base(contest: Contest, lineage: Lineage) -> None:
+def _same_base(inputs: ChallengeInputs, lineage: Lineage) -> None:
     """Only of the rows that the champion was trained on is it known which it has not seen."""
     expected = (lineage.data.get("base") or {}).get("digest", lineage.data_digest)
-    if contest.base.data.digest != expected:
+    if inputs.base.data.digest != expected:
         raise NotTrainable(
-            f"the base rows have the digest {contest.base.data.digest[:19]}, and the champion was trained on {str(expected)[:19]}; "
+            f"the base rows have the digest {inputs.base.data.digest[:19]}, and the champion was trained on {str(expected)[:19]}; "
             "give the same data (--data, --data-dir), or train it in full with `vedette train` and roll it out"
         )
 

@@ -18,7 +18,7 @@ from lifecycle.gate.policy import Budget, GatePolicy
 from lifecycle.governance.acts import Act
 from lifecycle.retraining.challenge.page import challenge_page
 from lifecycle.retraining.challenge.result import ChallengeResult
-from lifecycle.retraining.challenger import Contest, challenge, detector_of, train_challenger
+from lifecycle.retraining.challenger import ChallengeInputs, challenge, detector_of, train_challenger
 from lifecycle.retraining.decide import Decision, Refuse, Train, compute_left_s, decide, expected_compute_s
 from lifecycle.retraining.errors import NotTrainable
 from lifecycle.retraining.policy import RetrainingPolicy
@@ -143,16 +143,16 @@ class _Training:
             )
         save_progress(at.folder, replace(progress, pending=replace(pending, compute_s=pending.compute_s + reserved)))
         self.clock = clock = _ComputeClock(left, at)
-        contest = self._contest(pending, champion)
-        bundle, rows = train_challenger(contest, policy, at.folder, at.releases.next_version(at.model), clock.tell)
+        inputs = self._inputs(pending, champion)
+        bundle, rows = train_challenger(inputs, policy, at.folder, at.releases.next_version(at.model), clock.tell)
         trained = {"bundle": bundle.digest, "labelled_rows": len(rows.trained), "champion": champion.bundle}
-        words = f"{trigger.strategy}: {len(rows.trained)} labelled rows beside {len(contest.base.data)} base rows"
+        words = f"{trigger.strategy}: {len(rows.trained)} labelled rows beside {len(inputs.base.data)} base rows"
         _record(at, self.now_us, "retraining.train", trigger, words, trained, subject=f"bundle/{bundle.digest}")
-        stopped_by = self._gate(bundle, contest.champion)
+        stopped_by = self._gate(bundle, inputs.champion)
         if stopped_by:
             words = f"the challenger's bundle does not pass the gate: {_found(stopped_by)}"
             return self._challenged(progress, pending, bundle, words), None
-        result = challenge(contest, bundle, rows, policy, clock.tell)
+        result = challenge(inputs, bundle, rows, policy, clock.tell)
         self._report(result)
         stopped = [f"{g.kind} {g.subject or g.figure}".strip() for g in result.gates if not g.passes]
         _record(
@@ -192,13 +192,13 @@ class _Training:
         save_progress(self.at.folder, progress)
         return progress
 
-    def _contest(self, pending: Pending, champion: Champion) -> Contest:
+    def _inputs(self, pending: Pending, champion: Champion) -> ChallengeInputs:
         at = self.at
         bundle = at.releases.bundle(champion.bundle)
         detector = detector_of(bundle)
         since = pending.started_us - self.policy.labels.max_age * _SECOND_US
         labels = {event: label for event, label in at.labels().items() if label.time_us <= pending.labels_until_us}
-        return Contest(
+        return ChallengeInputs(
             pending.trigger, champion, bundle, at.base(detector), at.test(detector), at.answers(since), labels, since
         )
 

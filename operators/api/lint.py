@@ -44,7 +44,7 @@ class Report:
         return sum(n.level == "error" for n in self.notes)
 
 
-Beside = Callable[[ModelService, Sequence[Mapping[str, Any]]], Iterable[Finding]]
+ServiceCheck = Callable[[ModelService, Sequence[Mapping[str, Any]]], Iterable[Finding]]
 """Judges a service with the RayServices that are given too (operators.backends.checks.worker_room)."""
 
 
@@ -52,7 +52,9 @@ def _nothing(_: ModelService, __: Sequence[Mapping[str, Any]]) -> Iterable[Findi
     return ()
 
 
-def lint(texts: Iterable[tuple[str, str]], *, refused_beside: Beside = _nothing, hints_beside: Beside = _nothing) -> Report:
+def lint(
+    texts: Iterable[tuple[str, str]], *, refused_beside: ServiceCheck = _nothing, hints_beside: ServiceCheck = _nothing
+) -> Report:
     """Judge files, given as (name, text). A policy that one of them holds may be named by a service in another."""
     notes: list[Note] = []
     ray_services: list[Mapping[str, Any]] = []

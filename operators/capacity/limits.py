@@ -24,7 +24,7 @@ class ResourceLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Bite:
+class LimitUse:
     """How much of one resource a plan uses at one scale of events. used: share of the limit; above 1 it is over. reached_at: events a day
     at which it is reached."""
 
@@ -83,12 +83,13 @@ LIMITS: Final = (
 
 def bites(
     demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factor: float = 1.0, steps: int = 0
-) -> tuple[Bite, ...]:
+) -> tuple[LimitUse, ...]:
     """Every resource at `factor` times the events, the most used first. Entities grow with the events. steps: as of the plan. Raises
     CapacityError."""
     here = sizes(_times(demand, factor), figures, platform, "value", steps)
     found = [
-        Bite(one, one.used(here, platform) / one.limit, _reached_at(one, demand, figures, platform, steps)) for one in LIMITS
+        LimitUse(one, one.used(here, platform) / one.limit, _reached_at(one, demand, figures, platform, steps))
+        for one in LIMITS
     ]
     return tuple(sorted(found, key=lambda b: -b.used))
 

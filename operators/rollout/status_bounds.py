@@ -19,7 +19,7 @@ WHOLE_MOVES: Final = 2
 CLIPPED_BYTES: Final = 200
 """Bytes of a sentence where whole sentences are too long."""
 
-Shorter = Callable[[FinishedRollout], FinishedRollout]
+Shorten = Callable[[FinishedRollout], FinishedRollout]
 
 
 def bounded(status: RolloutStatus, most_bytes: int = MOST_BYTES) -> RolloutStatus:
@@ -77,7 +77,7 @@ def _all_old_moves(status: RolloutStatus, excess: int) -> RolloutStatus:
     return _oldest_first(status, excess, lambda old: old.model_copy(update={"moves": (), "report": None}))
 
 
-def _oldest_first(status: RolloutStatus, excess: int, shorten: Shorter) -> RolloutStatus:
+def _oldest_first(status: RolloutStatus, excess: int, shorten: Shorten) -> RolloutStatus:
     """Shorten one rollout after the other, the newest last, until so many bytes are saved."""
     history = list(status.history)
     for i in reversed(range(len(history))):

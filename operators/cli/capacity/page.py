@@ -13,7 +13,7 @@ from lifecycle.documents.document import Document, Grid, Section
 from operators.capacity.assumptions import CapacityAssumptions, CapacityPlatform
 from operators.capacity.demand import CapacityDemand
 from operators.capacity.figures import PlanFigures
-from operators.capacity.limits import Bite, bites
+from operators.capacity.limits import LimitUse, bites
 from operators.capacity.plan import CapacityPlan, PlannedFigure
 from operators.capacity.simulation.sizing import SizedPlan
 from operators.capacity.waiting import quantile_s
@@ -106,12 +106,12 @@ def sizing_words(sized: SizedPlan) -> tuple[str, ...]:
 
 def bites_of(
     demand: CapacityDemand, figures: PlanFigures, platform: CapacityPlatform, factors: Sequence[float], steps: int = 0
-) -> list[tuple[float, Sequence[Bite]]]:
+) -> list[tuple[float, Sequence[LimitUse]]]:
     """Every resource at each factor of the events."""
     return [(factor, bites(demand, figures, platform, factor, steps)) for factor in factors]
 
 
-def bites_section(scales: Sequence[tuple[float, Sequence[Bite]]]) -> Section:
+def bites_section(scales: Sequence[tuple[float, Sequence[LimitUse]]]) -> Section:
     """What bites at each factor: every resource over its limit, in the order in which it is reached, and then the next one."""
     rows = []
     for factor, found in scales:
@@ -155,7 +155,7 @@ def _record(
     sized: SizedPlan,
     figures: PlanFigures,
     assumptions: CapacityAssumptions,
-    scales: Sequence[tuple[float, Sequence[Bite]]],
+    scales: Sequence[tuple[float, Sequence[LimitUse]]],
 ) -> dict[str, Any]:
     plan, outcomes = sized.plan, sized.outcomes
     simulated = [

@@ -21,7 +21,7 @@ from serving.models.onnx import OnnxModel
 from serving.models.store import BundleStore
 
 Rows = NDArray[np.float32]
-Surgery = Callable[[Any], None]
+GraphEdit = Callable[[Any], None]
 SIZE: Final = 192
 """Side of the matrices that a slow graph multiplies."""
 
@@ -33,7 +33,7 @@ def failing(bundle: Bundle, rows: Rows, share: float, store: BundleStore) -> Bun
     column, limit = _telling(rows, share)
     golden = rows[rows[:, column] < limit][:16]
 
-    def operate(graph: Any) -> None:
+    def edit(graph: Any) -> None:
         source = graph.input[0].name
         _constants(
             graph,
@@ -54,14 +54,14 @@ def failing(bundle: Bundle, rows: Rows, share: float, store: BundleStore) -> Bun
             ]
         )
 
-    return _rebuilt(bundle, store, operate, golden, f"as version {bundle.manifest.version}, with a look-up that is too short")
+    return _rebuilt(bundle, store, edit, golden, f"as version {bundle.manifest.version}, with a look-up that is too short")
 
 
 def slow(bundle: Bundle, rows: Rows, run_ms: float, store: BundleStore) -> Bundle:
     """Takes about `run_ms` milliseconds of one processor a run on this machine, and answers as before."""
 
-    def turning(turns: int) -> Surgery:
-        def operate(graph: Any) -> None:
+    def turning(turns: int) -> GraphEdit:
+        def edit(graph: Any) -> None:
             _constants(
                 graph,
                 burn_turns=np.int64(turns), burn_on=np.bool_(True), burn_square=np.full((SIZE, SIZE), 1 / SIZE, np.float32),
@@ -80,7 +80,7 @@ def slow(bundle: Bundle, rows: Rows, run_ms: float, store: BundleStore) -> Bundl
                 ]
             )
 
-        return operate
+        return edit
 
     trial = 20
     with TemporaryDirectory(prefix="vedette-") as scratch:
@@ -97,7 +97,7 @@ def flooding(bundle: Bundle, rows: Rows, share: float, store: BundleStore) -> Bu
     level = float(np.quantile(scores, 1 - share))
     raised = max(0.0, _logit(point.threshold) - _logit(level) + 1e-3)
 
-    def operate(graph: Any) -> None:
+    def edit(graph: Any) -> None:
         _constants(graph, flood_by=np.float32(np.exp(-raised)), flood_two=np.array([1, 1], np.int64))
         graph.node.extend(
             [
@@ -110,7 +110,7 @@ def flooding(bundle: Bundle, rows: Rows, share: float, store: BundleStore) -> Bu
             ]
         )
 
-    return _rebuilt(bundle, store, operate, rows[:16], f"as version {bundle.manifest.version}, shifted towards alerts")
+    return _rebuilt(bundle, store, edit, rows[:16], f"as version {bundle.manifest.version}, shifted towards alerts")
 
 
 def mislabelled(bundle: Bundle, other: Bundle, store: BundleStore) -> Bundle:
@@ -139,17 +139,17 @@ def threshold_for(bundle: Bundle, rows: Rows, share: float) -> float:
     return float(np.quantile(_scores(bundle, rows).astype(np.float64), 1 - share))
 
 
-def _rebuilt(bundle: Bundle, store: BundleStore, operate: Surgery, golden: Rows, says: str) -> Bundle:
+def _rebuilt(bundle: Bundle, store: BundleStore, edit: GraphEdit, golden: Rows, says: str) -> Bundle:
     version = store.next_version(bundle.manifest.name)
     with TemporaryDirectory(prefix="vedette-") as scratch:
-        return store.read(store.add(_build(bundle, Path(scratch) / "bundle", version, operate, golden, says)))
+        return store.read(store.add(_build(bundle, Path(scratch) / "bundle", version, edit, golden, says)))
 
 
-def _build(bundle: Bundle, folder: Path, version: str, operate: Surgery, golden: Rows, says: str) -> Bundle:
+def _build(bundle: Bundle, folder: Path, version: str, edit: GraphEdit, golden: Rows, says: str) -> Bundle:
     model = onnx.load(str(bundle.model_path))
     graph = model.graph
     before = len(graph.node)
-    operate(graph)
+    edit(graph)
     if len(graph.node) > before:
         for node in graph.node[:before]:
             _rename(node, "probabilities", "calm")

@@ -19,7 +19,7 @@ from lifecycle.labels.queue.plan import QueueBudget
 from lifecycle.monitoring.alarm import Alarm
 from lifecycle.monitoring.windows.answered import AnsweredRows
 from lifecycle.retraining.challenge.result import ChallengeResult
-from lifecycle.retraining.challenger import Contest, challenge, train_challenger
+from lifecycle.retraining.challenger import ChallengeInputs, challenge, train_challenger
 from lifecycle.retraining.decide import Train, decide
 from lifecycle.retraining.errors import NotTrainable
 from lifecycle.retraining.policy import RetrainingPolicy
@@ -159,10 +159,10 @@ class Played:
         since_us = pending.started_us - policy.labels.max_age * _SECOND_US
         labels = {label.event: label for label in self._labelled.known(pending.labels_until_us)}
         answers = together([part for part in self._answers if part.times_us[-1] >= since_us])
-        contest = Contest(pending.trigger, champion, self._model.bundle, self._base, None, answers, labels, since_us)
+        inputs = ChallengeInputs(pending.trigger, champion, self._model.bundle, self._base, None, answers, labels, since_us)
         version = str(len(self._progress.past) + 2)
-        bundle, rows = train_challenger(contest, policy, self._folder, version, _silent)
-        return bundle, challenge(contest, bundle, rows, policy, _silent)
+        bundle, rows = train_challenger(inputs, policy, self._folder, version, _silent)
+        return bundle, challenge(inputs, bundle, rows, policy, _silent)
 
 
 def together(parts: Sequence[AnsweredRows]) -> AnsweredRows:
