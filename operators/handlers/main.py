@@ -55,18 +55,18 @@ class Operator:
         metrics: OperatorMetrics,
         own: OwnWrites,
     ) -> None:
-        self.kube, self.settings, self.shelf, self.metrics = kube, settings, ResourceCache(), metrics
+        self.kube, self.settings, self.cache, self.metrics = kube, settings, ResourceCache(), metrics
         self.tracer = open_tracer(settings.trace_ratio, settings.otlp_endpoint)
         self._rng = random.Random()  # noqa: S311  # nosec B311  # spreads looks, guards nothing
         self.leadership = self._elected(kube, reached) if settings.leader_election else NoElection()
         leads: Callable[[], bool] = lambda: self.leadership.is_ours  # noqa: E731
         backends = Backends(kube, session, settings)
-        self.looker = Looker(kube, self.shelf, backends, self.metrics, settings, leads=leads)
+        self.looker = Looker(kube, self.cache, backends, self.metrics, settings, leads=leads)
         backoff = Backoff(settings.backoff_first_s, settings.backoff_most_s, settings.jitter_ratio, self._rng)
         self.services: WorkQueue[Key] = WorkQueue(
             traced(self.tracer, "ModelService", self.looker.look), backoff, workers=settings.workers
         )
-        policies = PolicyLooker(Recorder(kube), self.shelf, leads=leads)
+        policies = PolicyLooker(Recorder(kube), self.cache, leads=leads)
         self.policies: WorkQueue[Key] = WorkQueue(traced(self.tracer, "RolloutPolicy", policies.look), backoff, workers=1)
         self.follower = Follower(
             kube,
@@ -86,7 +86,7 @@ class Operator:
     async def listed(self, kind: Kind, namespace: str | None, documents: Sequence[ResourceDocument]) -> None:
         """All of one kind in a namespace (or everywhere). A resource that is not among them was deleted while there was no watch."""
         is_service = kind is MODEL_SERVICES
-        seen, known = (self.service_seen, self.shelf.services()) if is_service else (self.policy_seen, self.shelf.policies())
+        seen, known = (self.service_seen, self.cache.services()) if is_service else (self.policy_seen, self.cache.policies())
         here = {key_of(d) for d in documents}
         for key in known:
             if namespace in (None, key[0]) and key not in here:
@@ -100,12 +100,12 @@ class Operator:
         """The watch saw a ModelService."""
         key = key_of(document)
         if is_gone:
-            gone = self.shelf.service(key)
-            self.shelf.drop_service(key)
+            gone = self.cache.service(key)
+            self.cache.drop_service(key)
             await self.services.wake(key)
-            for waiting in competing_claimants(gone, self.shelf.neighbours(key)) if gone is not None else ():
+            for waiting in competing_claimants(gone, self.cache.neighbours(key)) if gone is not None else ():
                 await self.services.wake(key_of(waiting))
-        elif self.shelf.put_service(document):
+        elif self.cache.put_service(document):
             self.backend_watch.want(served_by(document)[0])
             await self.services.wake(key)
         else:
@@ -118,25 +118,25 @@ class Operator:
         """The watch saw a RolloutPolicy: look at the services that follow it."""
         key = key_of(document)
         if is_gone:
-            self.shelf.drop_policy(key)
-        elif not self.shelf.put_policy(document):
+            self.cache.drop_policy(key)
+        elif not self.cache.put_policy(document):
             return
         await self.policies.wake(key, after_s=1.0)
-        for service in self.shelf.following(key):
+        for service in self.cache.following(key):
             await self.services.wake(service)
 
     async def backend_changed(self, kind: Kind, key: Key) -> None:
         """Somebody else created, changed or deleted a backend object: the decided state is restored."""
-        for service in self.shelf.on_backend(kind, key):
+        for service in self.cache.on_backend(kind, key):
             await self.services.wake(service)
 
     async def gained(self) -> None:
         """We lead: look at everything, spread over a while."""
         self.metrics.leads(is_leader=True)
         self.backend_watch.start()
-        for key in self.shelf.services():
+        for key in self.cache.services():
             await self.services.wake(key, after_s=self._rng.uniform(0, self.settings.startup_spread_s))
-        for key in self.shelf.policies():
+        for key in self.cache.policies():
             await self.policies.wake(key, after_s=self._rng.uniform(0, self.settings.startup_spread_s))
 
     async def lost(self) -> None:

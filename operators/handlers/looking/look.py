@@ -63,7 +63,7 @@ class Looker:
     def __init__(
         self,
         kube: Kube,
-        shelf: ResourceCache,
+        cache: ResourceCache,
         backends: Backends,
         metrics: OperatorMetrics,
         settings: OperatorSettings,
@@ -72,17 +72,17 @@ class Looker:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._kube, self._shelf, self._backends, self._metrics, self._settings = kube, shelf, backends, metrics, settings
+        self._kube, self._cache, self._backends, self._metrics, self._settings = kube, cache, backends, metrics, settings
         self._leads, self._now, self._monotonic = leads, now, monotonic
         self._recorder, self._acting = Recorder(kube), Acting(leads, settings.act_limit_s)
         self._memories: dict[Key, ServiceMemory] = {}
-        self._intents = IntentReader(kube, shelf)
+        self._intents = IntentReader(kube, cache)
         desk = approval_desk(settings, lambda: round(self._now().timestamp() * 1_000_000))
         self._governance = Governance(desk, is_speech_checked=settings.webhook_port > 0)
 
     async def look(self, key: Key) -> float | None:
         """One look; in how many seconds the next is due, None: when something changes. Raises TryLater."""
-        document = self._shelf.service(key)
+        document = self._cache.service(key)
         if document is None or not self._leads():
             self._forget(key)
             return None
@@ -356,13 +356,13 @@ class Looker:
         """Read again what somebody else wrote; whether it is still there. Raises KubeError."""
         found = await self._recorder.read(document)
         if found is None:
-            self._shelf.drop_service(key)
+            self._cache.drop_service(key)
         else:
-            self._shelf.put_service(found)
+            self._cache.put_service(found)
         return found is not None
 
     def _keep(self, document: ResourceDocument) -> ResourceDocument:
-        self._shelf.put_service(document)
+        self._cache.put_service(document)
         return document
 
     def _forget(self, key: Key) -> None:

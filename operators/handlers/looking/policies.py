@@ -19,24 +19,24 @@ class PolicyLooker:
     def __init__(
         self,
         recorder: Recorder,
-        shelf: ResourceCache,
+        cache: ResourceCache,
         *,
         leads: Callable[[], bool],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._recorder, self._shelf, self._leads, self._now = recorder, shelf, leads, now
+        self._recorder, self._cache, self._leads, self._now = recorder, cache, leads, now
 
     async def look(self, key: Key) -> float | None:
         """Write the status of one if it changed. Raises TryLater."""
-        document = self._shelf.policy(key)
+        document = self._cache.policy(key)
         if document is None or not self._leads():
             return None
         before = document.get("status") or {}
-        after = policy_status(document, sum(1 for _ in self._shelf.following(key)), self._now())
+        after = policy_status(document, sum(1 for _ in self._cache.following(key)), self._now())
         if after == before:
             return None
         try:
-            self._shelf.put_policy(await self._recorder.policy_status(document, after))
+            self._cache.put_policy(await self._recorder.policy_status(document, after))
         except NotFound:
             return None
         except Conflict:

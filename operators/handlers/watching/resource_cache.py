@@ -71,12 +71,12 @@ def policy_name(document: ResourceDocument) -> str | None:
     return name
 
 
-def _put(shelf: dict[Key, ResourceDocument], document: ResourceDocument) -> bool:
+def _put(documents: dict[Key, ResourceDocument], document: ResourceDocument) -> bool:
     key = key_of(document)
-    before = shelf.get(key)
+    before = documents.get(key)
     if before is not None and _is_older(document, before):
         return False
-    shelf[key] = document
+    documents[key] = document
     return before is None or _asked(before) != _asked(document)
 
 

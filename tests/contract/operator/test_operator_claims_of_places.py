@@ -16,7 +16,7 @@ async def test_an_older_service_that_takes_the_replica_count_leaves_a_rollout_it
         "metadata": {"name": "dns", "namespace": desk.namespace, "uid": "0", "creationTimestamp": "2020-01-01T00:00:00Z"},
         "spec": {"model": "dns", "backend": {"ray": {"rayService": "flows"}}, "replicas": 3},
     }
-    desk.shelf.put_service(older)
+    desk.cache.put_service(older)
     await desk.look()
     (told,) = desk.backend.told.values()
     assert told[-1].replicas is None, "both set the count"
@@ -45,15 +45,15 @@ async def test_an_older_service_that_was_refused_and_never_served_leaves_its_mod
         },
     }
     refused = {"status": {"conditions": [{"type": "Valid", "status": "False", "reason": "Refused"}]}}
-    desk.shelf.put_service(older)
+    desk.cache.put_service(older)
     assert condition(await desk.look(), "Valid")["status"] == "False", "the older one is looked at first"
     assert desk.after_s is not None
     assert desk.after_s <= 30, "and this one again when that is done"
-    desk.shelf.put_service({**older, **refused})
+    desk.cache.put_service({**older, **refused})
 
     assert (await desk.look(3))["phase"] == "Healthy"
 
-    desk.shelf.put_service({**older, "spec": {**older["spec"], "rollout": {"policyRef": {"name": "careful"}}}, **refused})
+    desk.cache.put_service({**older, "spec": {**older["spec"], "rollout": {"policyRef": {"name": "careful"}}}, **refused})
     status = await desk.look(2)
     assert (status["phase"], condition(status, "Valid")["status"]) == ("Healthy", "True"), "it keeps what it serves"
 
@@ -68,7 +68,7 @@ async def test_an_older_service_that_becomes_valid_while_a_younger_one_is_first_
         assert condition(await desk.look(), "Valid")["status"] == "False"
     ages = {
         (d["creationTimestamp"], d["uid"]): d["name"]
-        for d in [desk.shelf.service((desk.namespace, n))["metadata"] for n in names]
+        for d in [desk.cache.service((desk.namespace, n))["metadata"] for n in names]
     }
     older, younger = (ages[age] for age in sorted(ages))
     look, is_looked_at, may_go_on = desk.backend.look, asyncio.Event(), asyncio.Event()

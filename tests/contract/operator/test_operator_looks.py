@@ -267,7 +267,7 @@ async def test_a_deletion_takes_the_model_away_though_the_status_cannot_be_read(
     await desk.kube.delete(MODEL_SERVICES, desk.namespace, desk.name)
     found = await desk.kube.get(MODEL_SERVICES, desk.namespace, desk.name)
     desk.restart()
-    desk.shelf.put_service({**found, "status": {**found["status"], "rollout": {"phase": "Rehearsing"}}})
+    desk.cache.put_service({**found, "status": {**found["status"], "rollout": {"phase": "Rehearsing"}}})
 
     await desk.looker.look((desk.namespace, desk.name))
 
@@ -284,4 +284,4 @@ async def test_a_service_that_went_unseen_is_forgotten_not_tried_for_ever(desk: 
 
     await desk.looker.look((desk.namespace, desk.name))
 
-    assert desk.shelf.service((desk.namespace, desk.name)) is None
+    assert desk.cache.service((desk.namespace, desk.name)) is None

@@ -76,10 +76,10 @@ class Desk:
 
     def restart(self) -> None:
         """Another operator takes over."""
-        self.shelf = ResourceCache()
+        self.cache = ResourceCache()
         self.looker = Looker(
             self.kube,
-            self.shelf,
+            self.cache,
             self.backends(),
             self.metrics,
             self.settings,
@@ -109,14 +109,14 @@ class Desk:
         place = self.namespace, self.name
         found = await self._or_none(MODEL_SERVICES, self.name)
         if found is None:
-            self.shelf.drop_service(place)
+            self.cache.drop_service(place)
         else:
-            self.shelf.put_service({**found, "spec": {**found["spec"], **self.spoils}})
+            self.cache.put_service({**found, "spec": {**found["spec"], **self.spoils}})
         if not self.is_listed:
             return
-        for name in {"careful", *(k[1] for k in self.shelf.policies())}:
+        for name in {"careful", *(k[1] for k in self.cache.policies())}:
             policy = await self._or_none(ROLLOUT_POLICIES, name)
-            self.shelf.put_policy(policy) if policy else self.shelf.drop_policy((self.namespace, name))
+            self.cache.put_policy(policy) if policy else self.cache.drop_policy((self.namespace, name))
 
     async def _or_none(self, kind: Any, name: str) -> Json | None:
         try:
