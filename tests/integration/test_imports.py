@@ -1,5 +1,6 @@
 """What programs do not import, because it takes longer than what they do with it."""
 
+import os
 import subprocess
 import sys
 
@@ -67,4 +68,23 @@ assert typeguard.typechecked is checked, "others keep their checks"
 
 def test_feast_is_imported_without_the_type_checks_that_take_most_of_the_import():
     done = subprocess.run([sys.executable, "-c", FEAST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+METRICS = """
+import os
+from feature_repo import quick_feast
+
+before = dict(os.environ)
+quick_feast.load()
+import feast.metrics, prometheus_client.values
+
+assert dict(os.environ) == before, "processes that are started later know nothing of Feast"
+assert prometheus_client.values.ValueClass.__name__ == "MutexValue", "metrics are kept in memory"
+"""
+
+
+def test_feast_does_not_make_the_process_keep_its_metrics_in_files():
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_")}
+    done = subprocess.run([sys.executable, "-c", METRICS], capture_output=True, text=True, check=False, env=without)
     assert done.returncode == 0, done.stderr
