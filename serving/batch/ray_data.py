@@ -5,6 +5,7 @@ of a job is that of its actors, each of which holds one unit. Ray starts a dead 
 scored twice and has one file. The one door of this room to Ray."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -73,6 +74,7 @@ def _cluster(actors: int) -> Iterator[None]:
     from serving.replica.loopback import keep_cluster_to_loopback
 
     keep_cluster_to_loopback()
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default is 15: on a busy machine a model would not load in time
     with tempfile.TemporaryDirectory(prefix="vedette-ray-", ignore_cleanup_errors=True) as folder:
         ray.init(
             address="local",

@@ -52,6 +52,7 @@ def ray_node(folder: Path, environment: Mapping[str, str]) -> Iterator[RayNode]:
     gcs, dashboard, agent, metrics = free_ports(4)
     node = RayNode(dashboard, agent, secrets.token_hex(24))
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": node.token, "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(folder)}
+    own["RAY_worker_niceness"] = "0"  # as in the image: with Ray's 15, a replica gets no processor time beside other tests
     command = [
         str(Path(sys.executable).with_name("ray")),
         "start",
