@@ -32,13 +32,13 @@ from serving.doors.listener import DoorBackend
 from serving.features.opening import open_features
 from serving.features.stores.addresses import needs_one_redis
 from serving.loading.refused_bundles import RefusedBundles
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.limits.bundle_limits import limits_of
 from serving.models.store import open_store
 from serving.ports import Cache, Clock, FeatureReader
 from serving.replica.host import Composition
 from serving.replica.inference_service import ModelServer
 from serving.replica.request_spans import EarlyRefusals
-from serving.replica.served_file import ServedFile, newest_of_each
 from serving.replica.siblings import Siblings
 from serving.resilience.admission import Admission
 from serving.resilience.breaker import Breakers

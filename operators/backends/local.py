@@ -15,9 +15,9 @@ from operators.rollout.spec import Revision
 from operators.rollout.status import Target
 from operators.suppression import Suppression
 from operators.triage import Triage
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile, newest_of_each
 from serving.spec import ModelSpec, ServingSpec
 
 

@@ -141,9 +141,9 @@ def _prepare(settings: "ServingSettings", dataset: str | None, data_dir: Path | 
     from operators.backends.local import served_at_start
     from operators.control.run import managed_models
     from serving.audit.keys.keyring import ensure_key
+    from serving.loading.served_file import ServedFile, newest_of_each
     from serving.models.errors import ModelError
     from serving.models.store import BundleStore
-    from serving.replica.served_file import ServedFile, newest_of_each
 
     store = BundleStore(settings.store_dir)
     if not settings.require_signed:  # nobody signs the example

@@ -10,10 +10,10 @@ from threading import Event
 
 from pydantic import ValidationError
 
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.bundle import problems_in
 from serving.models.errors import ModelError
 from serving.models.store import open_store
-from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec
 from serving.store_layout import StoreLayoutError, check_readable

@@ -1,1 +1,1 @@
-"""Loading of revisions: how they are loaded, warmed up and swapped."""
+"""Loading of revisions: which should be served (served.json), and how they are loaded, warmed up and swapped."""

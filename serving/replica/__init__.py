@@ -1,1 +1,1 @@
-"""The shell of the data plane: the Ray Serve replica, its inference service, and served.json."""
+"""The shell of the data plane: the Ray Serve replica, and its inference service."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 from serving.doors.interpreter import settle, share_fairly
 from serving.doors.listener import DoorAddresses, DoorBackend, Listener
 from serving.doors.tls.files import TlsFiles
+from serving.loading.served_file import ServedFile
 from serving.models.errors import ModelError
 from serving.replica.inference_service import ModelServer
-from serving.replica.served_file import ServedFile
 from serving.replica.siblings import Siblings
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec

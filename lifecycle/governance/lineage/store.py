@@ -15,9 +15,9 @@ from lifecycle.governance.lineage.facts import AnswerFact, AnswersFact, BundleFa
 from serving.audit.record import REFUSED
 from serving.audit.segment_files import IrregularFile
 from serving.loading.kept_revisions import kept_revisions
+from serving.loading.served_file import ServedFile
 from serving.models.errors import BundleError
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.spec import RevisionSpec, ServingSpec
 
 

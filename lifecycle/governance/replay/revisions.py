@@ -7,9 +7,9 @@ from pathlib import Path
 from serving.audit.record import AuditRecord
 from serving.loading.kept_revisions import kept_revision, revision_file
 from serving.loading.loaded_bundle import LoadedBundle, build_revision, load_bundle
+from serving.loading.served_file import ServedFile
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.scoring.loaded_revision import LoadedRevision
 from serving.spec import RevisionSpec
 

@@ -294,7 +294,7 @@ def _people(demo: ApprovalsDemo, keys: Path) -> None:
 
 def _serve_first(store_dir: Path, first: "Revision") -> None:
     from operators.rollout.status import Target
-    from serving.replica.served_file import ServedFile
+    from serving.loading.served_file import ServedFile
     from serving.spec import ServingSpec
 
     ServedFile(store_dir).write(ServingSpec(models=(Target(stable=first).serving(MODEL),)))
@@ -327,7 +327,7 @@ def running(store_dir: Path) -> Iterator[None]:
     from operators.ports import BackendView, Load, ServiceRef
     from operators.rollout.evidence import Observation, ReplicaEvidence
     from serving.audit.keys.keyring import Keyring
-    from serving.replica.served_file import ServedFile
+    from serving.loading.served_file import ServedFile
 
     class IdleReplicas(LocalBackend):
         """Two replicas that have loaded what served.json says."""

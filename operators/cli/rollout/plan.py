@@ -56,8 +56,8 @@ def _stable(store: Path, name: str) -> "Revision":
     """The stable revision of this service, or what serves the model of this name if no service manages it."""
     from operators.backends.local import revision_of, stable_entry
     from operators.control.folder import ControlFolder
+    from serving.loading.served_file import ServedFile, newest_of_each
     from serving.models.store import BundleStore
-    from serving.replica.served_file import ServedFile, newest_of_each
 
     status = ControlFolder(store).status(name)
     if status is not None and status.stable is not None:

@@ -25,12 +25,12 @@ from operators.control.port import ControlError
 from operators.control.rollout_facts import rollout_facts
 from serving.audit.signed_note import NoteError
 from serving.files.bounded_files import read_bounded
+from serving.loading.served_file import ServedFile
 from serving.models.bundle import MANIFEST, MANIFEST_LIMIT_BYTES
 from serving.models.errors import ModelError, UntrustedBundle
 from serving.models.manifest import Manifest
 from serving.models.signing.trust import TrustedKeys
 from serving.models.store import BundleStore, StoreEntry
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 
 UNSIGNED: Final = ""

@@ -30,10 +30,10 @@ from operators.console.service.sampler import ReplicaSampler
 from operators.control.folder import ControlFolder
 from operators.control.loop import Loop
 from operators.rollout.status import Phase, RolloutStatus
+from serving.loading.served_file import ServedFile
 from serving.models.build import build_bundle
 from serving.models.manifest import Expected, OperatingPoint
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from serving.telemetry.metrics import ServingMetrics
 from tests import quick_yaml as yaml

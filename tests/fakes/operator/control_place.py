@@ -13,8 +13,8 @@ from operators.backends.local import LocalBackend
 from operators.control.folder import ControlFolder
 from operators.control.loop import Loop
 from operators.rollout.spec import Revision
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile, newest_of_each
 from tests.fakes.operator.metrics_page import Page, served
 from tests.fakes.serving.replicas import FakeReplicas
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.replica.served_file import ServedFile
+from serving.loading.served_file import ServedFile
 from serving.spec import ModelSpec
 
 

@@ -9,10 +9,10 @@ from operators.console.drift.findings import watched_models
 from operators.console.models.inventory import ModelInventory
 from operators.console.roles import ConsoleRole
 from operators.control.folder import ControlFolder
+from serving.loading.served_file import ServedFile
 from serving.models.build import build_bundle
 from serving.models.manifest import Expected, OperatingPoint
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 from tests.fakes.console.served import served_console
 from tests.fakes.operator.control_place import put_in_store

@@ -11,11 +11,11 @@ import pytest
 from operators.labs.simple_model import build_simple
 from serving.app import compose
 from serving.loading import loader
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.build import build_bundle
 from serving.models.probe import probe
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
-from serving.replica.served_file import ServedFile, newest_of_each
 from serving.settings import ServingSettings
 from tests.fakes.probes import cold_probes
 from tests.waiting import HANG_S, until

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from serving.launch.stream import StreamProcess
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.integration.stream.stream_runs import StreamRun, working
 from tests.unit.serving.scoring.variants import spec

@@ -18,8 +18,8 @@ from serving.audit.checkpoint import Checkpoint
 from serving.audit.signed_note import Signer
 from serving.files.option_files import with_option_files
 from serving.launch.stream import StreamProcess
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.sinks.worker import OwnedPartitions
 from serving.stream.kafka.cluster import open_cluster

@@ -7,8 +7,8 @@ from itertools import cycle
 
 import pytest
 
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile, newest_of_each
 from tests.fakes import kafka_broker
 from tests.integration.stream.stream_chaos import (
     RunResults,

@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.app import compose
 from serving.launch.stream import StreamProcess
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.integration.stream.stream_runs import StreamRun, working
 from tests.unit.serving.scoring.variants import host, spec, threat, variant

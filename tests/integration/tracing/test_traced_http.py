@@ -9,10 +9,10 @@ import pytest
 
 from serving.app import compose
 from serving.audit.reader import read_records
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.replica.host import ReplicaHost
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.fakes.serving.features import FakeFeatureReader
 from tests.fakes.tracing.collected import SERVER, loose_ends, of_trace

@@ -8,8 +8,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from serving.audit.reader import read_records
 from serving.launch.stream import StreamProcess
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.stream.kafka.producing import put
 from serving.stream.ports import OutRecord

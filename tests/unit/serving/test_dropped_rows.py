@@ -5,9 +5,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from serving.errors import ModelFault
+from serving.loading.served_file import newest_of_each
 from serving.messages import InferRequest, RequestedOutput, Tensor
 from serving.models.build import build_bundle
-from serving.replica.served_file import newest_of_each
 from tests.unit.serving.replica.test_service import World
 
 

@@ -16,9 +16,9 @@ from serving.app import compose
 from serving.doors.grpc import stubs
 from serving.doors.oip.tensors import objects, to_raw
 from serving.loading import loader
+from serving.loading.served_file import ServedFile
 from serving.models.store import BundleStore
 from serving.replica.host import ReplicaHost
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from tests.unit.serving.scoring.variants import host, spec, threat, variant
 from tests.waiting import HANG_S, until

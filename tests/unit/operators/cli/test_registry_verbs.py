@@ -13,10 +13,10 @@ from lifecycle.governance.registry.errors import Damaged
 from operators.cli.console import CommandError
 from operators.cli.main import app
 from operators.labs.simple_model import build_simple
+from serving.loading.served_file import ServedFile
 from serving.models.build import build_bundle
 from serving.models.errors import BundleError, UntrustedBundle
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 
 pytestmark = pytest.mark.heavy

@@ -10,7 +10,7 @@ from operators.backends.local import served_at_start
 from operators.control.files import held
 from operators.ports import BackendError
 from operators.rollout.status import Phase, VerbRequest
-from serving.replica.served_file import ServedFile
+from serving.loading.served_file import ServedFile
 from serving.spec import ModelSpec, ServingSpec
 from tests.fakes.operator.control_place import QUICK, Place, document, put_in_store, revision
 from tests.fakes.serving.replicas import Habits

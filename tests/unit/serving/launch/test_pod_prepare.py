@@ -6,9 +6,9 @@ import pytest
 
 from operators.labs.simple_model import build_simple
 from serving.launch.pod import main, prepare
+from serving.loading.served_file import ServedFile
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from operators.labs.simple_model import build_simple
+from serving.loading.served_file import newest_of_each
 from serving.models.build import build_bundle
 from serving.models.bundle import check_golden, check_service, check_signature, read_bundle
 from serving.models.errors import BundleError, NoSuchModel, RunError
@@ -18,7 +19,6 @@ from serving.models.onnx import OnnxModel
 from serving.models.probe import examine, probe
 from serving.models.store import BundleStore
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
-from serving.replica.served_file import newest_of_each
 
 
 def graph_of(nodes, inputs, outputs, initializers=(), domains=()):

@@ -7,11 +7,11 @@ import pytest
 
 from operators.labs.simple_model import build_simple
 from serving.app import compose
+from serving.loading.served_file import ServedFile
 from serving.models.build import build_bundle
 from serving.models.store import BundleStore
 from serving.replica import replica
 from serving.replica.host import ReplicaHost
-from serving.replica.served_file import ServedFile
 from serving.settings import ServingSettings
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec
 

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from serving.errors import DeadlineExceeded, NotFound, Overloaded
+from serving.loading.served_file import newest_of_each
 from serving.replica.request_spans import EarlyRefusals, begin_request, end_failed, request_span
-from serving.replica.served_file import newest_of_each
 from serving.telemetry.tracing.names import ATTRIBUTES, SPANS
 from serving.telemetry.tracing.tail import KeepPolicy
 from serving.telemetry.tracing.tracer import Tracer

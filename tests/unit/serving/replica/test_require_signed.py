@@ -3,9 +3,9 @@
 import pytest
 
 from serving.launch.pod import prepare
+from serving.loading.served_file import newest_of_each
 from serving.models.errors import ModelError
 from serving.models.store import BundleStore
-from serving.replica.served_file import newest_of_each
 from serving.settings import ServingSettings
 from tests.fakes.serving.signed_bundles import Signers
 from tests.unit.serving.replica.service import World, ask

@@ -8,10 +8,10 @@ import pytest
 
 from serving.doors.grpc.health import Health
 from serving.errors import BadRequest, DeadlineExceeded, NotFound, ServingError, Unavailable, Unsupported
+from serving.loading.served_file import ServedFile, newest_of_each
 from serving.messages import InferRequest
 from serving.models.errors import ModelError, message_for_clients
 from serving.models.store import BundleStore
-from serving.replica.served_file import ServedFile, newest_of_each
 from serving.scoring.scorer import Scorer
 from serving.settings import ServingSettings
 from serving.spec import ServingSpec

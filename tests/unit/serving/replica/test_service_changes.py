@@ -7,9 +7,9 @@ import pytest
 
 from serving.errors import BadRequest, NotFound, Unavailable
 from serving.loading import loader
+from serving.loading.served_file import newest_of_each
 from serving.messages import InferRequest
 from serving.models.build import build_bundle
-from serving.replica.served_file import newest_of_each
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 from tests.unit.serving.replica.service import GONE, ask
 from tests.waiting import until_so as until

@@ -12,11 +12,11 @@ from operators.labs.simple_model import build_simple
 from serving.audit.reader import read_records
 from serving.audit.writer import SegmentWriter
 from serving.errors import NotFound
+from serving.loading.served_file import newest_of_each
 from serving.messages import InferRequest, Tensor
 from serving.models.store import BundleStore
 from serving.ports import FeatureInfo, FeatureServiceInfo, FieldInfo
 from serving.replica.inference_service import ModelServer
-from serving.replica.served_file import newest_of_each
 from serving.scoring.scorer import Scorer, ScorerLimits
 from serving.telemetry.metrics import ServingMetrics
 from serving.telemetry.tracing.tracer import Tracer

@@ -16,7 +16,7 @@ from lifecycle.store_layout.migration import MIGRATIONS, Migration, MovePath
 from operators.cli.main import app
 from serving.audit.keys.keyring import ensure_key, pin
 from serving.launch import pod, stream
-from serving.replica.served_file import ServedFile
+from serving.loading.served_file import ServedFile
 from serving.spec import ServingSpec
 from serving.store_layout import FILE, JOURNAL, LAYOUT, OLDEST, StoreLayoutError, check_readable, read_layout, say_layout
 from tests.fakes.audit.honest_logs import write_honest_logs

@@ -8,9 +8,9 @@ import threading
 import pytest
 from pydantic import ValidationError
 
+from serving.loading import served_file
+from serving.loading.served_file import ServedFile
 from serving.models.errors import ModelError
-from serving.replica import served_file
-from serving.replica.served_file import ServedFile
 from serving.spec import ModelSpec, RevisionSpec, ServingSpec, VariantSpec
 
 BUNDLE = "sha256:" + "0" * 64
