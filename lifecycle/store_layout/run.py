@@ -17,7 +17,7 @@ import msgspec
 
 from lifecycle.store_layout.migration import MIGRATIONS, Migration
 from serving.files.folder_sync import sync_folder
-from serving.replica.siblings import living
+from serving.files.registrations import living
 from serving.store_layout import FILE, JOURNAL, StoreLayout, StoreLayoutError, read_layout, replace_file
 
 _LOCK: Final = ".migrating.lock"

@@ -17,7 +17,7 @@ from operators.control.loop import Loop, approval_desk, pause
 from operators.rollout.spec import Revision
 from serving.access.client_credentials import DoorCredentials
 from serving.audit.keys.keyring import Keyring
-from serving.replica.siblings import metrics_addresses
+from serving.files.registrations import metrics_addresses
 
 if TYPE_CHECKING:
     from serving.launch.local import LocalServing

@@ -6,15 +6,13 @@ the union; `/metrics?replica=self` is its own page. Every series has the replica
 The registration of a process that ended is removed. A replica that does not answer in time is missing in the page."""
 
 import asyncio
-import json
-import os
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
+
+from serving.files.registrations import Registration, living, register
 
 TIMEOUT_S: Final = 1.0
 """How long a sibling's page may take."""
@@ -23,40 +21,6 @@ _END: Final = b"# EOF\n"
 _ASKS_OPEN: Final = b"accept: application/openmetrics-text; version=1.0.0\r\n"
 _LARGEST: Final = 16 * 1024 * 1024
 _PART_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Sibling:
-    """The registration of a replica. started: start time of its process in ticks of the kernel, because process ids are used again.
-
-    key: what it wants to be shown by another replica that asks for its page; empty: nothing."""
-
-    identity: str
-    host: str
-    pid: int
-    started: str
-    port: int
-    key: str = ""
-
-
-def living(folder: Path, host: str) -> tuple[Sibling, ...]:
-    """The registrations of living replicas of this machine in `replicas/` of a store. Those of dead ones are removed."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        with suppress(OSError, ValueError, TypeError):  # a registration that is being removed, or damaged
-            sibling = Sibling(**json.loads(path.read_text(encoding="utf-8")))
-            if sibling.host != host:
-                continue
-            if _process_start(sibling.pid) == sibling.started:
-                found.append(sibling)
-            else:
-                path.unlink(missing_ok=True)
-    return tuple(found)
-
-
-def metrics_addresses(store_dir: Path) -> tuple[str, ...]:
-    """Where the metrics of all replicas of this machine are read, plainly and over loopback: one of them answers for all."""
-    return tuple(f"http://127.0.0.1:{one.port}" for one in living(store_dir / "replicas", socket.gethostname())[:1])
 
 
 class Siblings:
@@ -73,21 +37,16 @@ class Siblings:
 
     def register(self, port: int) -> None:
         """Register the loopback port on which only this replica answers."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        me = Sibling(self._identity, self._host, os.getpid(), _process_start(os.getpid()) or "", port, self._key)
-        draft = self._registration.with_suffix(".draft")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(asdict(me)), encoding="utf-8")
-        draft.replace(self._registration)
+        register(self._registration, self._identity, port, self._key)
 
     def leave(self) -> None:
         """Remove the registration and end the thread."""
         self._registration.unlink(missing_ok=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def others(self) -> tuple[Sibling, ...]:
+    def others(self) -> tuple[Registration, ...]:
         """The other living replicas of this machine. Registrations of dead ones are removed."""
-        return tuple(sibling for sibling in living(self._folder, self._host) if sibling.identity != self._identity)
+        return tuple(one for one in living(self._folder, self._host) if one.identity != self._identity)
 
     async def merge(self, own: bytes) -> bytes:
         """This replica's page and those of all that answer in its form, classic or OpenMetrics."""
@@ -151,20 +110,3 @@ async def _read_to_end(reader: asyncio.StreamReader) -> bytes | None:
         if size > _LARGEST:
             return None
     return b"".join(parts)
-
-
-def _process_start(pid: int) -> str | None:
-    """Start time of a process; None if there is no such process; empty for a living one if the kernel does not tell (not Linux)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""

@@ -14,7 +14,7 @@ from operators.backends.exposition import ReplicaPage
 from operators.backends.kube import PODS, Kube, KubeError
 from operators.backends.pods import is_live
 from serving.access.client_credentials import DoorCredentials
-from serving.replica.siblings import living
+from serving.files.registrations import living
 
 REPLICA_PODS: Final = "app.kubernetes.io/name=vedette,app.kubernetes.io/component in (replica,predictor)"
 """Label selector of the pods whose replicas have pages, as Prometheus' operator selects them too."""
