@@ -71,7 +71,7 @@ def _cluster(actors: int) -> Iterator[None]:
     """A Ray of this machine, which nobody else can reach, for as long as the block takes."""
     import ray
 
-    from serving.replica.loopback import keep_cluster_to_loopback
+    from serving.ray_loopback import keep_cluster_to_loopback
 
     keep_cluster_to_loopback()
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default is 15: on a busy machine a model would not load in time

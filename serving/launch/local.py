@@ -15,8 +15,8 @@ from ray._private.node import Node
 
 from serving.app import application
 from serving.doors.http.server import bind
+from serving.ray_loopback import keep_cluster_to_loopback
 from serving.replica.host import most_replicas
-from serving.replica.loopback import keep_cluster_to_loopback
 from serving.settings import ServingSettings
 
 APPLICATION: Final = "vedette"

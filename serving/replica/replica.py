@@ -15,8 +15,8 @@ from serving.doors.http.door import HttpDoor
 from serving.doors.http.reply import refusal
 from serving.doors.interpreter import settle
 from serving.doors.listener import http_door
+from serving.ray_loopback import keep_replica_to_loopback
 from serving.replica.host import GRACE_S, Compose, ReplicaHost
-from serving.replica.loopback import keep_replica_to_loopback
 from serving.replica.spare_process import start_spare
 from serving.settings import ServingSettings
 

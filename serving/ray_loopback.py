@@ -1,4 +1,4 @@
-"""Keeps the Ray of `vedette up` on the loopback interface: no process of it can be reached from another machine.
+"""Keeps a Ray of one machine (`vedette up`, a batch job) on the loopback interface: no other machine can reach its processes.
 
 Ray replaces a node address of 127.0.0.1 by the machine's own address, and then its processes listen on every interface.
 Where Ray is told that a cluster has one machine only (its default on macOS and Windows), it keeps to 127.0.0.1.
