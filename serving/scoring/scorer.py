@@ -1,4 +1,4 @@
-"""The Scorer: request -> variants -> features -> model -> verdict, with the account of it. Core; asks only the ports.
+"""The Scorer: request -> variants -> features -> model -> verdict, with the account of it. Core.
 
 Each row of a request goes to the variant that the split gives its entity. Where a variant fails, stable answers: the failure is evidence
 against the variant, and the client still gets an answer. Left to others: decoding and encoding (serving.doors), which revisions are loaded

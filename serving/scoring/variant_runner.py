@@ -1,4 +1,4 @@
-"""Runs the rows of one variant: features -> tensors -> model -> scores and verdicts. Core; asks only the ports.
+"""Runs the rows of one variant: features -> tensors -> model -> scores and verdicts. Core.
 
 `run` reads features (`_read`), then runs the model on the loop (`_run_on_loop`) or in a thread (`_run_in_thread`), or takes its outputs
 from the cache (`_run_cached`); each of them ends in `RowGroup.conclude`. Every model run asks its variant's breaker first and reports
