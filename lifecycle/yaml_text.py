@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from serving import safe_yaml
+from serving.files import safe_yaml
 
 _MERGE = "tag:yaml.org,2002:merge"
 

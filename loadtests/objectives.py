@@ -10,7 +10,7 @@ from typing import Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 
 DEFAULT: Final = "default"
 KINDS: Final = ("http", "grpc", "kafka")

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from serving.safe_yaml import MOST_DEPTH
+from serving.files.safe_yaml import MOST_DEPTH
 
 _CHAIN = ", ".join(["&m0 {a: 1}", *(f"&m{number} {{<<: *m{number - 1}}}" for number in range(1, 1500))])
 

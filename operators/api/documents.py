@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from operators.api.schema_check import Finding, Path
-from serving.safe_yaml import check_bounds, placing, yaml_errors
+from serving.files.safe_yaml import check_bounds, placing, yaml_errors
 
 MAX_CHARS: Final = 4_000_000
 """More than an API server would take in one request (3 MiB)."""

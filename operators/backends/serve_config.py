@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from operators.ports import BackendError
 from operators.rollout.spec import Revision
 from serving.files.read_back import read_back
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 from serving.spec import ModelSpec
 
 APPLICATION: Final = "vedette"

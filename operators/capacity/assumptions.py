@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from operators.capacity.errors import CapacityError
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 
 DEFAULTS: Final = Path(__file__).with_name("assumptions.yaml")
 

@@ -15,7 +15,7 @@ def read_document(path: Path, expected: str) -> dict[str, Any]:
     """The mapping that a file holds. expected: what the verb wants there, for the message. Raises CommandError."""
     import yaml
 
-    from serving.safe_yaml import read_yaml
+    from serving.files.safe_yaml import read_yaml
 
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))

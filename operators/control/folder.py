@@ -35,7 +35,7 @@ from operators.values import words
 from serving.files.bounded_files import read_bounded
 from serving.files.file_lock import exclusive_lock
 from serving.files.read_back import read_back_json
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 from serving.store_layout import say_layout
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from serving.access.policy import (
     TokenIssuer,
 )
 from serving.access.verbs import OPENABLE, Verb
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 
 MOST_BYTES: Final = 1 << 20
 MOST_TENANTS: Final = 200

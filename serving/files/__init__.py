@@ -1,1 +1,1 @@
-"""Files on the disk: read within bounds, replaced whole, synced, locked; and the files by which running replicas are known."""
+"""Files on the disk: bounded reads, safe YAML, whole writes, syncs, locks, and the files by which running replicas are known."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.files.safe_yaml import read_yaml
 from serving.risk.signal import KINDS, Kind
-from serving.safe_yaml import read_yaml
 
 FILE: Final = "risk.yaml"
 MOST_BYTES: Final = 64 * 1024

@@ -54,11 +54,11 @@ from sigma.types import (
     SpecialChars,
 )
 
+from serving.files.safe_yaml import read_documents
 from serving.rules import tree
 from serving.rules.correlation.parse import CorrelationError, parse_correlation
 from serving.rules.correlation.resolve import CorrelationDocument, CorrelationSet, resolve
 from serving.rules.patterns import check_pattern, compile_pattern, escape
-from serving.safe_yaml import read_documents
 
 MAX_RULE_BYTES: Final = 256 * 1024
 MAX_LEAVES: Final = 20_000

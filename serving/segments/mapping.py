@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import yaml
 
-from serving.safe_yaml import check_bounds, placing, yaml_errors
+from serving.files.safe_yaml import check_bounds, placing, yaml_errors
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of a mapping file."""

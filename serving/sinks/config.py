@@ -20,7 +20,7 @@ from pydantic import (
 
 from serving.files.bounded_files import read_bounded
 from serving.files.option_files import SECRET
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 from serving.sinks.errors import SinkConfigError
 from serving.sinks.forms.options import ObservedName
 from serving.sinks.secrets import SecretSource

@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 
 from lifecycle.pipeline.errors import PipelineFileError
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 
 _BOOL: Final = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _FLOAT: Final = re.compile(

@@ -31,7 +31,7 @@ from serving.features.plan.definitions import (
     StoredView,
 )
 from serving.features.plan.errors import RegistryError
-from serving.safe_yaml import read_yaml
+from serving.files.safe_yaml import read_yaml
 
 CONFIGURATION: Final = "feature_store.yaml"
 _TIMEOUT_S: Final = 120.0

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving.files.safe_yaml import read_yaml
 from serving.ports import RuleUse
 from serving.rules.errors import RuleError
-from serving.safe_yaml import read_yaml
 
 FOLDER: Final = "rules/"
 THRESHOLDS: Final = "rules.yaml"

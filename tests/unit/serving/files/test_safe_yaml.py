@@ -5,11 +5,11 @@ import yaml
 
 from serving.access.policy_file import AccessPolicyError, parse_policy
 from serving.features.plan.feast import CONFIGURATION, signature
+from serving.files.safe_yaml import MOST_REPEATED, check_bounds, read_documents, read_yaml
 from serving.risk.rules_of_risk import FILE, RiskRulesError, read_rules
 from serving.rules.declared.rules_yaml import parse_rules_file
 from serving.rules.errors import RuleError
 from serving.rules.parse import parse_sigma
-from serving.safe_yaml import MOST_REPEATED, check_bounds, read_documents, read_yaml
 from serving.segments.mapping import SegmentMapError, parse_segment_map
 from serving.sinks.config import read_config
 from serving.sinks.errors import SinkConfigError
