@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_scikit_learn() -> Iterator[None]:
-    """While this is open there is no scikit-learn, unless it is imported already. Whoever imports it later gets it."""
+    """While this is open there is no scikit-learn, unless it is imported already. A later import gets it."""
     if "sklearn" in sys.modules:
         yield
         return

@@ -28,5 +28,5 @@ class Suppression(Value):
 
 
 def served_suppressions(entries: tuple[Suppression, ...]) -> tuple[SuppressionSpec, ...]:
-    """As the data plane is told."""
+    """The value for the data plane."""
     return tuple(SuppressionSpec.model_validate(entry.model_dump(by_alias=False)) for entry in entries)

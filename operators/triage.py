@@ -19,5 +19,5 @@ class Triage(Value):
     """Share of the events below the bound that the model scores anyway, so that lost attacks are seen. 1 ends none."""
 
     def serving(self) -> TriageSwitch:
-        """What the data plane is told."""
+        """The value for the data plane."""
         return TriageSwitch(bound=self.bound, audit_share=self.audit_share)

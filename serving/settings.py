@@ -189,7 +189,7 @@ class ServingSettings(EnvironmentSettings):
     trusted_proxies: str = ""
     """Networks of the proxies in front of the doors, separated by spaces, e.g. `10.2.0.0/16 fd00:12::/64`: of these and of nobody else.
     Only from them the header of `VEDETTE_PROXY_HEADER` says who the client is, for limits, floods and lines of security events
-    (docs/reference/access.md). Empty: the client is whoever opened the connection."""
+    (docs/reference/access.md). Empty: the client is the peer of the connection."""
     proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """The header that the proxies write. The other one is never read: a proxy passes it on as the client sent it."""
     audit: Audit = "async"
@@ -253,7 +253,7 @@ class ServingSettings(EnvironmentSettings):
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The networks of the proxies. Raises ValueError for one that is none."""
+        """The networks of the proxies. Raises ValueError for an invalid one."""
         try:
             return tuple(ip_network(text) for text in self.trusted_proxies.split())
         except ValueError as problem:

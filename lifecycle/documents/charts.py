@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn. about: the same in words, for whoever cannot see it. is_sideways: x goes up and y to the right, for long names."""
+    """What is drawn. about: the same in words, for people who cannot see it. is_sideways: x goes up and y to the right, for long names."""
 
     about: str
     x_title: str

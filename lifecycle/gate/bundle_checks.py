@@ -75,7 +75,7 @@ def lineage_check(bundle: Bundle) -> Check:
     lineage = bundle.manifest.lineage
     if lineage is None:
         way_out = "train it with `vedette train`, or describe it in bundle.json (docs/reference/bundle.md, `lineage`)"
-        return failed("lineage", "the bundle says nothing of its origin", way_out)
+        return failed("lineage", "the bundle does not record its origin", way_out)
     if missing := missing_facts(lineage):
         way_out = "train from a clean checkout; declare `provenance` in the detector file"
         return failed("lineage", f"missing: {', '.join(missing)}", way_out, missing=list(missing))

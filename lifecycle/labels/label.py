@@ -94,6 +94,6 @@ def _check_name(field: str, value: str) -> None:
 
 
 def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises WrongLabel for a value that is none of the choices."""
+    """Raises WrongLabel for a value that is not one of the choices."""
     if value not in choices:
         raise WrongLabel(f"{field} is {value[:80]!r}, expected one of {', '.join(choices)}")

@@ -111,7 +111,7 @@ class AlarmLog:
             return self._record([alarm for alarm in self.read() if alarm.severity == "major"])
 
     def read(self) -> Iterator[Alarm]:
-        """Every alarm, oldest first; a torn last line is left out. Raises AlarmError for a line that is none, OSError."""
+        """Every alarm, oldest first; an incomplete last line is left out. Raises AlarmError for an invalid line, OSError."""
         if self.path.exists():
             for number, line in enumerate(read_entries(self.path), 1):
                 yield _decode(line, f"{self.path}, line {number}")

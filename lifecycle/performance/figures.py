@@ -8,7 +8,7 @@ WHY: Final[dict[Reason, str]] = {
     "no_rows": "nothing was answered",
     "no_alerts": "there was no alert",
     "no_labels": "no alert has a label yet",
-    "no_audit": "no row without an alert was labelled by a random audit, so nobody knows what was missed",
+    "no_audit": "no row without an alert was labelled by a random audit, so missed attacks are not known",
     "immature": "most labels are still to come",
     "no_attacks": "no labelled row was an attack",
     "no_probabilities": "the bundle has no calibration, so scores give no probabilities",

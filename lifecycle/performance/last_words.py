@@ -7,7 +7,7 @@ from typing import Final
 from lifecycle.labels.label import Label, LabelSelection, LabelVerdict
 
 _BINDS: Final[Mapping[LabelSelection, int]] = {"audit": 3, "queue": 2, "alert": 1, "other": 0}
-"""An event that was drawn for the audit sample stays in it, whoever corrects its label later."""
+"""An event that was drawn for the audit sample stays in it, even if somebody corrects its label later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _policy_is_there(resource: Resource, all_: list[tuple[str, YamlDocument, Res
     if policies and name not in policies:
         known = ", ".join(sorted(policies))
         yield Finding(
-            ("spec", "rollout", "policyRef", "name"), f"is {name}, which is none of the policies given here ({known})"
+            ("spec", "rollout", "policyRef", "name"), f"is {name}, which is not one of the policies given here ({known})"
         )
 
 

@@ -45,7 +45,7 @@ class CommandError(Exception):
 
 
 def finite(text: str) -> float:
-    """A number; raises ValueError for text that is none, NaN and infinities too."""
+    """A number; raises ValueError for other text, also for NaN and infinities."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")

@@ -228,7 +228,7 @@ class ConsoleApp:
             await self._acts.refused(session, address_of(request), path, why)
 
     async def _form(self, request: Request, session: Session | None) -> dict[str, str]:
-        """The fields of a form. Raises HTTPException if it is none, or does not bring the session's CSRF token."""
+        """The fields of a form. Raises HTTPException if the body is no form, or lacks the session's CSRF token."""
         try:
             body = (await request.body()).decode()
             form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MOST_FIELDS))
@@ -382,7 +382,7 @@ def _why_not(session: Session, route: PageRoute) -> str:
 
 
 def address_of(request: Request) -> str:
-    """Of whoever asks; of a proxy, if there is one before the console."""
+    """Address of the client; of a proxy, if there is one in front of the console."""
     return request.client.host if request.client else ""
 
 

@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def _until_left(server: "ConsoleServer") -> None:
-    """The pipe ends when whoever started this process stops or dies."""
+    """The pipe ends when the parent of this process stops or dies."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
     server.stop()

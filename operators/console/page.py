@@ -112,7 +112,7 @@ class Visit:
         return found
 
     def number(self, name: str, default: int, *, least: int = 0, most: int = 10**9) -> int:
-        """A whole number of the query, kept within its bounds; the default where it is none."""
+        """A whole number of the query, kept within its bounds; the default if it is no number."""
         text = self.query.get(name, "")
         return min(max(int(text), least), most) if text.isascii() and text.isdigit() and len(text) < 12 else default
 

@@ -1,7 +1,7 @@
 """How people prove who they are: a one-time link that this machine's owner makes, or an API key or token that the access policy knows.
 
-The link's key is in `STORE/console/link.json`, readable by the store's user only. Whoever can read it owns the store anyway; other users of
-the machine reach the port, but get no session. A link counts once and for a short time."""
+The link's key is in `STORE/console/link.json`, readable by the store's user only. A user who can read it owns the store anyway; other
+users of the machine reach the port, but get no session. A link counts once and for a short time."""
 
 import asyncio
 import base64

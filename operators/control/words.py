@@ -53,5 +53,5 @@ def move_words(move: HistoryEntry) -> str:
 
 
 def unobserved(record: Record) -> str:
-    """What a service waits for that nobody could look at yet."""
-    return record.service.status.waiting_for or "whoever runs the rollouts to look at it"
+    """What a service without an observation waits for."""
+    return record.service.status.waiting_for or "the control plane's first look at it"

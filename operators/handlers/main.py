@@ -148,7 +148,7 @@ class Operator:
         self.looker.forget_all()
 
     def _notifying(self, session: aiohttp.ClientSession) -> NoticeSender:
-        """Somebody is told of what people must know."""
+        """Notices for people are sent to a webhook."""
         count = lambda outcome: self.metrics.count(NOTICES, outcome)  # noqa: E731
         sender = NoticeSender(session, self.settings.notify_url, self.settings.notify_secret_file, count)
         self.metrics.on_seen, self.metrics.notices_waiting = sender.saw, lambda: sender.waiting

@@ -1,6 +1,6 @@
 """Tells somebody of what people must know or do about rollouts, by a signed webhook, where no Alertmanager does.
 
-What is told is a state and not an event: a rollout that was aborted, that waits for an approval. So it is told again after a restart, with
+A notice reports a state, not an event: a rollout that was aborted, that waits for an approval. So it is sent again after a restart, with
 the same id, by which the receiver knows it: at least once, whatever ends in between. Messages are signed as those of sinks are."""
 
 import asyncio
@@ -38,7 +38,7 @@ _log = logging.getLogger("vedette.operator")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell. id: the same whenever it is told."""
+    """One notice. id: the same whenever it is sent."""
 
     id: str
     kind: NoticeKind
@@ -78,7 +78,7 @@ def _notice(kind: NoticeKind, key: Key, what: str, message: str, since: datetime
 
 class NoticeSender:
     """Sends them, one after the other, each until it is taken. url: of the receiver. secret_file: of the key that signs, one for each line
-    while it is rotated; read for each message. None: unsigned. count: is told each outcome."""
+    while it is rotated; read for each message. None: unsigned. count: called with each outcome."""
 
     def __init__(
         self,

@@ -99,8 +99,8 @@ class OperatorSettings(EnvironmentSettings):
     webhook_cert_dir: Path = Path("/etc/vedette/webhook")
     """Folder with the webhook's tls.crt and tls.key, as cert-manager writes them. The files are read again when they change."""
     notify_url: str = ""
-    """URL that is told of rollouts that were aborted, that wait for an approval, or that are stuck, by HTTP POST, until it answers 2xx.
-    Empty: nobody is."""
+    """URL that gets notices by HTTP POST until it answers 2xx: rollouts that were aborted, that wait for an approval, or that are stuck.
+    Empty: no notices are sent."""
     notify_secret_file: Path | None = None
     """File with the secret that signs these messages (Standard Webhooks), a line each while it is rotated. Unset: they are not signed."""
     people_file: Path | None = None

@@ -1,4 +1,4 @@
-"""What `decide` is told besides status and evidence: what is wanted, and what the replicas have loaded. Pure.
+"""Further arguments of `decide` besides status and evidence: the wanted state, and what the replicas have loaded. Pure.
 
 `facts_at_look` builds them from one observation. The backend decides which replicas are observed."""
 
@@ -16,10 +16,10 @@ class Desired:
     """What the resource asks for, by whom and why.
 
     revision: what should be stable in the end; None: nothing is asked. experiment: an A/B test to run. replicas: the count, if no
-    autoscaler owns it; min_replicas, max_replicas: bounds, whoever owns the count. is_paused: steps should not move. by, why: who changed
-    this and why, where known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known: whether
-    `rollout` is what people wrote; else it is a default in place of a policy that is gone. governance: who may approve, and what is
-    recorded of the service."""
+    autoscaler owns it; min_replicas, max_replicas: bounds, for every owner of the count. is_paused: steps should not move. by, why: who
+    changed this and why, where known; `by` may not approve the rollout. is_by_checked: whether `by` was authenticated. is_rollout_known:
+    whether `rollout` is what people wrote; else it is a default in place of a policy that is gone. governance: who may approve, and what
+    is recorded of the service."""
 
     revision: Revision | None
     rollout: RolloutSpec = field(default_factory=RolloutSpec)

@@ -60,7 +60,7 @@ class Revision(Value):
         return self
 
     def serving(self) -> RevisionSpec:
-        """What the data plane is told."""
+        """The value for the data plane."""
         return RevisionSpec(
             bundle=self.bundle,
             operating_point=self.operating_point,

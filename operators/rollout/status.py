@@ -104,7 +104,7 @@ class Target(Value):
         return served.latency_objective_ms if served is not None else LATENCY_OBJECTIVE_MS
 
     def serving(self, model: str, served: ModelSpec | None = None) -> ModelSpec:
-        """What replicas that hold every variant are told of this model. served: what they were told last."""
+        """The specification of this model for replicas that hold every variant. served: the specification that they got last."""
         return ModelSpec(
             name=model,
             version=self.stable.version,

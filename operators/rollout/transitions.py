@@ -191,7 +191,7 @@ def _break_glass(status: RolloutStatus, move: moves.BreakGlass, facts: Facts, no
 
 
 def _review(status: RolloutStatus, move: moves.Review, facts: Facts, now: datetime) -> RolloutStatus:
-    require(bool(status.break_glass), "a review, but nobody has broken the glass")
+    require(bool(status.break_glass), "a review, but no step was passed by break-glass")
     return record(_changed(status, break_glass=()), move, "review", now)
 
 

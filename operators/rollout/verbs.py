@@ -115,7 +115,7 @@ def _resume(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, fact
         raise _Refused("spec.paused holds it; set it to false")
     if status.is_inconclusive:
         return ResumeAnalysis(reason=_why(request, "no reason given"), by=request.by, request=request.id)
-    raise _Refused("nobody paused it; `promote` goes on from a pause step")
+    raise _Refused("no person paused it; use `promote` to leave a pause step")
 
 
 def _abort(request: VerbRequest, spec: RolloutSpec, status: RolloutStatus, facts: Facts, now: datetime) -> Move:

@@ -33,7 +33,7 @@ E_VALUE: Final = MetricDoc(
     "vedette_monitor_e_value",
     "gauge",
     (*_MODEL, "subject"),
-    "Evidence that a column, the score or the verdict has drifted; 1 is none. It may be looked at any number of times.",
+    "Evidence that a column, the score or the verdict has drifted; 1 means no evidence. It is valid at every look.",
 )
 PSI: Final = MetricDoc(
     "vedette_monitor_psi",

@@ -82,7 +82,7 @@ NOTICES: Final = MetricDoc(
     "counter",
     ("outcome",),
     "Webhooks about rollouts (`notify_url`), by outcome: sent; failed (one try, it is sent again); postponed (too many waited; "
-    "taken at a later look); dropped (postponed, and no longer so at the next look: nobody was told).",
+    "taken at a later look); dropped (postponed, and no longer true at the next look: not sent).",
 )
 NOTICES_WAITING: Final = MetricDoc(
     "vedette_operator_notices_waiting", "gauge", (), "Webhooks about rollouts that the receiver has not taken yet."

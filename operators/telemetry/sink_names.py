@@ -26,7 +26,9 @@ ALERTS: Final = MetricDoc(
     "severe enough for the sink); repeated; grouped and throttled (counted in another alert); dropped (the spool was full).",
 )
 RETRIED: Final = MetricDoc("vedette_sink_retries_total", "counter", _SINK, "Alerts that had to be sent again.")
-FAILED: Final = MetricDoc("vedette_sink_failures_total", "counter", _SINK, "Tries that reached nobody, or got no whole answer.")
+FAILED: Final = MetricDoc(
+    "vedette_sink_failures_total", "counter", _SINK, "Attempts without a connection, or without a complete answer."
+)
 UP: Final = MetricDoc("vedette_sink_up", "gauge", _SINK, "1 if the last try was taken, 0 if it failed.")
 WAITING: Final = MetricDoc("vedette_sink_waiting", "gauge", _SINK, "Alerts in the spool that are not delivered.")
 BYTES: Final = MetricDoc("vedette_sink_spool_bytes", "gauge", _SINK, "Bytes of the spool on disk.")

@@ -43,7 +43,8 @@ class DoorCredentials(EnvironmentSettings):
 
 
 class FileToken:
-    """A bearer token in a file; None: no token. A file that cannot be read is told once, and no token is sent: the door says what it needs.
+    """A bearer token in a file; None: no token. A file that cannot be read is logged once, and no token is sent: the door then says what
+    it needs.
 
     The file is read when it has changed, and again at each look while it cannot be read. Used from one thread at a time."""
 

@@ -113,7 +113,7 @@ def _is_port(text: str) -> bool:
 
 
 def _plain(text: str) -> IPv4Address | IPv6Address | None:
-    """The address; IPv4 where IPv6 stands for it. None: it is none, or one of a zone."""
+    """The address; IPv4 where IPv6 stands for it. None: it is no address, or has a zone."""
     if "%" in text:
         return None
     try:

@@ -299,7 +299,7 @@ def _policy(form: PolicyForm, folder: Path) -> AccessPolicy:
 
 
 def _source(keys: str, folder: Path) -> str:
-    """Where keys come from: a URL as it is, or a file. Raises ValueError for an open line: whoever is on it could make tokens."""
+    """Where keys come from: a URL as it is, or a file. Raises ValueError for a plain connection: somebody on it could forge tokens."""
     parts = urlsplit(keys)
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         if parts.username or parts.password or not parts.hostname:
@@ -307,7 +307,7 @@ def _source(keys: str, folder: Path) -> str:
         return keys
     if parts.scheme == "http":
         raise ValueError(
-            f"issuers: {keys}: keys come over https only, or from loopback; whoever is on the line could make tokens"
+            f"issuers: {keys}: keys come over https only, or from loopback; somebody on a plain connection could forge tokens"
         )
     if parts.scheme not in {"", "file"}:
         raise ValueError(f"issuers: {keys}: expected an https URL or the path of a file")

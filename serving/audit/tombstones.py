@@ -11,7 +11,7 @@
 
 They are in `FOLDER/chain/removed.jsonl`. The segment's checkpoints stay, so that the log's segments still name one another; its leaf
 hashes go with the records. Records that are not what their final checkpoint says are evidence, and are never removed. Whether a removal was
-allowed is decided by whoever calls this."""
+allowed is decided by the caller."""
 
 import fcntl
 import logging

@@ -36,7 +36,7 @@ class BatchJob(msgspec.Struct, frozen=True):
     source: Source
     settings: Mapping[str, Any]
     records: str = "rows"
-    """`rows`: the prediction log has every answer. `files`: it has none of them, and whoever runs the job records each file's digest."""
+    """`rows`: the prediction log has every answer. `files`: it has none of them, and the caller of the job records each file's digest."""
     behaviour: BehaviourWindows | None = None
     """Of a behavioural model; None: each row is scored."""
     offline: Mapping[str, StoredFile] = {}

@@ -2,7 +2,7 @@
 entries.
 
 Never waits for a connection: while there is none a get says so at once, and the next attempt to connect is made in the background.
-A Redis that is full refuses to keep a value; nobody is told, as nobody waits. Give it `maxmemory` and an eviction policy
+A Redis that is full refuses to keep a value; no caller is notified, because none waits. Give it `maxmemory` and an eviction policy
 (`allkeys-lru`); keys begin with `vedette:p:`, so that one Redis may hold features and predictions."""
 
 import asyncio

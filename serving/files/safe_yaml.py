@@ -1,4 +1,4 @@
-"""YAML texts of people and of other programs: read with bounds, and one kind of error for whatever is wrong with a text.
+"""YAML texts of people and of other programs: read with bounds, and one kind of error for every fault of a text.
 
 libyaml calls itself for each level, and a text that is nested without end would end the process. A few lines of aliases can stand for
 billions of values, and aliases of mappings that are merged (`<<`) become that many."""
@@ -15,8 +15,8 @@ MOST_DEPTH: Final = 100
 MOST_REPEATED: Final = 1_000_000
 """Values that the aliases of a document stand for, all together. A mapping of 200,000 entities to a few segments has about 600,000."""
 _NO_VALUE: Final = (ValueError, LookupError, AttributeError, ArithmeticError, TypeError, RecursionError)
-"""What the loaders raise for what is YAML and no value: a date that there is not (2026-99-99), `!!bool maybe`, `!!int ''`, a number
-with too many parts, a list as a key."""
+"""Errors of the loaders for valid YAML with an invalid value: e.g. the date 2026-99-99, `!!bool maybe`, `!!int ''`, a number with too
+many parts, a list as a key."""
 _WAY_OUT: Final = "correct it, or quote it to make it text"
 
 _Size = tuple[int, int]

@@ -59,7 +59,7 @@ class OnnxModel:
             where = "the model" if isinstance(source, bytes) else str(source)
             raise BundleError(f"{where}: {RUNTIME} cannot load it: {_first_line(problem)}") from problem
         # The session's own binding: `InferenceSession.run` looks over the names of the inputs again (5 of 30 us for one row through
-        # 200 trees), which whoever calls this has done, and which the binding does as well. An onnxruntime without it is asked as usual.
+        # 200 trees), which the caller has done, and which the binding does as well. An onnxruntime without it is asked as usual.
         self._run: Callable[..., list[Any]] = getattr(getattr(self._session, "_sess", None), "run", self._session.run)
         self._alone: str | None = None
         self._run_alone = self._run

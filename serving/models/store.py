@@ -80,7 +80,8 @@ class BundleStore:
         return bundle.digest
 
     def add_signature(self, digest: str, signature: bytes) -> Path:
-        """Keep a signature of a bundle; one of the same key is replaced. Proves nothing. Raises UntrustedBundle if it is none."""
+        """Keep a signature of a bundle; one of the same key is replaced. It is not verified here. Raises UntrustedBundle if it is no
+        signature."""
         path = self._signatures_folder(digest) / signature_name(signature)
         _replace(path, signature)
         return path
@@ -155,7 +156,7 @@ class BundleStore:
 
 
 def signature_name(signature: bytes) -> str:
-    """The file name of a signature: by its key, so that each signer has one. Raises UntrustedBundle if it is none."""
+    """The file name of a signature: by its key, so that each signer has one. Raises UntrustedBundle if it is no signature."""
     hint = read_envelope(signature).hint or ""
     return f"{hint if _HINT.fullmatch(hint) else hashlib.sha256(signature).hexdigest():.16}.sig"
 

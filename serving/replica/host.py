@@ -100,7 +100,7 @@ class ReplicaHost:
         is_waiting: return when all of it is loaded or refused. Raises pydantic.ValidationError for a config that is not valid."""
         spec = None
         if config.get("models"):
-            spec = ServingSpec.from_config(config).model_copy(update={"managed": "all"})  # by whoever writes user_config
+            spec = ServingSpec.from_config(config).model_copy(update={"managed": "all"})  # by the writer of user_config
         applying = self._listener.submit(self._reconfigure(spec))
         if is_waiting:
             applying.result()

@@ -1,4 +1,4 @@
-"""The span of a whole request: its name by the door it came through, what is told of its answer or error, and when it ends.
+"""The span of a whole request: its name by the door it came through, its attributes of the answer or error, and when it ends.
 
 The parts within are read by serving.scoring; what is sampled and kept is decided in serving.telemetry.tracing."""
 

@@ -60,7 +60,7 @@ class RiskRules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     version: Annotated[int, Field(ge=1)] = 1
-    """Raised by whoever changes the file."""
+    """Raise it with each change of the file."""
     prior: Share = 0.01
     """Share of harmful entities among all that have signals."""
     kinds: Mapping[Kind, KindRules] = Field(default_factory=_default_kinds)

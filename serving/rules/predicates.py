@@ -180,7 +180,7 @@ def _number(node: tree.Number) -> Test:
 
 
 def as_number(text: str) -> float | None:
-    """The number a text is, decimal or 0x...; None if it is none."""
+    """The number a text is, decimal or 0x...; None if the text is no number."""
     try:
         number = float(int(text, 16)) if text[:2] in ("0x", "0X") else float(text)
     except (ValueError, OverflowError):

@@ -21,7 +21,7 @@ _COMMAND_LINE: Final = "cel.cli"
 def _no_command_line() -> Iterator[None]:
     """While this is open, `import cel` finds an empty module for its command line, whose terminal prompt is nine tenths of the import.
 
-    Each probe of a bundle and each replica imports CEL. Whoever imports `cel.cli` later gets the real one."""
+    Each probe of a bundle and each replica imports CEL. A later import of `cel.cli` gets the real module."""
     if "cel" in sys.modules:
         yield
         return

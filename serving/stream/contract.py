@@ -79,7 +79,7 @@ class VerdictMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class AlertMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """An event with the verdict `alert`: what a SIEM is told. Of each event and model there is at most one."""
+    """An event with the verdict `alert`: the message for a SIEM. There is at most one for each event and model."""
 
     schema: str
     """Form of the message."""

@@ -243,7 +243,7 @@ def _closer_look(verdict: VerdictMessage, body: Mapping[str, object], now_us: in
 def alert_of(
     verdict: VerdictMessage, hits: Sequence[RuleHit], manifest: Manifest, entity: bytes, body: Mapping[str, object]
 ) -> AlertMessage:
-    """What a SIEM is told of a verdict that alerts."""
+    """The message for a SIEM about a verdict `alert`."""
     worst = max(hits, key=lambda hit: _ORDER.index(hit.severity), default=None)
     about = ",".join(verdict.techniques) or verdict.model
     return AlertMessage(

@@ -165,7 +165,7 @@ class StreamWorker:
         return starts
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """See Ownership: commits what is scored; the rest is read anew by whoever gets the partitions."""
+        """See Ownership: commits what is scored; the rest is read again by the next owner of the partitions."""
         self._counts.rebalances += 1
         try:
             if not self._is_given_up and self._failure is None:

@@ -172,7 +172,7 @@ def message_fields(kind: type[msgspec.Struct]) -> str:
     for field in msgspec.structs.fields(kind):
         has_default = field.default is not msgspec.NODEFAULT or field.default_factory is not msgspec.NODEFAULT
         rows.append([f"`{field.name}`", _type(field.type), "absent" if has_default else "always", words.get(field.name, "")])
-    return _table(["Field", "Type", "Where it says nothing", "What it says"], rows)
+    return _table(["Field", "Type", "If there is no value", "What it says"], rows)
 
 
 def stream_defaults() -> StreamSettings:

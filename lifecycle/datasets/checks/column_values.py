@@ -1,4 +1,5 @@
-"""The values of one column as their declared type, and which are none of it. Training and data checks parse with this code alone."""
+"""The values of one column as their declared type, and the values that are not of that type. Training and data checks parse with this
+code alone."""
 
 import math
 import re

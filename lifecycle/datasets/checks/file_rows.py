@@ -277,7 +277,7 @@ def _jsonl(detector: Detector, path: Path) -> FileRows:
 
 
 def _json_row(line: bytes) -> Mapping[str, Any] | str:
-    """The row of a line, or why it is none."""
+    """The row of a line, or the reason why the line is no row."""
     if fault := _fault_of(line):
         return fault
     try:

@@ -125,9 +125,7 @@ def _add_bundle(bundle: BundleFact, nodes: list[Node], edges: list[Edge]) -> Non
     label = f"{manifest.name} {manifest.version} ({short(bundle.digest)})"
     lineage = manifest.lineage
     if lineage is None:
-        nodes.append(
-            Node(node_id, NodeKind.BUNDLE, label, {"name": manifest.name, "origin": "made elsewhere; it says nothing"})
-        )
+        nodes.append(Node(node_id, NodeKind.BUNDLE, label, {"name": manifest.name, "origin": "made elsewhere; origin unknown"}))
         return
     facts = {"name": manifest.name, "version": manifest.version, "digest": bundle.digest, "metrics": dict(lineage.metrics)}
     nodes.append(Node(node_id, NodeKind.BUNDLE, label, facts))

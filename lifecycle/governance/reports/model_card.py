@@ -83,7 +83,7 @@ def _purpose(bundle: BundleFact) -> Section:
 def _data(manifest: Manifest) -> Section:
     lineage = manifest.lineage
     if lineage is None:
-        return Section("Training data", empty="The model was made elsewhere; its bundle says nothing about its data.")
+        return Section("Training data", empty="The model was made elsewhere; its bundle does not describe its data.")
     provenance = dict(provenance_of(lineage))
     labels = provenance.pop("labels", None) or []
     figures = {key: value for key, value in lineage.data.items() if not key.endswith("_us")}

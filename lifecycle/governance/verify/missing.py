@@ -1,7 +1,7 @@
 """Finds out whether a log is missing that a store should have. It looks at names only: nothing is read or proved.
 
 Signed checkpoints of one log name the logs of the store's other folders (witness_beside); lifecycle.governance.verify.run judges that
-evidence. If all of them are lost, this module looks for files that only a store with a log has. Whoever removes the logs can remove
+evidence. If all of them are lost, this module looks for files that only a store with a log has. An attacker who removes the logs can remove
 those too; then only an anchor outside the store knows of the logs."""
 
 from collections.abc import Mapping, Sequence

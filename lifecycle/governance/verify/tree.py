@@ -68,7 +68,7 @@ class SegmentTree:
             else:
                 proof.append(self._root_between(start, middle))
                 start = middle
-        if start:  # the earlier tree's own root is known to whoever checks
+        if start:  # the verifier knows the earlier tree's own root
             proof.append(self._root_between(start, end))
         return proof[::-1]
 

@@ -71,7 +71,7 @@ def _what(subject: Subject) -> str:
 
 
 def moment(time_us: int) -> str:
-    """When, to the second; the number itself where it is none of this calendar."""
+    """The time, to the second; the number itself if it is outside the calendar."""
     try:
         return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):

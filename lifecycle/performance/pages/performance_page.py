@@ -175,7 +175,7 @@ def _values(figure: Figure | ScoreFigure) -> tuple[float | None, float | None, f
 def _concept_section(report: PerformanceReport) -> Section:
     title, concept = "Do labels still agree with the scores?", report.concept
     if concept is None:
-        return Section(title, empty="the bundle has no calibration, so this cannot be told")
+        return Section(title, empty="the bundle has no calibration, so this cannot be judged")
     words = [concept.words[:1].upper() + concept.words[1:] + "."]
     if concept.is_drift():
         words.append("The same scores have come to mean something else: concept drift. Train again with these labels.")

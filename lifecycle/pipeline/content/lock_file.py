@@ -76,7 +76,7 @@ class LockFile:
 
 
 def entry_of(record: Any) -> LockEntry | None:
-    """The entry of a record in DVC's form; None if it is none."""
+    """The entry of a record in DVC's form; None if the record is not in that form."""
     if not isinstance(record, dict) or not isinstance(record.get("cmd"), str | list):
         return None
     command = record["cmd"]

@@ -51,7 +51,7 @@ def run_commands(
     variables: Mapping[str, str],
     began: Callable[[int], None] = lambda group: None,
 ) -> None:
-    """Run them all. variables: of their environment, beside our own. began: is told the process group of each.
+    """Run them all. variables: of their environment, beside our own. began: called with the process group of each.
 
     Raises StageError for one that fails, StageStopped after a signal."""
     shell, environment = _shell(os.environ), _environment(variables, os.environ)

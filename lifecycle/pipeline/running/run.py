@@ -237,8 +237,8 @@ class _StageRun:
             before, after = self.state.found.deps[dep.written], self.project.hasher.digest(dep.at)
             if before is None or after is None or before.md5 != after.md5:
                 raise StageError(
-                    f"stage {self.stage.name}: dependency {dep.written} changed while the stage ran, so its outputs are made of nobody "
-                    "knows what; a stage may not write to what it reads, and data must stay as it is while stages run"
+                    f"stage {self.stage.name}: dependency {dep.written} changed while the stage ran, so it is not known what its "
+                    "outputs were made from; a stage may not write to what it reads, and data must stay as it is while stages run"
                 )
         if self.project.params(self.stage) != dict(self.state.found.params):
             raise StageError(f"stage {self.stage.name}: its parameters changed while it ran; run again")

@@ -120,7 +120,7 @@ def read_behaviour(name_or_path: str) -> BehaviourDetector | None:
     try:
         body: Any = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return None  # whoever reads detectors of other kinds says what is wrong
+        return None  # the reader of other kinds of detectors says what is wrong
     if not isinstance(body, dict) or body.get("kind") != KIND:
         return None
     try:

@@ -107,7 +107,7 @@ def _measured(figure: PublishedFigure) -> str:
 
 
 def read(path: Path = LEDGER) -> list[PublishedFigure]:
-    """The ledger on disk; none yet is an empty one. Raises BenchError for a file that is none."""
+    """The ledger on disk; a missing file is an empty ledger. Raises BenchError for an invalid file."""
     if not path.exists():
         return []
     try:

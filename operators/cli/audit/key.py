@@ -196,7 +196,7 @@ def _short(key: "VerifierKey") -> str:
 
 
 def _when(time_us: int | None) -> str:
-    """A moment; the number itself where it is none of this calendar, as somebody may have written into the file of revocations."""
+    """A time; the number itself if it is outside the calendar, as somebody may have written it into the file of revocations."""
     return "-" if time_us is None else time_text(time_us, "%Y-%m-%d %H:%M:%S UTC")
 
 

@@ -153,7 +153,7 @@ def _print_findings(findings: "Sequence[Finding]") -> None:
 
 
 def _plain(words: object) -> str:
-    """Words of the log, or of whoever changed it: they are printed as they are, and mean nothing to the terminal."""
+    """Words of the log, or of somebody who changed it. They are printed without control characters and markup."""
     return escape(plain(words))
 
 

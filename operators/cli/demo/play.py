@@ -66,13 +66,13 @@ async def _good(stage: Stage, world: World, title: str) -> SceneResult:
 
 async def _broken(stage: Stage, world: World, title: str) -> SceneResult:
     result = await _aborted(stage, title, world.broken, DARK_FIRST, "could not load")
-    result.expect(result.live + result.mirrored == 0, "nobody meets it, not even a copy")
+    result.expect(result.live + result.mirrored == 0, "it gets no request, not even a copy")
     return result
 
 
 async def _errs(stage: Stage, world: World, title: str) -> SceneResult:
     result = await _aborted(stage, title, world.failing, DARK_FIRST, "errors")
-    result.expect(result.live == 0, "it is found on copies; nobody meets it")
+    result.expect(result.live == 0, "it is found on copies; no client gets its answers")
     return result
 
 

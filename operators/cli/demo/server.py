@@ -45,7 +45,7 @@ def interrupt(process: "subprocess.Popen[Any]", patience_s: float) -> None:
 
 @contextlib.contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Whoever ends the demonstration ends its server too. Only a main thread can arrange that."""
+    """A signal that ends the demonstration ends its server too. Only a main thread can arrange that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

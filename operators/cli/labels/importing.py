@@ -80,7 +80,7 @@ def _id(number: int, request: "LabelRequest | WrongLabel") -> str | None:
 
 
 def _rows(path: Path, model: str | None) -> "Iterator[tuple[int, str, LabelRequest | WrongLabel]]":
-    """Line, text and request of each row; a row that is none is given with what is wrong."""
+    """Line, text and request of each row; an invalid row comes with its fault."""
     import msgspec
 
     from lifecycle.labels.errors import WrongLabel

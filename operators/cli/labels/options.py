@@ -100,7 +100,7 @@ def moment_us(text: str | None, now: int) -> int | None:
 
 
 def shown_time(time_us: int) -> str:
-    """A time for people, UTC; the number itself where it is none of this calendar."""
+    """A time for people, UTC; the number itself if it is outside the calendar."""
     return time_text(time_us, "%Y-%m-%d %H:%M:%S")
 
 

@@ -29,7 +29,7 @@ class LabelledAlerts:
     def read(self, model: str, position: Mapping[str, int]) -> tuple[list[LabelledAlert], dict[str, int]]:
         """The labels of alerts of a model after this position, in the order of the log, and the position after them. Raises OSError.
 
-        position: bytes read of each segment, by its name. A torn last line waits; a line that is none is passed over."""
+        position: bytes read of each segment, by its name. An incomplete last line waits; an invalid line is skipped."""
         found: list[LabelledAlert] = []
         after: dict[str, int] = {}
         for files in segments_with_records(self._folder) if self._folder.is_dir() else []:

@@ -32,7 +32,7 @@ def gc(
         bool,
         typer.Option("--this-machine-only", help="Confirm that no other machine serves from a registry that is elsewhere."),
     ] = False,
-    why: Because = "nobody needs it",
+    why: Because = "unused",
     registry: RegistryUrl = None,
     store_dir: StoreDir = None,
     as_json: Json = False,

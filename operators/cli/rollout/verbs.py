@@ -130,7 +130,7 @@ def review(
 
 
 def _speaker(control: "Control", key: Path | None, key_name: str | None) -> "tuple[str, Signer | None]":
-    """Who speaks, and what they sign with. Whoever has this key in the file of people speaks in that name."""
+    """The person and the key. The name is the one that the file of people has for this key."""
     if key is None:
         return control.who(), None
     from serving.audit.signed_note import Signer

@@ -103,7 +103,7 @@ def _serve(
         listener = open_port(host, port)
     except OSError as problem:
         raise CommandError(
-            f"{host}:{port}: nobody can listen there: {problem.strerror}; choose another port with --port"
+            f"{host}:{port}: cannot listen there: {problem.strerror}; choose another port with --port"
         ) from problem
     bound = listener.getsockname()[1]
     address = address_of(host, bound, is_tls=tls[0] is not None) + base

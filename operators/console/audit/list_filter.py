@@ -39,7 +39,7 @@ def asked_of(query: Mapping[str, str], now: datetime, texts_of: Callable[[str], 
     fields = {name: query.get(name, "").strip()[:_MOST_TEXT] for name in FIELDS}
     kind = next((one for one in KINDS if one == query.get("kind")), None)
     if query.get("kind") and kind is None:
-        problems.append(f"{query['kind'][:40]!r} is none of {', '.join(KINDS)}.")
+        problems.append(f"{query['kind'][:40]!r} is not one of {', '.join(KINDS)}.")
     behind = None
     if query.get("behind"):
         try:

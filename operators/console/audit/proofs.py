@@ -126,7 +126,7 @@ def shown_receipt(
     trees: EndedTrees,
 ) -> ShownReceipt:
     """Prove the records of a receipt, and check the proof. rows: where the index has them. anchored: see `prove_receipt`. trees: kept ones;
-    whoever calls this holds one of its `making`."""
+    the caller holds one of its `making`."""
     folder = store / PREDICTIONS
     try:
         trust = Trust.of_store(store, folder)

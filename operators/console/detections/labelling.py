@@ -72,7 +72,7 @@ class AlertLabels:
     def give(self, alert: AlertRow, verdict: str, by: str, label_id: str, note: str = "") -> TakenLabel:
         """Take one label; durable when this returns. Raises PageProblem, which says that nothing was kept and why."""
         if verdict not in WORDS:
-            raise PageProblem(f"A label is one of {', '.join(WORDS.values())}; {verdict[:40]!r} is none. Nothing was kept.")
+            raise PageProblem(f"A label is one of {', '.join(WORDS.values())}; {verdict[:40]!r} is not. No label was stored.")
         selection = "alert" if alert.verdict == "alert" else "other"
         request = LabelRequest(
             event=alert.event, model=alert.model, verdict=verdict, analyst=by, note=note, selection=selection, label_id=label_id

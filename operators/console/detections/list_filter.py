@@ -54,7 +54,7 @@ def asked_of(query: Mapping[str, str], now: datetime, texts_of: Callable[[str], 
     problems: list[str] = []
     verdict = query.get("verdict", "alert") or "alert"
     if verdict not in (*VERDICTS_SHOWN, ANY):
-        problems.append(f"The verdict {verdict[:40]!r} is none of {', '.join(VERDICTS_SHOWN)}.")
+        problems.append(f"The verdict {verdict[:40]!r} is not one of {', '.join(VERDICTS_SHOWN)}.")
         verdict = "alert"
     texts = {name: query.get(name, "").strip()[:_MOST_TEXT] for name in ("model", "entity", "since", "until")}
     since_us = moment_us(texts["since"], now, problems)

@@ -31,7 +31,7 @@ def moment_us(text: str, now: datetime, problems: list[str]) -> int | None:
 
 
 def moment(time_us: int) -> datetime:
-    """The time of a record; the end of the calendar where it is none of it."""
+    """The time of a record; the end of the calendar if it is outside the calendar."""
     try:
         return _EPOCH + timedelta(microseconds=time_us)
     except OverflowError:

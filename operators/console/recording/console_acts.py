@@ -58,7 +58,7 @@ class ConsoleActs:
         return await self.tell(ConsoleAct(SIGN_OUT, session.person.name, _subject(session), why))
 
     async def refused_sign_in(self, address: str, why: str) -> None:
-        """Nobody was signed in. address: of whoever asked."""
+        """Nobody was signed in. address: of the client."""
         await self.tell(ConsoleAct(SIGN_IN, f"address:{address}", "console/sign-in", why, is_refused=True, is_known=False))
 
     async def refused(self, session: Session | None, address: str, path: str, why: str) -> None:

@@ -1,7 +1,8 @@
 """How often the same thing may be recorded: the first time at once, repeats as one record with their number. Pure.
 
-Whoever reaches the port can be refused without end. So what strangers cause has a bound of its own: beyond it refusals are counted
-together, and one record a minute says how many there were. People who are signed in have another bound, which strangers cannot use up."""
+A client that reaches the port can cause refusals without end. So refusals of strangers have a bound of their own: beyond it refusals are
+counted together, and one record a minute says how many there were. People who are signed in have another bound, which strangers cannot
+use up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

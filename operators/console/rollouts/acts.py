@@ -162,7 +162,7 @@ def _request_id(visit: Visit, verb: str) -> str | None:
 
 
 def _is_known_to_control(visit: Visit) -> bool:
-    """Whether the groups that the control plane knows are those of this person, and not of whoever runs the console."""
+    """Whether the groups that the control plane knows are those of this person, and not of the user that runs the console."""
     return visit.person.how == "link" or visit.site.acting_by is not None
 
 
@@ -201,7 +201,7 @@ def _public_key(text: str) -> bytes:
 
 
 def _owner(control: Control, public: bytes) -> Person | None:
-    """Whoever has this key in the file of people speaks in that name, as at the command line."""
+    """The name is the one that the file of people has for this key, as at the command line."""
     return next((p for p in _people(control).values() if p.key is not None and p.key.public == public), None)
 
 

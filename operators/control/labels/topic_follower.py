@@ -1,6 +1,6 @@
 """Takes labels from a topic: what is read is made durable, what is no label is set aside, and only then is the place in the topic recorded.
 
-So a label is never lost: whoever ends in between reads the same messages again, and a label that is known is not taken twice. The topic
+So a label is never lost: a process that ends in between reads the same messages again, and a known label is not stored twice. The topic
 itself is a port; operators.control.labels.kafka_topic is its adapter."""
 
 import logging

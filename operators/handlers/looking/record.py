@@ -62,7 +62,7 @@ class Recorder:
                 return
 
     async def prune(self, document: ResourceDocument, handled: tuple[str, ...]) -> ResourceDocument:
-        """Take verbs that were handled, and entries that are none, out of the annotation. Raises Conflict, KubeError."""
+        """Remove handled verbs and invalid entries from the annotation. Raises Conflict, KubeError."""
         found = pending_verbs(document)
         left = [r for r in found.requests if r.id not in handled]
         if len(left) == len(found.requests) and found.damaged is None:

@@ -19,7 +19,7 @@ _Version = tuple[str, int]
 """uid and generation."""
 _WATCHED: Final = frozenset({RAY_SERVICES, INFERENCE_SERVICES})
 _SETTLE_S: Final = 0.2
-"""Changes of so long are told together, and the answer to a write of ours has come by then."""
+"""Changes within this time are reported together, and the answer to a write of ours has come by then."""
 _BEGUN: Final = 200
 _IN_THE_WAY: Final = frozenset({401, 403, 404})
 _log = logging.getLogger("vedette.operator")

@@ -74,7 +74,7 @@ class WorkQueue(Generic[K]):
             await self._changed.wait()
 
     def _tell(self) -> None:
-        """Wake whoever waits for a change; those that wait later wait for the next one."""
+        """Wake all that wait for a change; those that wait later wait for the next one."""
         self._changed.set()
         self._changed.clear()
 

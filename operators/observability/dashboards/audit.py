@@ -179,7 +179,7 @@ _ACTS: Final = PanelRow(
             ),
         ),
         Panel(
-            "Alarms that nobody took",
+            "Alarms that no receiver accepted",
             "By receiver.",
             (Query(f"{monitor.UNDELIVERED.name}", "{{receiver}}"),),
             red_from=1,

@@ -127,7 +127,7 @@ _DRIFT: Final = PanelRow(
         ),
         Panel(
             "Evidence of drift",
-            "The ten largest e-values: 1 is none.",
+            "The ten largest e-values: 1 means no evidence.",
             (Query(f"topk(10, {monitor.E_VALUE.name}{{{_OF_MODEL}}})", "{{model}} {{subject}}"),),
         ),
         Panel(

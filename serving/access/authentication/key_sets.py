@@ -4,7 +4,7 @@ too old.
     never read                      `keys` raises KeysAway
     read                            `keys` gives them; a look every `every_s` seconds
     a look fails                    the last keys count until they are `stale_s` old, then KeysAway
-    a token names an unknown key    one look at once, at most every AGAIN_S seconds, whoever asks
+    a token names an unknown key    one look at once, at most every AGAIN_S seconds, for all callers
 
 Redirects are not followed: an issuer names its keys itself, and a redirect would carry the question elsewhere."""
 
@@ -90,7 +90,7 @@ class KeySet:
         return self._now_s() - self._tried_at >= AGAIN_S
 
     async def look(self) -> None:
-        """Read the keys again; whoever asks meanwhile waits for the same look. Never raises but for a cancelled wait."""
+        """Read the keys again; callers meanwhile wait for the same read. Raises only if the wait is cancelled."""
         if self._looking is None:
             self._tried_at = self._now_s()
             self._looking = asyncio.get_running_loop().create_task(self._look())
@@ -153,7 +153,7 @@ def fetch_keys(issuer: TokenIssuer) -> bytes:
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
-    """Scheme, host and port: whom a credential is sent to. Raises ValueError for a port that is none."""
+    """Scheme, host and port: the destination of a credential. Raises ValueError for an invalid port."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 

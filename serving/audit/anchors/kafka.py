@@ -76,7 +76,7 @@ class KafkaAnchor:
             try:
                 checkpoint = Checkpoint.parse(text_of(note))
             except NoteError:
-                continue  # somebody else's message: `read` gives it to whoever verifies
+                continue  # a message of another sender: `read` gives it to the verification
             newest[checkpoint.log] = (checkpoint.time_us, note)
         return [note for _, note in sorted(newest.values())][-most:]
 

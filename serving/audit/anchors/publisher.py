@@ -56,7 +56,7 @@ class AnchorPublisher:
         self._thread.start()
 
     def offer(self, note: str) -> None:
-        """Take the newest checkpoint of a log. Raises NoteError for a note that is none."""
+        """Take the newest checkpoint of a log. Raises NoteError for an invalid note."""
         checkpoint = Checkpoint.parse(text_of(note))
         with self._changed:
             self._backlog.offer(checkpoint.log, note, self._now_s(), is_urgent=checkpoint.is_final)

@@ -11,7 +11,7 @@ from serving.errors import ServingError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Commit:
-    """Records of one answer; all of them are kept or none. waiting: a future of `loop`; whoever gave up has cancelled it."""
+    """Records of one answer; all of them are kept or none. waiting: a future of `loop`; a caller that gave up has cancelled it."""
 
     records: Sequence[AuditRecord]
     loop: asyncio.AbstractEventLoop
@@ -34,7 +34,7 @@ def tell(commits: Iterable[Commit], problem: ServingError | None) -> None:
     for commit in commits:
         by_loop.setdefault(commit.loop, []).append(commit)
     for loop, of_loop in by_loop.items():
-        with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        with suppress(RuntimeError):  # the loop has ended, and with it the waiting calls
             loop.call_soon_threadsafe(_settle, of_loop, problem)
 
 

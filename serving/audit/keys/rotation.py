@@ -4,7 +4,7 @@
 2. the old key vouches for it, in the notes beside the key and in the logs;
 3. its public half is trusted, and it is put into use.
 
-A secret that this process cannot write is replaced by whoever owns it: then the new key and all notes are put into a folder for it."""
+A secret that this process cannot write is replaced by its owner: then the new key and all notes are put into a folder for it."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -3,7 +3,7 @@
     FOLDER/hash.key          secret of the keyed hash: subject ids cannot be guessed from names without it
     FOLDER/ID[:2]/ID.key     the key of one subject, 32 bytes; ID is HMAC-SHA-256 of the subject's name, 32 hex digits
 
-Several replicas share a folder: a file appears whole or not at all, and whoever comes second reads the first one's. The second user of
+Several replicas share a folder: a file appears whole or not at all, and the second process reads the file of the first. The second user of
 `cryptography` on the data plane."""
 
 import hmac
@@ -80,7 +80,7 @@ class SubjectKeys:
         return True
 
     def _find(self, subject: str) -> AESGCM | None:
-        """The key as the file has it now: a key that somebody destroyed is not used again, whoever still has it in memory."""
+        """The key as the file has it now: a key that somebody destroyed is not used again, even if it is still in memory."""
         path = self._path(subject)
         try:
             inode = path.stat().st_ino

@@ -8,7 +8,7 @@ from serving.errors import Overloaded, Unavailable
 FULL: Final = Unavailable("this server has reached its limit of connections; try again soon", retry_after_s=1.0)
 SHARE_USED: Final = Overloaded("this address has too many connections to this server; use open ones again")
 TOLD: Final = 64
-"""Connections beyond the limit whose clients are told so at one time."""
+"""Maximum number of connections beyond the limit that get an answer at one time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How a graph gets from its inputs to its trees, and from its trees to its score: the graph is run on one row of symbols.
 
-What is not read leaves nothing known, so a path that is found holds for every row. Whoever uses it still compares it with the graph."""
+What is not read leaves nothing known, so a path that is found holds for every row. Callers still compare it with the graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

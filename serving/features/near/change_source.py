@@ -12,11 +12,11 @@ class ChangeSource(Protocol):
         ...
 
     def is_following(self) -> bool:
-        """Whether changes are told now. If not, nothing is kept."""
+        """Whether the store reports changes now. If not, nothing is kept."""
         ...
 
     def is_current(self, now_s: float) -> bool:
-        """Whether the cache has been told every change until a stated bound before now_s, monotonic seconds."""
+        """Whether the store has reported every change until a stated bound before now_s, monotonic seconds."""
         ...
 
     def is_telling(self) -> bool:

@@ -1,7 +1,7 @@
 """The rows that a replica keeps, and the rules about rows that must not be kept. Core: the store reports changes, the caller reads.
 
-A read takes a `ReadTicket` before it is sent. A change of the entity that is told before the read's row is here voids the ticket, because
-nobody knows whether the row is from before the change. So what is kept was never older than the last change that was told."""
+A read takes a `ReadTicket` before it is sent. A reported change of the entity voids the ticket if it comes before the read's row, because
+it is unknown whether the row is older than the change. So a kept row is never older than the last reported change."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

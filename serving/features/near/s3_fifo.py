@@ -1,8 +1,8 @@
 """Which entities stay in memory: S3-FIFO, bounded by bytes. Core.
 
-A new entity enters a small queue (a tenth of the bytes). One that is used before it reaches the queue's end moves to the main queue;
-the others leave, and only the hash of their name is remembered: whoever comes back soon enters the main queue at once. So entities that
-are seen once, most of a scan, push out nobody. Source: Yang et al. (2023), FIFO queues are all you need for cache eviction, SOSP."""
+A new entity enters a small queue (a tenth of the bytes). One that is used before it reaches the queue's end moves to the main queue; the
+others leave, and only the hash of their name is remembered: an entity that comes back soon enters the main queue at once. So entities
+that are seen once, most of a scan, push out nobody. Source: Yang et al. (2023), FIFO queues are all you need for cache eviction, SOSP."""
 
 from collections import OrderedDict
 from typing import Final, Generic, TypeVar

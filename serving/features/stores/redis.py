@@ -58,7 +58,7 @@ class RedisStore:
     decodes = False
 
     def __init__(self, url: str, near: NearCache | None = None) -> None:
-        """Read from the Redis at `url`, or from the master that sentinels name. near: is told of every change of what was read.
+        """Read from the Redis at `url`, or from the master that sentinels name. near: gets every reported change of the read rows.
 
         Raises ValueError if that is not an address."""
         self._near = near
@@ -138,7 +138,7 @@ class RedisStore:
         return connection is not None and connection.is_tracking
 
     def is_current(self, now_s: float) -> bool:
-        """See ChangeSource: whether every change until BOUND_S before now_s has been told. Asks for a proof in time."""
+        """See ChangeSource: whether every change until BOUND_S before now_s has been reported. Asks for a proof in time."""
         connection = self.link.connection
         if connection is None or not connection.is_tracking:
             return False

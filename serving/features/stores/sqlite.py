@@ -58,7 +58,7 @@ class SqliteStore:
     decodes = False
 
     def __init__(self, path: Path, near: NearCache | None = None) -> None:
-        """Read from the online store at `path`, which may come later. near: is told when the file has changed."""
+        """Read from the online store at `path`, which may come later. near: is notified when the file has changed."""
         self._path, self._near = path, near
         self._version: tuple[int, int] | None = None
         self._looked_s, self._is_telling = 0.0, False

@@ -76,7 +76,7 @@ class TrustedKeys:
         self.folder, self._now = folder, now
 
     def read(self) -> tuple[list[BundleKey], list[str]]:
-        """The keys, and what is wrong with files that are none."""
+        """The keys, and the faults of files that are not keys."""
         keys, problems = [], []
         for path in sorted(self.folder.glob("*.pub")):
             try:

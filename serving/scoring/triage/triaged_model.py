@@ -1,6 +1,6 @@
 """A model behind its triage: rows that the cheap model scores below the bound are ended, the others are run. Core.
 
-To whoever runs it this is a model like any other, so the loop, threads, deadlines, the cache, mirrored copies and replays need to know
+For its callers this is a model like any other, so the loop, threads, deadlines, the cache, mirrored copies and replays need to know
 nothing of it. A cheap model that fails ends no row."""
 
 import logging

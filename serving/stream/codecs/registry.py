@@ -70,7 +70,7 @@ class _Unknown(Exception):
 
 
 class SchemaRegistry:
-    """A registry and what it said. Raises ValueError for an address that is none."""
+    """A registry and its cached answers. Raises ValueError for an invalid address."""
 
     def __init__(self, address: RegistryAddress, clock: Callable[[], float] = time.monotonic) -> None:
         self._address, self._clock = address, clock

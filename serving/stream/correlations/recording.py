@@ -1,6 +1,6 @@
 """The record of a hit of a correlation: the prediction log has the same content as the verdict topic. Pure.
 
-A hit is no answer of the model: its record has its own receipt and source, and whoever counts answers passes it over. It is written
+A hit is no answer of the model: its record has its own receipt and source, and counts of answers leave it out. It is written
 with the records of the batch's answers, before the batch is committed; a batch that is rolled back and scored again has both again."""
 
 from collections.abc import Mapping, Sequence

@@ -39,7 +39,7 @@ class RecordHandler(Protocol):
     """Deals with records."""
 
     def handle(self, records: Sequence[StreamRecord], traceparent: str | None = None) -> Sequence[OutRecord]:
-        """Deal with these; what to write because of them. traceparent: for whoever is asked about them. Raises NotNow."""
+        """Deal with these; what to write because of them. traceparent: for calls about them. Raises NotNow."""
         ...
 
 

@@ -198,7 +198,7 @@ class ToldOnce:
             self.over()
 
     def over(self) -> None:
-        """It works again: the next error is told."""
+        """It works again: the next error is logged."""
         self.refusal = None
         if self._told_s:
             log.info("%s: it works again", self._where)

@@ -46,7 +46,7 @@ class _Sending:
 
 
 class BatchSpans:
-    """Of one batch; not traced until `begin`. traceparent: the batch's trace, for whoever is asked about it, sampled or not."""
+    """Of one batch; not traced until `begin`. traceparent: the batch's trace, for calls about it, sampled or not."""
 
     def __init__(self) -> None:
         self.traceparent: str | None = None
@@ -180,5 +180,5 @@ def _of_record(reading: Attributes, record: StreamRecord) -> Attributes:
 
 
 def _unsampled() -> str:
-    """A trace that is not sampled: whoever is asked tosses no coin of its own."""
+    """A trace that is not sampled. The called service then does not sample it either."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

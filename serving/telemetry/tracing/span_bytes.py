@@ -1,7 +1,7 @@
 """The bytes of a span in the OpenTelemetry protocol (OTLP, protobuf). Pure; loads no OpenTelemetry.
 
 Written by hand, as each span ends: the SDK's encoder makes an object of each field and takes 50 to 100 microseconds a span, this one
-about two. What repeats (names, and what is told of a revision) is encoded once. A test holds what a collector reads equal to what it
+about two. Repeated parts (names, and the attributes of a revision) are encoded once. A test holds what a collector reads equal to what it
 reads from the SDK.
 Source: opentelemetry-proto 1.x, trace/v1/trace.proto, collector/trace/v1/trace_service.proto."""
 

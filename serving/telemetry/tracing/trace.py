@@ -1,8 +1,8 @@
 """One open span, its finished parts, and the header that carries the trace to the next call.
 
-A part is noted when it ends, with its times: one short step. The bytes are written later, by whoever ships them: many in a row cost half of
-what each costs between two requests. The SDK's `start_span` keeps a lock, limits and callbacks for spans that others change while they are
-open; nobody changes ours."""
+A part is noted when it ends, with its times: one short step. The bytes are written later, by the thread that sends them: many in a row
+cost half of what each costs between two requests. The SDK's `start_span` keeps a lock, limits and callbacks for spans that others change
+while they are open; nobody changes ours."""
 
 import random
 import time
@@ -77,7 +77,7 @@ class Trace:
 
     @property
     def traceparent(self) -> str:
-        """The W3C header that makes whoever is called next a child of this span."""
+        """The W3C header that makes the next call a child of this span."""
         return format_traceparent(self.trace_id, self._span_id().hex(), is_sampled=True)
 
     def span(
@@ -120,7 +120,7 @@ class Trace:
         error: str | None = None,
         end_ns: int | None = None,
     ) -> None:
-        """The same for whoever hands it on."""
+        """The same for code that passes it on."""
         self._end = (attributes, more, error, time.time_ns() if end_ns is None else end_ns)
 
     def ship(self, spans: FinishedSpans) -> None:

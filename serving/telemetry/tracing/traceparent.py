@@ -26,5 +26,5 @@ def is_plainly_unsampled(header: str) -> bool:
 
 
 def format_traceparent(trace_id: str, span_id: str, *, is_sampled: bool) -> str:
-    """The header for whoever is called next, version 00. trace_id: 32 hex digits; span_id: 16, of the calling span."""
+    """The header for the next call, version 00. trace_id: 32 hex digits; span_id: 16, of the calling span."""
     return f"00-{trace_id}-{span_id}-{is_sampled:02x}"

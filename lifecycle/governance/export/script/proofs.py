@@ -256,7 +256,7 @@ class Trust:
         if new in self.successors or self.successors.setdefault(old, new) != new:
             return False  # a key has one successor, and does not come back
         self.spans[old] = (self.spans[old][0], min(self.spans[old][1], time_us + DAY_US))
-        if old not in self.revoked:  # whoever stole it would vouch for a key of his own
+        if old not in self.revoked:  # a thief would vouch for a key of their own
             self.spans.setdefault(new, (time_us - DAY_US, self.revoked.get(new, 1 << 62)))
         return True
 

@@ -38,7 +38,7 @@ class ClusterStore:
     decodes = False
 
     def __init__(self, url: str, near: NearCache | None = None, limits: NodeLimits | None = None) -> None:
-        """Read from the cluster at `url`. near: is told of every change of what was read. limits: of each node's breaker.
+        """Read from the cluster at `url`. near: gets every reported change of the read rows. limits: of each node's breaker.
 
         Raises ValueError if that is no address."""
         endpoints = endpoints_of(url)
