@@ -89,12 +89,16 @@ class StreamSet:
         )
 
     def weights(self, settings: WatchSettings) -> Floats:
-        """Share of the level that each stream has; a stream that began anew has less of it, so that all its lives share one level."""
+        """Share of the level that each stream has; a stream that began anew has less of it, so that all its lives share one level.
+
+        Result: shape (streams,)."""
         even = np.full(len(self.base), 1 / max(len(self.base), 1))
         return even / ((self.rounds + 1) * (self.rounds + 2)) if settings.schedule == "level" else even
 
     def effects(self, is_text: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """(psi, gap) of each stream beyond what two samples of one distribution have on average."""
+        """(psi, gap) of each stream beyond what two samples of one distribution have on average.
+
+        is_text: shape (streams,), which each result has too."""
         base = self.base.astype(np.float64)
         moved = np.maximum(psi(base, self.recent) - psi_noise(base, self.recent), 0.0)
         gap = np.where(
@@ -106,7 +110,9 @@ class StreamSet:
         return np.where(has_rows, moved, 0.0), np.where(has_rows, np.maximum(gap, 0.0), 0.0)
 
     def severities(self, is_text: NDArray[np.bool_], settings: WatchSettings) -> NDArray[np.int64]:
-        """How large the change of each stream is: QUIET for a negligible one, MINOR or MAJOR."""
+        """How large the change of each stream is: QUIET for a negligible one, MINOR or MAJOR.
+
+        is_text: shape (streams,), which the result has too."""
         moved, gap = self.effects(is_text)
         minor = (moved >= settings.minor_psi) | (gap >= settings.minor_gap)
         major = (moved >= settings.major_psi) | (gap >= settings.major_gap)
@@ -114,14 +120,16 @@ class StreamSet:
 
     def is_over(self, is_text: NDArray[np.bool_], settings: WatchSettings) -> NDArray[np.bool_]:
         """Which streams look like the reference again: over the whole memory, less than half of a minor change. So a change whose size
-        wavers about a limit is one alarm."""
+        wavers about a limit is one alarm.
+
+        is_text: shape (streams,), which the result has too."""
         moved, gap = self.effects(is_text)
         is_long = self.recent.sum(axis=1) >= _WHOLE_MEMORY * settings.memory_rows
         found: NDArray[np.bool_] = is_long & (moved < settings.minor_psi / 2) & (gap < settings.minor_gap / 2)
         return found
 
     def thresholds(self, settings: WatchSettings, share: float) -> Floats:
-        """The e-value from which on each stream has drifted."""
+        """The e-value from which on each stream has drifted, shape (streams,). share: of the level that these streams have."""
         return rejection_thresholds(self.capital.e_values, self.weights(settings), settings.level * share)
 
 

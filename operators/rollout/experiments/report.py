@@ -25,7 +25,9 @@ class Intervals:
 
 def report(status: RolloutStatus, totals: Mapping[str, Tally], intervals: Intervals, now: datetime) -> ExperimentReport:
     """What the experiment shows so far. All pairwise differences hold together, at every look: each at alpha / number of pairs
-    (union bound); so do all intervals of the single variants, for reading only."""
+    (union bound); so do all intervals of the single variants, for reading only.
+
+    Raises ValueError if no experiment is under way."""
     spec, stable = status.experiment, status.stable
     if spec is None or stable is None:
         raise ValueError("no experiment is under way")

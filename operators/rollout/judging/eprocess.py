@@ -72,8 +72,8 @@ def bets_against(offset: float) -> Bets:
 def null_pair(n_x: Floats, t_x: Floats, n_y: Floats, t_y: Floats, offset: float) -> Floats:
     """The u of the null's pair (u, u + offset) closest to (t_x, t_y), where t_y > t_x + offset.
 
-    Arguments broadcast; 0 < t < 1; -1 < offset < 1. The derivative falls over the bracket [t_x, t_y - offset]: Newton's steps,
-    halving the bracket where they leave it."""
+    Arguments broadcast, to the shape of the result; 0 < t < 1; -1 < offset < 1. The derivative falls over the bracket
+    [t_x, t_y - offset]: Newton's steps, halving the bracket where they leave it."""
     if offset == 0.0:
         return t_x + (t_y - t_x) * _share(n_x, n_y)
     floor, ceiling = max(0.0, -offset) + _LEAST, min(1.0, 1.0 - offset) - _LEAST
@@ -150,7 +150,7 @@ def _log_ratio(n: Floats, k: Floats, t: Floats, u: Floats) -> Floats:
 
 
 def log_sum(logs: Floats) -> Floats:
-    """Log of the sum of exponentials over the first axis."""
+    """Log of the sum of exponentials over the first axis. logs: shape (k, ...); result (...)."""
     top = np.max(logs, axis=0)
     return np.asarray(top + np.log(np.sum(np.exp(logs - top), axis=0)))
 

@@ -42,7 +42,7 @@ class Pairs(Value):
 
 
 def log_e(up: Number, down: Number, same: Number, margin: float, least: float = -1.0) -> Floats:
-    """log e-value against "the mean is at most margin", from the counts of +1, -1 and 0; of one shape.
+    """log e-value against "the mean is at most margin", from the counts of +1, -1 and 0; of one shape, which the result has too.
 
     least: the smallest value s can take, -1 or 0 (then `down` is 0); margin > least."""
     bets = (np.asarray(SIZES) / (margin - least)).reshape((-1,) + (1,) * np.ndim(up))
@@ -53,7 +53,7 @@ def log_e(up: Number, down: Number, same: Number, margin: float, least: float = 
 
 
 def log_e_either(up: Number, down: Number, same: Number, margin: float) -> Floats:
-    """The same against "the mean is within margin of 0": half the capital on either side."""
+    """log e-value against "the mean is within margin of 0": half the capital on either side. Shapes are those of `log_e`."""
     above, below = log_e(up, down, same, margin), log_e(down, up, same, margin)
     return np.asarray(np.logaddexp(above, below) - math.log(2))
 

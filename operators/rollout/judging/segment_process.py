@@ -129,7 +129,7 @@ def project(n: Floats, t: Floats, signs: Floats, offsets: Floats) -> Floats:
 
 
 def log_worse(logs: Floats, *, is_two_sided: bool) -> Floats:
-    """log e-value against "the disparity is not raised by more than the margin". logs: shape (BETS, ...)."""
+    """log e-value against "the disparity is not raised by more than the margin". logs: shape (BETS, ...); result (...)."""
     claims = _claims(logs)
     up = np.minimum(claims[0], claims[1])
     if not is_two_sided:
@@ -138,7 +138,9 @@ def log_worse(logs: Floats, *, is_two_sided: bool) -> Floats:
 
 
 def log_no_worse(logs: Floats, *, is_two_sided: bool) -> Floats:
-    """log e-value against "the disparity is raised by more than the margin"; two-sided: both directions must be refuted."""
+    """log e-value against "the disparity is raised by more than the margin"; two-sided: both directions must be refuted.
+
+    logs: shape (BETS, ...); result (...)."""
     claims = _claims(logs)
     up = np.logaddexp(claims[4], claims[5]) - np.log(2)
     return np.asarray(np.minimum(up, np.logaddexp(claims[6], claims[7]) - np.log(2)) if is_two_sided else up)
@@ -151,7 +153,9 @@ def _claims(logs: Floats) -> list[Floats]:
 
 
 def growth(n: Floats, k: Floats, margin: float, *, is_two_sided: bool) -> tuple[Floats, Floats]:
-    """(towards worse, towards no worse) in nats, of as many observations as n again, if rates are what was seen. n, k: (4, segments)."""
+    """(towards worse, towards no worse) in nats, of as many observations as n again, if rates are what was seen.
+
+    n, k: shape (4, segments). Each result: shape (segments,)."""
     rates = estimates(n, k)
     plain = [place for place, (_, odds, _) in enumerate(_FLAT) if odds == 0.0]
     signs = _SIGNS[plain][:, :, None]

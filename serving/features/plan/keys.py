@@ -90,6 +90,7 @@ def _part(type_name: str) -> Callable[[NDArray[Any]], list[bytes]]:
 
 def _texts(number: int) -> Callable[[NDArray[Any]], list[bytes]]:
     def encode(values: NDArray[Any]) -> list[bytes]:
+        """values: shape (rows,), bytes or text. Raises InvalidColumn for others."""
         try:
             return [_two_u32(number, len(value)) + value for value in values.tolist()]
         except TypeError:
@@ -107,6 +108,7 @@ def _integers(type_name: str) -> Callable[[NDArray[Any]], list[bytes]]:
     head, pack = _two_u32(_NUMBERS[type_name], size), _PACK[size]
 
     def encode(values: NDArray[Any]) -> list[bytes]:
+        """values: shape (rows,), whole numbers. Raises InvalidColumn for others, and for one that does not fit the type."""
         if not np.issubdtype(values.dtype, np.integer):
             raise InvalidColumn(f"a {type_name} key holds {values.dtype} values, expected whole numbers")
         try:

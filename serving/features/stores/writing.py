@@ -104,7 +104,7 @@ class SqliteWriter:
         self._definitions, self._path = definitions, path
 
     def write(self, rows: Sequence[ViewRows]) -> None:
-        """See OnlineWriter."""
+        """Write them in one transaction. Raises CannotWrite: none of them are there."""
         if not self._path.is_file():
             raise CannotWrite(f"{self._path} is not there; apply the features first")
         try:
@@ -166,7 +166,7 @@ class RedisWriter:
             raise RegistryError(str(problem)) from problem
 
     def write(self, rows: Sequence[ViewRows]) -> None:
-        """See OnlineWriter."""
+        """Write them, some at a time. Raises CannotWrite: some of them may be there."""
         try:
             asyncio.run(self._write(rows))
         except (OSError, TimeoutError) as problem:
