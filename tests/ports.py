@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-FIRST, LAST, BLOCK = 20_000, 30_000, 100
+FIRST, LAST, BLOCK = 20_000, 30_000, 50
 """Ports of Ray's workers are below, those of a cluster's services above."""
 KERNELS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _claims: list[socket.socket] = []

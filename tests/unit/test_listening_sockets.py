@@ -62,7 +62,9 @@ def test_a_port_for_later_is_none_that_the_kernel_chooses():
     first, last = map(int, ports.KERNELS.read_text().split())
     given = ports.free_ports(3 * ports.BLOCK)
     assert not any(first <= port <= last for port in given)
-    assert len(set(given[: ports.BLOCK])) == ports.BLOCK, "none comes back before all others were given"
+    assert len(set(given[: ports.BLOCK // 2])) == ports.BLOCK // 2, (
+        "none comes back before dozens of others, though some may be taken"
+    )
 
 
 def test_a_port_that_is_taken_is_not_given():
