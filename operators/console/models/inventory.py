@@ -21,6 +21,7 @@ from lifecycle.governance.registry.registry import Registry
 from lifecycle.governance.reports.model_card import model_card, validation_rates
 from lifecycle.metrics import Interval
 from lifecycle.training.operating_points.promise import promise, promise_in_full
+from operators.console.log_index.moments import moment
 from operators.control.port import ControlError
 from operators.control.rollout_facts import rollout_facts
 from serving.audit.signed_note import NoteError
@@ -258,8 +259,12 @@ class ModelInventory:
 
 
 def _told(entry: HistoryEntry) -> tuple[datetime, str, str, str]:
-    at = datetime.fromtimestamp(entry.time_us / 1e6, UTC)
-    return at, entry.actor, f"{entry.action} {entry.stage or entry.alias or entry.version}".strip(), entry.reason
+    return (
+        moment(entry.time_us),
+        entry.actor,
+        f"{entry.action} {entry.stage or entry.alias or entry.version}".strip(),
+        entry.reason,
+    )
 
 
 def _history(registry: Registry | None, name: str) -> tuple[ModelHistory | None, str]:

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from lifecycle.governance.acts import ActsLog
+from lifecycle.governance.registry.object_store import ObjectStore
+from lifecycle.governance.registry.registry import Registry
 from operators.backends.exposition import ReplicaPage
 from operators.console.drift.findings import watched_models
 from operators.console.models.inventory import ModelInventory
@@ -66,6 +69,16 @@ def test_a_model_is_shown_and_its_words_are_text(vic, path):
     assert "stable" in page.text
     assert HOSTILE not in page.text
     assert "&lt;script&gt;" in page.text
+
+
+def test_a_change_at_a_time_that_no_calendar_has_does_not_take_the_page(vic, store):
+    acts = ActsLog(store / "governance", signer=lambda: None, now_us=lambda: 0)
+    registry = Registry(ObjectStore(str(store / "registry")), acts=acts, actor="mallory", now_us=lambda: 10**18)
+    registry.push(BundleStore(store).resolve("ids", "1"), [], "it is late")
+    page = vic.get("/models/ids/1")
+    assert page.status_code == 200
+    assert "it is late" in page.text
+    assert "9999-12-31" in page.text
 
 
 def test_a_version_has_its_figures_and_its_card(vic, store):
