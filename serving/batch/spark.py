@@ -23,9 +23,9 @@ from serving.batch.errors import BatchError
 from serving.batch.job import BatchJob
 from serving.batch.scoring.composed import REQUEST_ROWS, ComposedScorer, ComposeWith
 from serving.batch.scoring.given_features import GivenFeatures
-from serving.batch.scoring.verdict_rows import AUDIT, OtherRows, outputs_of
+from serving.batch.scoring.verdict_rows import AUDIT, outputs_of
 from serving.clock import SystemClock
-from serving.errors import ServingError
+from serving.errors import ModelFault, ServingError
 from serving.messages import DTYPES, InferAnswer, Tensor
 from serving.models.assembly import assemble, plan_assembly
 from serving.models.bundle import Bundle, read_bundle
@@ -183,7 +183,7 @@ def _series(values: list[Any], kind: Any) -> Any:
 
 def _plain(tensor: Tensor, rows: int) -> list[Any]:
     if tensor.shape[:1] != (rows,):
-        raise OtherRows(f"the model answered {tensor.name!r} of shape {list(tensor.shape)} to {rows} row(s)")
+        raise ModelFault(f"the model answered {tensor.name!r} of shape {list(tensor.shape)} to {rows} row(s)")
     values = tensor.data.reshape(rows) if tensor.data.ndim == 2 and tensor.data.shape[1] == 1 else tensor.data
     return [v.decode(errors="replace") if isinstance(v, bytes) else v for v in values.tolist()]
 

@@ -125,6 +125,17 @@ def test_every_error_is_described_with_its_statuses():
     assert rows == expected
 
 
+def test_every_cause_of_an_error_is_in_the_file_of_errors():
+    """Doors know the statuses of these and of their kinds. One that another module defines would be described by no table."""
+    serving = REFERENCE.parents[1] / "serving"
+    places = {
+        str(path.relative_to(serving))
+        for path in serving.rglob("*.py")
+        if re.search(r"^class \w+\(.*\bServingError\b.*\):", path.read_text("utf-8"), re.M)
+    }
+    assert places == {"errors.py"}
+
+
 def test_every_path_method_and_timeout_header_is_described():
     page = (REFERENCE / "protocol.md").read_text(encoding="utf-8")
     wanted = [f"`{e.value}`" for e in Endpoint] + [h.decode() for h in TIMEOUT_HEADERS] + [*InferenceMethods(None).methods()]

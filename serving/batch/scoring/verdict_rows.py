@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from serving.errors import ServingError
+from serving.errors import ModelFault
 from serving.messages import InferAnswer, Tensor
 from serving.models.manifest import Manifest, TensorSpec
 from serving.scoring.triage.outcomes import sources_by_row
@@ -22,10 +22,6 @@ AUDIT: Final[Mapping[str, Any]] = {
     "model": _WORD, "version": _WORD, "revision": _WORD, "variant": _WORD, "source": _WORD, "operating_point": _WORD,
     "receipt": _WORD,
 }  # fmt: skip
-
-
-class OtherRows(ServingError):
-    """The answer has not one entry for each row."""
 
 
 def schema_of(manifest: Manifest) -> Any:
@@ -48,7 +44,7 @@ def outputs_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def answered(answer: InferAnswer, manifest: Manifest, place: Mapping[str, Any]) -> Any:
-    """Rows (a Table) of an answer. place: columns that say which rows they are (schema's first ones). Raises OtherRows."""
+    """Rows (a Table) of an answer. place: columns that say which rows they are (schema's first ones). Raises ModelFault."""
     rows = len(place["source_row"])
     columns = dict(place)
     for tensor in answer.outputs:
@@ -114,7 +110,7 @@ def _same(value: object, rows: int) -> Any:
 def _values(tensor: Tensor, rows: int) -> Any:
     data: NDArray[Any] = tensor.data
     if data.shape[:1] != (rows,):
-        raise OtherRows(f"the model answered {tensor.name!r} of shape {list(data.shape)} to {rows} row(s)")
+        raise ModelFault(f"the model answered {tensor.name!r} of shape {list(data.shape)} to {rows} row(s)")
     if data.ndim == 2 and data.shape[1] == 1:
         data = data.reshape(rows)
     return data if data.ndim == 1 else data.tolist()
