@@ -233,6 +233,9 @@ class KafkaSource:
         return found
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closed:  # `close` has let go of all. A consumer that closes may never answer a question about its member
+            consumer.incremental_unassign(partitions)
+            return
         # librdkafka says "revoked", too, to a member that the group has thrown out for being slow
         self._give(consumer, partitions, is_lost=not consumer.memberid())
 

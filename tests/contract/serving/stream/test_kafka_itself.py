@@ -63,6 +63,27 @@ def test_a_named_worker_speaks_the_classic_one_and_takes_its_place_at_once(clust
     killed.close()
 
 
+class Asked(Consumer):
+    """A consumer that says when it is asked for its member id."""
+
+    asked = 0
+
+    def memberid(self):
+        self.asked += 1
+        return super().memberid()
+
+
+def test_a_consumer_that_closes_is_asked_nothing(cluster, kind, group, monkeypatch):
+    """It may never answer: librdkafka waits without end for a thread that is ending, and so did the worker."""
+    monkeypatch.setattr("serving.stream.kafka.source.Consumer", Asked)
+    topic, told = kind.topic(), Told()
+    source = KafkaSource(cluster, [topic], group, told)
+    until(lambda: (source.poll(10, 0.05), len(told.owned) == 3)[1])
+    before = source._consumer.asked
+    source.close()
+    assert (told.owned, source._consumer.asked) == (set(), before)
+
+
 def test_keys_lie_where_clients_in_java_put_them(cluster, kind, start, events):
     results = kind.topic(7)
     worker = start(events).until_owns(3)
